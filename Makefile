@@ -1,0 +1,44 @@
+# `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lab lock clean
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: .venv/stamp data  ## create .venv with the locked packages and fetch data/
+
+run: setup  ## run the pipeline to the report; a second run does only what changed
+	@python -m shelfcast.tables fetch
+	dvc repro
+	@for page in reports/*/index.html; do echo "report: file://$(CURDIR)/$$page"; done
+
+test: setup  ## run all tests
+	python -m pytest
+
+lint: .venv/stamp  ## check code and notebooks
+	ruff check
+	ruff format --check
+	nbstripout --keep-id --verify notebooks/*.ipynb
+
+lab: setup  ## open the notebooks in JupyterLab
+	jupyter lab notebooks
+
+lock: .venv/stamp  ## resolve pyproject.toml anew into requirements.lock
+	uv pip compile --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+
+clean:  ## remove everything generated and DVC's cache; data/ and .venv stay
+	git clean -fdXq build reports dvc_plots .dvc/cache .dvc/tmp .pytest_cache .ruff_cache
+
+.venv/stamp: pyproject.toml requirements.lock
+	@for python in python3.11 python3; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then break; fi; \
+	  python=; \
+	done; \
+	test -n "$$python" || { echo "error: Python 3.11 was not found (python3.11, python3). Install it, or use environment.yml."; exit 1; }; \
+	echo "$$python -m venv .venv"; $$python -m venv .venv
+	python -m pip install --disable-pip-version-check -q -c requirements.lock -e '.[dev]'
+	@touch $@
+
+data: | .venv/stamp
+	python -m shelfcast.tables fetch
