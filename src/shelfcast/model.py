@@ -1,0 +1,292 @@
+"""SalesBert: a pretrained BERT-type encoder that reads product text and weeks of sales, and forecasts counts.
+
+One sequence per product and location: `[CLS] product text [SEP]  static  week_1 … week_T`. The text is read once per
+product; static and week tokens attend to it, to themselves and to earlier weeks (prefix-LM mask, Dong et al. 2019,
+UniLM), so one pass forecasts from every cutoff. Between layers the locations of a product attend to each other within
+a week (factorised space-time attention, Arnab et al. 2021, ViViT), gated to zero at the start so that the pretrained
+encoder is intact at step 0. The head turns the state at a cutoff and the plan for week t + h into a negative binomial
+(Salinas et al. 2020, DeepAR) whose mean is the causal level times exp(·).
+
+Axes: B products, L locations, S text tokens, T weeks, N = 1 + T static and week tokens, H horizons, D width, A heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoConfig, AutoModel, BertConfig, PretrainedConfig, PreTrainedModel
+from transformers.models.bert.modeling_bert import BertLayer
+from transformers.utils import ModelOutput
+
+BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
+DISTRIBUTIONS = ("negative_binomial", "poisson")
+
+
+class SalesBertConfig(PretrainedConfig):
+    """What a SalesBert is made of; an unknown key is an error.
+
+    backbone : configuration of the BERT-type encoder (a dict, as transformers writes it).
+    body : 'backbone' lets the encoder carry the weeks; 'compact' lets it read the text once and a small transformer
+        of `width` and `compact_layers` carry the weeks; choose it for speed.
+    use_text : False leaves text and encoder out altogether (the control 'small_transformer', with body 'compact').
+    use_space : attention between locations. layers : encoder layers kept, from the bottom.
+    n_static, n_week, n_plan, n_locations, horizon : sizes of the batch (see dataset.Batch).
+    """
+
+    model_type = "salesbert"
+
+    def __init__(
+        self,
+        backbone: dict | None = None,
+        body: str = "backbone",
+        layers: int = 3,
+        width: int = 128,
+        compact_layers: int = 2,
+        use_text: bool = True,
+        use_space: bool = True,
+        dropout: float = 0.1,
+        distribution: str = "negative_binomial",
+        n_static: int = 1,
+        n_week: int = 1,
+        n_plan: int = 1,
+        n_locations: int = 1,
+        horizon: int = 4,
+        **kwargs,
+    ):
+        self.backbone = backbone or {}
+        self.body, self.layers, self.width, self.compact_layers = body, layers, width, compact_layers
+        self.use_text, self.use_space, self.dropout, self.distribution = (
+            use_text,
+            use_space,
+            dropout,
+            distribution,
+        )
+        self.n_static, self.n_week, self.n_plan, self.n_locations = n_static, n_week, n_plan, n_locations
+        self.horizon = horizon
+        super().__init__(**kwargs)
+
+    def check(self) -> None:
+        """Raise a ValueError for a value that cannot be built."""
+        if self.body not in ("backbone", "compact"):
+            raise ValueError(f"body is {self.body!r}; choose 'backbone' or 'compact'.")
+        if self.body == "backbone" and not self.use_text:
+            raise ValueError("use_text=False leaves the encoder out; it needs body='compact'.")
+        if self.distribution not in DISTRIBUTIONS:
+            raise ValueError(
+                f"distribution is {self.distribution!r}; choose one of {', '.join(DISTRIBUTIONS)}."
+            )
+
+
+@dataclass
+class SalesBertOutput(ModelOutput):
+    """loss: scalar or None; mean: (B, L, T, H) units a week; dispersion: (B, L, T, H), variance = m + dispersion m²."""
+
+    loss: torch.Tensor | None = None
+    mean: torch.Tensor | None = None
+    dispersion: torch.Tensor | None = None
+
+
+class SpaceAttention(nn.Module):
+    """Locations of one product attend to each other within a week; the graph is a prior of learned strength."""
+
+    def __init__(self, width: int, heads: int = 4, head_width: int = 16):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * heads * head_width)
+        self.out = nn.Linear(heads * head_width, width)
+        self.strength = nn.Parameter(torch.ones(heads))
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor, graph: torch.Tensor) -> torch.Tensor:
+        """x: (B, L, N, D), graph: (B, L, L) -> (B, L, N, D)."""
+        b, _, n, _ = x.shape
+        y = self.query_key_value(self.norm(x)).transpose(1, 2)  # B N L 3·A·d
+        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(2, 3) for z in y.chunk(3, -1))  # B N A L d
+        prior = self.strength[:, None, None] * torch.log(graph + 1e-2)[:, None]  # B A L L
+        bias = prior[:, None].expand(b, n, -1, -1, -1)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # B N A L d
+        return x + torch.tanh(self.gate) * self.out(y.transpose(2, 3).flatten(-2)).transpose(1, 2)
+
+
+class SalesBert(PreTrainedModel):
+    """See the module's docstring. `forward` takes the fields of dataset.Batch by name."""
+
+    config_class = SalesBertConfig
+    base_model_prefix = "salesbert"
+    main_input_name = "weeks"
+
+    def __init__(self, config: SalesBertConfig):
+        config.check()
+        super().__init__(config)
+        width = config.width
+        if config.use_text:
+            known = {k: v for k, v in config.backbone.items() if k != "model_type"}
+            encoder_config = AutoConfig.for_model(config.backbone["model_type"], **known)
+            encoder_config.num_hidden_layers = config.layers
+            encoder = AutoModel.from_config(encoder_config)
+            self.embeddings, self.layers = encoder.embeddings, encoder.encoder.layer
+            text_width = encoder_config.hidden_size
+            self.absent_text = nn.Parameter(torch.zeros(text_width))
+            # RoBERTa's positions start behind its padding index.
+            self.first_position = (
+                encoder_config.pad_token_id + 1 if encoder_config.model_type != "bert" else 0
+            )
+        if config.body == "backbone":
+            width, self.body = text_width, None
+        else:
+            small = BertConfig(
+                hidden_size=width,
+                num_attention_heads=4,
+                intermediate_size=2 * width,
+                hidden_dropout_prob=config.dropout,
+            )
+            self.body = nn.ModuleList(BertLayer(small) for _ in range(config.compact_layers))
+            self.positions = nn.Embedding(512, width)
+            if config.use_text:
+                self.from_text = nn.Linear(text_width, width)
+        self.static_in = nn.Linear(config.n_static, width)
+        self.location = nn.Embedding(config.n_locations, width)
+        self.week_in = nn.Linear(config.n_week, width)
+        self.norm_in = nn.LayerNorm(width)
+        n_layers = config.layers if config.body == "backbone" else config.compact_layers
+        self.space = nn.ModuleList(SpaceAttention(width) for _ in range(n_layers if config.use_space else 0))
+        self.horizons = nn.Embedding(config.horizon, 16)
+        self.head = nn.Sequential(
+            nn.Linear(width + config.n_week + config.n_static + config.n_plan + 16, 128),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(128, 2),
+        )
+        self.post_init()
+        nn.init.zeros_(self.head[-1].weight)  # step 0 forecasts the causal level
+        nn.init.zeros_(self.head[-1].bias)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    @classmethod
+    def from_backbone(cls, path: str, pretrained: bool = True, **config) -> SalesBert:
+        """Build a SalesBert around a BERT-type checkpoint (path or hub id); its weights are random if not `pretrained`.
+
+        Raises
+        ------
+        ValueError : no such checkpoint, not of BERT type, or fewer layers than asked for.
+        """
+        try:
+            encoder_config = AutoConfig.from_pretrained(path)
+        except Exception as error:
+            raise ValueError(
+                f"backbone {path!r} cannot be loaded: {str(error).splitlines()[0]} Use 'minilm' (packaged), a folder "
+                "with a BERT-type checkpoint, or a hub id that is reachable."
+            ) from error
+        if encoder_config.model_type not in BERT_TYPES:
+            raise ValueError(
+                f"backbone {path!r} is a {encoder_config.model_type!r}; BERT types: {', '.join(BERT_TYPES)}."
+            )
+        layers = config.get("layers", 3)
+        if not 1 <= layers <= encoder_config.num_hidden_layers:
+            raise ValueError(f"layers is {layers}; backbone {path!r} has {encoder_config.num_hidden_layers}.")
+        model = cls(SalesBertConfig(backbone=encoder_config.to_dict(), **config))
+        if pretrained and model.config.use_text:
+            encoder = AutoModel.from_pretrained(path)
+            model.embeddings.load_state_dict(encoder.embeddings.state_dict())
+            for own, theirs in zip(model.layers, encoder.encoder.layer, strict=False):
+                own.load_state_dict(theirs.state_dict())
+        return model
+
+    def forward(
+        self, static, weeks, plan, level, graph, input_ids=None, text_mask=None, has_text=None, labels=None
+    ) -> SalesBertOutput:
+        """One pass over all cutoffs; see dataset.Batch for shapes. Labels that are NaN are left out of the loss."""
+        b, n_locations, n_weeks, _ = weeks.shape
+        place = torch.arange(n_locations, device=weeks.device)
+        first = self.static_in(static) + self.location(place)  # B L D
+        x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
+        text = memory_mask = None
+        if self.config.use_text:
+            text, memory_mask = self._embed_text(input_ids, text_mask, has_text)  # B S D
+        if self.body is None:
+            layers, offset = self.layers, self.first_position + text.shape[1]
+            x = x + self.embeddings.position_embeddings.weight[offset : offset + 1 + n_weeks]
+        else:
+            if text is not None:
+                for layer in self.layers:
+                    text = _attend(layer, text, mask=memory_mask)
+                pooled = (text * memory_mask[:, 0, 0, :, None]).sum(1) / memory_mask.sum((1, 2, 3))[:, None]
+                x = torch.cat([x[:, :, :1] + self.from_text(pooled)[:, None, None], x[:, :, 1:]], 2)
+            layers, text, memory_mask = self.body, None, None
+            x = x + self.positions.weight[: 1 + n_weeks]
+        x = F.dropout(self.norm_in(x), self.config.dropout, self.training)
+        causal = torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril()[None, None]
+        for i, layer in enumerate(layers):
+            flat, memory = x.flatten(0, 1), None  # B·L N D
+            mask = causal
+            if text is not None:
+                memory = text.repeat_interleave(n_locations, 0)
+                seen = memory_mask.repeat_interleave(n_locations, 0).expand(-1, -1, 1 + n_weeks, -1)
+                mask = torch.cat([seen, causal.expand(len(flat), -1, -1, -1)], -1)  # B·L 1 N S+N
+            flat = _attend(layer, flat, memory, mask)
+            if text is not None and i + 1 < len(layers):
+                text = _attend(layer, text, mask=memory_mask)
+            x = flat.unflatten(0, (b, n_locations))
+            if self.config.use_space:
+                x = self.space[i](x, graph)
+        mean, dispersion = self._head(x[:, :, 1:], weeks, static, plan, level)
+        loss = None if labels is None else self._loss(mean, dispersion, labels)
+        return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
+
+    def _embed_text(self, input_ids, text_mask, has_text):
+        position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
+        text = self.embeddings(input_ids=input_ids, position_ids=position)
+        absent = ~has_text[:, None, None]
+        text = torch.where(absent, self.absent_text.expand_as(text), text)
+        first = torch.zeros_like(text_mask)
+        first[:, 0] = True  # an absent text is one learned token
+        return text, torch.where(has_text[:, None], text_mask, first)[:, None, None]  # B 1 1 S
+
+    def _head(self, x, weeks, static, plan, level):
+        """x: (B, L, T, D) -> mean and dispersion, each (B, L, T, H)."""
+        h = plan.shape[3]
+        n_weeks = x.shape[2]
+        parts = [x, weeks, static[:, :, None].expand(-1, -1, n_weeks, -1)]
+        state = torch.cat(parts, -1)[:, :, :, None].expand(-1, -1, -1, h, -1)
+        ahead = self.horizons.weight[:h].expand(*plan.shape[:3], -1, -1)
+        out = self.head(torch.cat([state, plan, ahead], -1))  # B L T H 2
+        mean = level[..., None] * torch.exp(out[..., 0].clamp(-6, 4))
+        return mean, F.softplus(out[..., 1]) + 1e-4
+
+    def _loss(self, mean, dispersion, labels) -> torch.Tensor:
+        wanted = ~labels.isnan()
+        y, mean = labels[wanted], mean[wanted]
+        if self.config.distribution == "poisson":
+            return F.poisson_nll_loss(mean, y, log_input=False, full=True)
+        size = 1 / dispersion[wanted]
+        law = torch.distributions.NegativeBinomial(size, logits=torch.log(mean / size), validate_args=False)
+        return -law.log_prob(y).mean()
+
+
+def _attend(
+    layer: nn.Module, x: torch.Tensor, memory: torch.Tensor | None = None, mask: torch.Tensor | None = None
+):
+    """One BERT layer over x (B, N, D) that also looks at `memory` (B, S, D); mask is True where one may look.
+
+    The layer's own modules are called in its own order, so that its pretrained weights mean what they meant (equal to
+    the layer's forward without memory: tested), while text that all locations share is not computed again for each.
+    """
+    own = layer.attention.self
+    heads, dropout = own.num_attention_heads, own.dropout.p if layer.training else 0.0
+    seen = x if memory is None else torch.cat([memory, x], 1)
+    q, k, v = (
+        f(z).unflatten(-1, (heads, -1)).transpose(1, 2)
+        for f, z in ((own.query, x), (own.key, seen), (own.value, seen))
+    )
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)  # B A N d
+    y = layer.attention.output(y.transpose(1, 2).flatten(-2), x)
+    return layer.output(layer.intermediate(y), y)

@@ -1,0 +1,237 @@
+"""Training by transformers' Trainer: choose the number of epochs on validation weeks, then refit up to the test weeks.
+
+A run is two phases in one work folder, `select` and `refit`, each with checkpoints. Killed at any point, the same
+call goes on from the last checkpoint and ends with the same weights as an uninterrupted run; a work folder that
+belongs to other data or settings is thrown away. The finished model never depends on the work folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from shelfcast.dataset import MarketTensors
+from shelfcast.metrics import WQL_QUANTILES, negative_binomial_quantiles
+from shelfcast.model import SalesBert
+
+MODES = ("full", "lora", "frozen")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; an unknown key is an error.
+
+    mode : 'full' trains everything, 'lora' low-rank adapters in the encoder, 'frozen' leaves the encoder as it is.
+    learning_rate : of the new parts and adapters; backbone_learning_rate : of the encoder under 'full'.
+    batch_products : products a step, each with all its locations. patience : epochs without a better validation WQL.
+    accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
+    """
+
+    mode: str = "full"
+    epochs: int = 10
+    batch_products: int = 8
+    learning_rate: float = 1e-3
+    backbone_learning_rate: float = 1e-4
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    patience: int = 3
+    lora_rank: int = 8
+    accumulation: int = 1
+    precision: str = "fp32"
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
+        for name in ("epochs", "batch_products", "patience", "accumulation", "lora_rank"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"finetune.{name} is {getattr(self, name)}; it must be at least 1.")
+
+
+class SalesTrainer(Trainer):
+    """A Trainer with one learning rate for the pretrained encoder and one for everything new."""
+
+    def __init__(self, recipe: Recipe, **kwargs):
+        self.recipe = recipe
+        super().__init__(**kwargs)
+
+    def create_optimizer(self):
+        groups = {}
+        for name, p in self.model.named_parameters():
+            if not p.requires_grad:
+                continue
+            old = name.startswith(("layers.", "embeddings."))
+            rate = (
+                self.recipe.backbone_learning_rate
+                if old and self.recipe.mode == "full"
+                else self.recipe.learning_rate
+            )
+            decay = self.recipe.weight_decay if p.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(p)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()]
+        )
+        return self.optimizer
+
+
+class StopAfter(TrainerCallback):
+    """Ends a refit at the epoch that validation chose, on the schedule it was chosen on."""
+
+    def __init__(self, epochs: int):
+        self.epochs = epochs
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        control.should_training_stop |= round(state.epoch) >= self.epochs
+
+
+def validation_wql(outputs) -> dict[str, float]:
+    """WQL over every location, from a Trainer's (mean, dispersion) and labels; labels that are NaN are left out."""
+    (mean, dispersion), y = outputs.predictions, outputs.label_ids
+    wanted = ~np.isnan(y)
+    y = y[wanted]
+    q = np.array(WQL_QUANTILES)
+    gap = y[:, None] - negative_binomial_quantiles(mean[wanted], dispersion[wanted], q)
+    return {"wql": float(2 * np.maximum(q * gap, (q - 1) * gap).mean(1).sum() / y.sum())}
+
+
+def adapt(model: SalesBert, recipe: Recipe):
+    """Make the model's encoder trainable as the recipe says; returns the model to train."""
+    if not model.config.use_text or recipe.mode == "full":
+        return model
+    for name, p in model.named_parameters():
+        if name.startswith(("layers.", "embeddings.")):
+            p.requires_grad_(False)
+    if recipe.mode == "frozen":
+        return model
+    new = sorted({n.split(".")[0] for n, _ in model.named_parameters()} - {"layers", "embeddings"})
+    lora = LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=2 * recipe.lora_rank,
+        lora_dropout=0.0,
+        target_modules=r"layers\.\d+\.(attention\.self\.(query|value)|intermediate\.dense)",
+    )
+    wrapped = get_peft_model(model, lora).base_model.model
+    for name, p in wrapped.named_parameters():
+        p.requires_grad_("lora_" in name or name.split(".")[0] in new)
+    return wrapped
+
+
+def merged(model: SalesBert) -> SalesBert:
+    """Fold LoRA adapters into the weights they adapt, so that what is saved is a plain SalesBert."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if hasattr(child, "merge") and hasattr(child, "base_layer"):
+                child.merge()
+                setattr(module, name, child.base_layer)
+    return model
+
+
+def fit(
+    make_model,
+    train: MarketTensors,
+    validation: MarketTensors,
+    refit: MarketTensors | None,
+    recipe: Recipe,
+    seed: int,
+    work: str | Path,
+    fingerprint: str,
+    callbacks=(),
+) -> tuple[SalesBert, pd.DataFrame]:
+    """Train one model.
+
+    Parameters
+    ----------
+    make_model : a function without arguments that returns a fresh SalesBert; called under `seed`.
+    train, validation, refit : labels of the training weeks, of the validation weeks, of both together. Without
+        `refit` the best epoch's weights of the first phase are the result.
+    work : folder of checkpoints and TensorBoard logs. fingerprint : names data and settings; see the module's text.
+
+    Returns
+    -------
+    The trained model in eval mode, and one row an epoch: phase, epoch, loss, wql (validation; NaN in the refit).
+    """
+    work = Path(work)
+    key = hashlib.md5(json.dumps([fingerprint, asdict(recipe), seed]).encode()).hexdigest()
+    if work.exists() and (not (work / "key").exists() or (work / "key").read_text() != key):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "key").write_text(key)
+
+    selected, log = _phase(make_model, train, validation, recipe, seed, work / "select", None, callbacks)
+    best = int(log.loc[log["wql"].idxmin(), "epoch"])
+    log = log.assign(phase="select", best=log["epoch"].eq(best))
+    if refit is not None:
+        selected, again = _phase(make_model, refit, None, recipe, seed, work / "refit", best, callbacks)
+        log = pd.concat([log, again.assign(phase="refit", best=False)])
+    return merged(selected).eval(), log[["phase", "epoch", "loss", "wql", "best"]].reset_index(drop=True)
+
+
+def _phase(make_model, train, validation, recipe, seed, folder, stop_after, callbacks):
+    set_seed(seed)
+    model = adapt(make_model(), recipe)
+    judged = validation is not None
+    args = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_products,
+        per_device_eval_batch_size=4 * recipe.batch_products,
+        gradient_accumulation_steps=recipe.accumulation,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup,
+        max_grad_norm=1.0,
+        bf16=recipe.precision == "bf16",
+        eval_strategy="epoch" if judged else "no",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        load_best_model_at_end=judged,
+        metric_for_best_model="wql",
+        greater_is_better=False,
+        save_total_limit=2,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        seed=seed,
+        data_seed=seed,
+        dataloader_pin_memory=False,
+    )
+    watch = [EarlyStoppingCallback(recipe.patience)] if judged else [StopAfter(stop_after)]
+    trainer = SalesTrainer(
+        recipe,
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=validation,
+        compute_metrics=validation_wql,
+        callbacks=[*watch, *callbacks],
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.exists() else None)
+    log = pd.DataFrame(trainer.state.log_history)
+    epochs = (
+        log.dropna(subset=["loss"])
+        .assign(epoch=lambda x: x["epoch"].round().astype(int))
+        .set_index("epoch")[["loss"]]
+    )
+    if judged:
+        seen = log.dropna(subset=["eval_wql"])
+        epochs["wql"] = pd.Series(seen["eval_wql"].to_numpy(), seen["epoch"].round().astype(int))
+    else:
+        epochs["wql"] = np.nan
+    return model, epochs.reset_index()
+
+
+def recipe_from(parameters: dict) -> Recipe:
+    """A Recipe from the parameters it knows among many."""
+    return Recipe(**{f.name: parameters[f.name] for f in fields(Recipe) if f.name in parameters})
