@@ -1,0 +1,169 @@
+"""What the report says: names, totals with honest ranges, and sentences whose numbers come from the frames.
+
+The range of a sum is not the sum of ranges. Over a product's weeks the errors are correlated as they were at past
+cutoffs (`week_correlation`), and the sum is a negative binomial of that mean and variance. Over products a common
+error remains that no product's own distribution shows; so the range of a total (`total`) is the larger of what
+independent products give and of how far the total missed at past cutoffs, by Student's t on the few separate
+stretches of weeks there are.
+"""
+
+import re
+from html import escape
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from shelfcast.metrics import negative_binomial_quantiles
+from shelfcast.plots import percent, units
+
+METHODS = {  # key -> (name, group, in plain words)
+    "shelfcast": ("Shelfcast", "ours", "a pretrained language model that reads product text, past weeks and all regions at once"),
+    "lightgbm": ("LightGBM", "alternative", "boosted decision trees on the same columns: the usual strong choice"),
+    "moving_average_8": ("8-week average", "alternative", "the mean of the last eight weeks, as a spreadsheet would"),
+    "auto_ets": ("AutoETS", "alternative", "exponential smoothing, its form chosen for each series"),
+    "croston_sba": ("Croston SBA", "alternative", "a classic for products that sell now and then"),
+    "fracast": ("Fracast", "alternative", "a pretrained time-series model that has never seen these data"),
+    "article_bert": ("BERT on sales text", "alternative", "sales written as sentences, read by a language model"),
+    "random_backbone": ("Shelfcast, random start", "control", "the same model without what the language model had learned"),
+    "small_transformer": ("Small transformer", "control", "a compact model of the same kind, trained from nothing"),
+    "shelfcast_price_plan": ("Shelfcast, prices known", "upper bound", "told the prices of the coming weeks: not a fair row"),
+    "lightgbm_price_plan": ("LightGBM, prices known", "upper bound", "told the prices of the coming weeks: not a fair row"),
+    "oracle": ("Truth", "upper bound", "the simulated market's own expectation: nothing can beat it"),
+}  # fmt: skip
+SHORT = dict(
+    pair.split("=")
+    for pair in "sft=soft drnk=drink drnks=drinks btl=bottle carb=carbonated mlt=multi pk=pack sngl=single srv=serve "
+    "frzn=frozen wtr=water flvrd=flavored choc=chocolate reg=regular asst=assorted pkg=package l=L".split()
+)
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[a-z]+", lambda word: SHORT.get(word[0], word[0]), re.sub(r"(?<=\d)pk", " pk", text))
+
+
+def product_label(row: pd.Series) -> str:
+    """A human name from a product's attributes; its id must stand beside it, since many products share a name.
+
+    'SFT DRNK 2 LITER BTL CARB INCL' of 'SOFT DRINKS' is '2 liter bottle carbonated': these till names are cut at 30
+    letters, so the last piece goes, and so does the category.
+    """
+    name = next((str(row[c]) for c in ("name", "product_type") if isinstance(row.get(c), str)), str(row["text"]))
+    name = re.sub(r"\s*\([^)]*$", "", (name.rsplit(" ", 1)[0] if len(name) == 30 else name).lower())
+    name = _words(name.replace("&", " & "))
+    for word in str(row.get("category") or "").lower().split():
+        name = re.sub(rf"^{re.escape(word.rstrip('s'))}s?\b[\s:,]*", "", name)
+    name = name.strip()[:60] or str(row.get("category", "product")).lower()
+    size = _words(str(row.get("package_size") or "nan").lower())
+    if size != "nan" and size.split()[0] not in name.split():
+        name += f", {size}"
+    return name[:1].upper() + name[1:] + (", store brand" if row.get("brand") == "Private" else "")
+
+
+def method_name(key: str) -> str:
+    return METHODS.get(key, (key.replace("_", " "),))[0]
+
+
+def method_group(key: str) -> str:
+    return METHODS.get(key, ("", "upper bound" if key.endswith("_price_plan") else "alternative"))[1]
+
+
+def day(date: pd.Timestamp) -> str:
+    return f"{date.day} {date:%B %Y}"
+
+
+def _spread(frame: pd.DataFrame) -> pd.Series:
+    """Standard deviation of each row; from its 80 % range where there is no count distribution."""
+    counts = np.sqrt(frame["mean"] + frame["dispersion"] * frame["mean"] ** 2)
+    return counts.fillna((frame["q900"] - frame["q100"]) / 2.563).clip(lower=1e-6)
+
+
+def week_correlation(past: pd.DataFrame) -> float:
+    """Correlation of a series' standardised errors between the weeks of one forecast, pooled over past cutoffs.
+
+    Worked example: two series with errors (1, 1) and (1, -1): the pairs 1 and -1 cancel, correlation 0.
+    """
+    groups = ((past["y"] - past["mean"]) / _spread(past)).groupby([past["unique_id"], past["cutoff"]])
+    squares = groups.agg(lambda z: (z**2).sum())
+    return float(np.clip((groups.sum() ** 2 - squares).sum() / (squares * (groups.size() - 1)).sum(), 0, 1))
+
+
+def sums(ahead: pd.DataFrame, correlation: float) -> pd.DataFrame:
+    """Per series: mean, sd, low and high (80 %) of its units over all weeks of `ahead`."""
+    groups = ahead.assign(sd=_spread(ahead)).assign(own=lambda f: f["sd"] ** 2).groupby("unique_id")
+    out = groups[["mean", "sd", "own"]].sum()
+    variance = (1 - correlation) * out["own"] + correlation * out["sd"] ** 2
+    alpha = ((variance - out["mean"]) / out["mean"] ** 2).clip(lower=0)
+    low, high = negative_binomial_quantiles(out["mean"], alpha, (0.1, 0.9)).T
+    return pd.DataFrame({"mean": out["mean"], "sd": np.sqrt(variance), "low": low, "high": high})
+
+
+def total(past: pd.DataFrame, ahead: pd.DataFrame, correlation: float) -> pd.Series:
+    """Units of all series of `ahead` together: mean, q100, q250, q750, q900, and `miss`.
+
+    `past` holds forecasts of the same series whose weeks have come; `miss` is the root mean squared relative error
+    of their totals per cutoff.
+    """
+    known = past.groupby("cutoff")[["y", "mean"]].sum().clip(lower=1e-9)
+    miss = float(np.sqrt((np.log(known["y"] / known["mean"]).clip(-2, 2) ** 2).mean()))
+    products, stretches = sums(ahead, correlation), max(1, past["ds"].nunique() // ahead["ds"].nunique())
+    mean = products["mean"].sum()
+    scale = max(miss, np.sqrt((products["sd"] ** 2).sum()) / mean)
+    bands = {f"q{q}": mean * np.exp(stats.t.ppf(q / 1000, stretches) * scale) for q in (100, 250, 750, 900)}
+    return pd.Series({"mean": mean, **bands, "miss": miss})
+
+
+def change_words(now: float, before: float) -> str:
+    change = now / max(before, 1e-9) - 1
+    return "as many as" if abs(change) < 0.005 else f"{percent(abs(change))} {'more' if change > 0 else 'less'} than"
+
+
+def what_will_sell(outlook: pd.Series, before: float, first: pd.Timestamp, weeks: int) -> str:
+    """The coming weeks' total, its range and its change, as HTML."""
+    inside = outlook["q100"] <= before <= outlook["q900"]
+    return (
+        f"<b>{units(outlook['mean'])} units</b> from {day(first)} to {day(first + pd.Timedelta(7 * weeks - 1, 'D'))}; "
+        f"four chances in five that it is between {units(outlook['q100'])} and {units(outlook['q900'])}. That is "
+        f"<b>{change_words(outlook['mean'], before)}</b> the {units(before)} of the last {weeks} weeks, a change "
+        f"{'that may still be chance' if inside else 'beyond that range'}."
+    )
+
+
+def how_sure(score: dict, miss: float, gain: tuple[float, float, float], rival: str, n_weeks: int, weeks: int) -> str:
+    """What the test weeks showed: coverage, typical error, and the difference to the best alternative."""
+    estimate, low, high = gain
+    span = f"90 % interval {percent(low, 1, True)} to {percent(high, 1, True)}"
+    verdict = f"{percent(abs(estimate), 1)} {'lower' if estimate < 0 else 'higher'} than {rival}'s, the best alternative"
+    doubt = "" if low * high > 0 else ": no clear difference"
+    return (
+        f"In {n_weeks} test weeks that the model had never seen, its 80 % range held "
+        f"<b>{percent(score['coverage_80'])}</b> of the products' weeks. One product's week was missed by "
+        f"<b>{percent(score['wape'])}</b> of the units sold, the category's {weeks} weeks by <b>{percent(miss)}</b>. "
+        f"The forecast's error is {verdict} ({span}){doubt}."
+    )
+
+
+def movers(products: pd.DataFrame, word: str, weeks: int, most: int = 2) -> str:
+    """Products whose last weeks lie below ('rise') or above ('fall') the whole 80 % range, largest move first."""
+    rise = word == "rise"
+    rows = products[products["low"] > products["last"] if rise else products["high"] < products["last"]]
+    if rows.empty:
+        return f"No product is sure to {word}: all sold at least as {'much' if rise else 'little'} lately as is likely."
+    rows = rows.loc[(rows["mean"] - rows["last"]).abs().sort_values(ascending=False).index]
+    named = [
+        f"{escape(row.label)} <span class='id'>{row.Index}</span> from {units(row.last)} to {units(row.mean)}"
+        for row in rows.head(most).itertuples()
+    ]
+    count = "1 product" if len(rows) == 1 else f"{len(rows)} products"
+    return f"<b>{count} very likely to {word}</b> against the last {weeks} weeks, most of all {' and '.join(named)}."
+
+
+def differing(regions: pd.DataFrame, chain: float) -> str:
+    """Regions whose change range leaves out the chain's change; else the widest apart, said to be within chance."""
+    apart = (regions["change"] - chain).abs().sort_values(ascending=False).index
+    sure = [name for name in apart if not regions.loc[name, "low"] <= chain <= regions.loc[name, "high"]]
+    names = [f"{name} ({percent(regions.loc[name, 'change'], sign=True)})" for name in sure or apart[:1]]
+    against = f"the chain's {percent(chain, sign=True)}"
+    if sure:
+        return f"<b>{' and '.join(names)}</b> {'differ' if len(sure) > 1 else 'differs'} from {against}."
+    return f"<b>All regions move alike</b>: {names[0]} is furthest from {against}, within what chance can do."
