@@ -19,9 +19,7 @@ def forecast_frame(y, mean, dispersion, method="m", products=None, weeks=8):
     products = products if products is not None else np.arange(n) // weeks
     mean, dispersion = np.broadcast_to(mean, n), np.broadcast_to(dispersion, n)
     horizon = np.arange(n) % weeks + 1
-    frame = pd.DataFrame(
-        {"unique_id": [f"p{p}|chain" for p in products], "cutoff": MONDAY, "horizon": horizon}
-    )
+    frame = pd.DataFrame({"unique_id": [f"p{p}|chain" for p in products], "cutoff": MONDAY, "horizon": horizon})
     frame["ds"] = MONDAY + pd.to_timedelta(7 * horizon, unit="D")
     frame = frame.assign(method=method, y=np.asarray(y, float), mean=mean, dispersion=dispersion)
     frame[COLUMNS] = metrics.negative_binomial_quantiles(mean, dispersion)
@@ -39,14 +37,8 @@ def three_rows():
 @pytest.fixture
 def history():
     weeks = pd.date_range(end=MONDAY, periods=3, freq="7D")
-    rows = [
-        ("p" + p, w, y)
-        for p, ys in (("a", [1, 3, 1]), ("b", [2, 2, 4]))
-        for w, y in zip(weeks, ys, strict=True)
-    ]
-    frame = pd.DataFrame(rows, columns=["unique_id", "ds", "y"]).assign(
-        unique_id=lambda d: d["unique_id"] + "|chain"
-    )
+    rows = [("p" + p, w, y) for p, ys in (("a", [1, 3, 1]), ("b", [2, 2, 4])) for w, y in zip(weeks, ys, strict=True)]
+    frame = pd.DataFrame(rows, columns=["unique_id", "ds", "y"]).assign(unique_id=lambda d: d["unique_id"] + "|chain")
     after = pd.DataFrame({"unique_id": ["pa|chain"], "ds": [MONDAY + pd.Timedelta(weeks=1)], "y": [99.0]})
     return pd.concat([frame, after])  # the week after the cutoff must not count
 
@@ -65,9 +57,7 @@ def test_scores_by_hand(three_rows, history):
 
 def test_scores_equal_a_naive_loop(history):
     generator = np.random.default_rng(1)
-    frame = forecast_frame(
-        generator.poisson(2, 24), generator.uniform(0.1, 4, 24), 0.4, products=["a", "b", "b"] * 8
-    )
+    frame = forecast_frame(generator.poisson(2, 24), generator.uniform(0.1, 4, 24), 0.4, products=["a", "b", "b"] * 8)
     loss = 0.0
     for _, row in frame.iterrows():
         for q in WQL_QUANTILES:
@@ -88,17 +78,13 @@ def test_a_perfect_forecast_scores_zero(history):
     frame["mean"] = frame["y"]
     frame[COLUMNS] = frame[["y"]].to_numpy() + np.zeros(len(COLUMNS))
     row = metrics.scores(frame, history).loc["m"]
-    assert (row[["wape", "wql", "rmsse", "bias"]] == 0).all() and (
-        row[["coverage_50", "coverage_95"]] == 1
-    ).all()
+    assert (row[["wape", "wql", "rmsse", "bias"]] == 0).all() and (row[["coverage_50", "coverage_95"]] == 1).all()
 
 
 def test_groups_unknown_weeks_and_flat_series(three_rows, history):
     unknown = three_rows.assign(y=np.nan)
     region = three_rows.assign(unique_id="pa|region_1", method="n")
-    flat = pd.DataFrame(
-        {"unique_id": "pa|region_1", "ds": [MONDAY, MONDAY - pd.Timedelta(weeks=1)], "y": 1.0}
-    )
+    flat = pd.DataFrame({"unique_id": "pa|region_1", "ds": [MONDAY, MONDAY - pd.Timedelta(weeks=1)], "y": 1.0})
     frame, history = pd.concat([three_rows, unknown, region]), pd.concat([history, flat])
     table = metrics.scores(frame, history, by=("method", "unique_id"))
     assert table.loc[("m", "pa|chain"), "n"] == 1

@@ -35,9 +35,7 @@ class Batch(TypedDict):
     plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h
     level: torch.Tensor  # (B, L, T) float32, units a week, > 0
     graph: torch.Tensor  # (B, L, L) float32, >= 0, the same for every product
-    labels: (
-        torch.Tensor
-    )  # (B, L, T, H) float32, units in week t + h; NaN where it must not be learned or judged
+    labels: torch.Tensor  # (B, L, T, H) float32, units in week t + h; NaN where it must not be learned or judged
 
 
 def backbone_path(backbone: str) -> str:
@@ -86,10 +84,7 @@ class MarketTensors(torch.utils.data.Dataset):
             h = np.arange(1, horizon + 1).astype("timedelta64[W]")
             ends = self.weeks_index.to_numpy()[:n, None] + h
             wanted &= torch.as_tensor(ends <= np.datetime64(last_label))
-        cut = {
-            k: v[:, :, :n] if k in ("weeks", "plan", "level", "labels") else v
-            for k, v in self.tensors.items()
-        }
+        cut = {k: v[:, :, :n] if k in ("weeks", "plan", "level", "labels") else v for k, v in self.tensors.items()}
         cut["labels"] = cut["labels"].masked_fill(~wanted, torch.nan)
         return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.scale)
 
@@ -114,6 +109,7 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
         seen = x[:, :, :n_train]
         scale[column] = [float(np.nanmean(seen)), float(np.nanstd(seen))]
         mean, deviation = scale[column]
+        x = np.where(np.isnan(x), mean, x)  # beyond the data, where no forecast that needs it is made
         return np.clip((x - mean) / deviation if deviation > 1e-6 else np.zeros_like(x), -CLIP, CLIP)
 
     plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])

@@ -140,9 +140,7 @@ def scores(frame: pd.DataFrame, history: pd.DataFrame, by=("method",)) -> pd.Dat
     scale = series["unique_id"].map(naive_scale(history, frame["cutoff"].min()))
     series["rmsse"] = np.sqrt(series["squared"] / scale.where(scale > 0))
     per_group = series.groupby(by, observed=True)["rmsse"]
-    out = pd.DataFrame(
-        {"wape": total["wape"] / units, "wql": total["wql"] / units, "rmsse": per_group.mean()}
-    )
+    out = pd.DataFrame({"wape": total["wape"] / units, "wql": total["wql"] / units, "rmsse": per_group.mean()})
     out["bias"] = total["error"] / units
     for coverage in COVERAGES:
         out[f"coverage_{coverage}"] = groups[f"coverage_{coverage}"].mean()
@@ -188,11 +186,7 @@ def paired_bootstrap(
     rows = losses(frame).assign(
         method=frame["method"], product=frame["unique_id"].str.rsplit("|", n=1).str[0], block=block
     )
-    cells = (
-        rows.groupby(["method", "product", "block"])[metric]
-        .agg(["sum", "size"])
-        .unstack("block", fill_value=0)
-    )
+    cells = rows.groupby(["method", "product", "block"])[metric].agg(["sum", "size"]).unstack("block", fill_value=0)
     both = [cells.loc[name] if name in cells.index else None for name in (method, against)]
     if any(cell is None for cell in both) or not both[0]["size"].equals(both[1]["size"]):
         raise ValueError(f"{method!r} and {against!r} do not forecast the same products and weeks")

@@ -75,9 +75,7 @@ class SalesBertConfig(PretrainedConfig):
         if self.body == "backbone" and not self.use_text:
             raise ValueError("use_text=False leaves the encoder out; it needs body='compact'.")
         if self.distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"distribution is {self.distribution!r}; choose one of {', '.join(DISTRIBUTIONS)}."
-            )
+            raise ValueError(f"distribution is {self.distribution!r}; choose one of {', '.join(DISTRIBUTIONS)}.")
 
 
 @dataclass
@@ -132,9 +130,7 @@ class SalesBert(PreTrainedModel):
             text_width = encoder_config.hidden_size
             self.absent_text = nn.Parameter(torch.zeros(text_width))
             # RoBERTa's positions start behind its padding index.
-            self.first_position = (
-                encoder_config.pad_token_id + 1 if encoder_config.model_type != "bert" else 0
-            )
+            self.first_position = encoder_config.pad_token_id + 1 if encoder_config.model_type != "bert" else 0
         if config.body == "backbone":
             width, self.body = text_width, None
         else:
@@ -272,9 +268,7 @@ class SalesBert(PreTrainedModel):
         return -law.log_prob(y).mean()
 
 
-def _attend(
-    layer: nn.Module, x: torch.Tensor, memory: torch.Tensor | None = None, mask: torch.Tensor | None = None
-):
+def _attend(layer: nn.Module, x: torch.Tensor, memory: torch.Tensor | None = None, mask: torch.Tensor | None = None):
     """One BERT layer over x (B, N, D) that also looks at `memory` (B, S, D); mask is True where one may look.
 
     The layer's own modules are called in its own order, so that its pretrained weights mean what they meant (equal to
@@ -284,8 +278,7 @@ def _attend(
     heads, dropout = own.num_attention_heads, own.dropout.p if layer.training else 0.0
     seen = x if memory is None else torch.cat([memory, x], 1)
     q, k, v = (
-        f(z).unflatten(-1, (heads, -1)).transpose(1, 2)
-        for f, z in ((own.query, x), (own.key, seen), (own.value, seen))
+        f(z).unflatten(-1, (heads, -1)).transpose(1, 2) for f, z in ((own.query, x), (own.key, seen), (own.value, seen))
     )
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)  # B A N d
     y = layer.attention.output(y.transpose(1, 2).flatten(-2), x)

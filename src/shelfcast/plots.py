@@ -78,9 +78,7 @@ def show(*figures: Figure, caption: str = "", columns: int = 1) -> HTML:
         figure.suptitle("")
         data = base64.b64encode(svg(figure).encode()).decode()
         heading, alt = html.escape(title), html.escape(title, quote=True)
-        parts.append(
-            f'<figure><h3>{heading}</h3><img alt="{alt}" src="data:image/svg+xml;base64,{data}"></figure>'
-        )
+        parts.append(f'<figure><h3>{heading}</h3><img alt="{alt}" src="data:image/svg+xml;base64,{data}"></figure>')
     note = f'<p class="caption">{caption}</p>' if caption else ""
     return HTML(f'<div class="grid c{columns}">{"".join(parts)}</div>{note}')
 
@@ -113,9 +111,7 @@ def _weeks(ax) -> None:
     ax.set_ylim(bottom=0)
 
 
-def fan(
-    history: pd.Series, ahead: pd.DataFrame, title: str, before=None, promoted=(), size=SMALL, legend=True
-):
+def fan(history: pd.Series, ahead: pd.DataFrame, title: str, before=None, promoted=(), size=SMALL, legend=True):
     """Weekly units that sold and the forecast with its 50 and 80 % bands.
 
     Parameters
@@ -135,9 +131,7 @@ def fan(
     ax.fill_between(x, ahead["q250"], ahead["q750"], color=BLUE, alpha=0.4, lw=0, label="50 % range")
     ax.plot(x, ahead["mean"], color=BLUE, lw=2, marker="o", ms=3, label="expected")
     if len(promoted):
-        ax.plot(
-            list(promoted), np.zeros(len(promoted)), "^", color=ORANGE, ms=4, clip_on=False, label="promotion"
-        )
+        ax.plot(list(promoted), np.zeros(len(promoted)), "^", color=ORANGE, ms=4, clip_on=False, label="promotion")
     ax.set_ylabel("units a week")
     _weeks(ax)
     if legend:
@@ -172,9 +166,7 @@ def region_graph(graph: pd.DataFrame, volume: pd.Series, change: pd.Series, titl
     limit = max(0.05, change.abs().max())
     area = 300 + 1700 * (volume / volume.max()).reindex(names)
     colours = change.reindex(names)
-    ax.scatter(
-        x, y, s=area, c=colours, cmap="PuOr", vmin=-1.6 * limit, vmax=1.6 * limit, ec=INK, lw=0.8, zorder=2
-    )
+    ax.scatter(x, y, s=area, c=colours, cmap="PuOr", vmin=-1.6 * limit, vmax=1.6 * limit, ec=INK, lw=0.8, zorder=2)
     for name, xi, yi in zip(names, x, y, strict=True):
         text = f"{name}\n{percent(change[name], sign=True)}"
         ax.annotate(text, (xi, yi), ha="center", va="center", fontsize=8, linespacing=1.2, zorder=3)
@@ -198,9 +190,7 @@ def intervals(frame: pd.DataFrame, title: str, xlabel: str, digits: int = 0, siz
             ax.axhline(position - 0.1, color=PALE, lw=0.8)
             position += 0.8
         for row in rows.itertuples():
-            colour, fill = (
-                (BLUE, BLUE) if group == "ours" else (INK, "white" if group == "upper bound" else INK)
-            )
+            colour, fill = (BLUE, BLUE) if group == "ours" else (INK, "white" if group == "upper bound" else INK)
             ax.plot([100 * row.low, 100 * row.high], [position] * 2, color=colour, lw=1.6)
             marker = {"ours": "D", "upper bound": "s"}.get(group, "o")
             ax.plot(100 * row.estimate, position, marker, color=colour, mfc=fill, ms=6)
@@ -239,9 +229,7 @@ def coverage(frame: pd.DataFrame, title: str, size=HALF):
     for (name, row), marker, colour, dx in zip(
         frame.iterrows(), "Dos^v", (BLUE, INK, MUTED, ORANGE, PALE), shift, strict=False
     ):
-        ax.plot(
-            np.array([50, 80, 95]) + dx, 100 * row.to_numpy(float), marker, color=colour, ms=6, label=name
-        )
+        ax.plot(np.array([50, 80, 95]) + dx, 100 * row.to_numpy(float), marker, color=colour, ms=6, label=name)
     ax.set(
         xlabel="promised coverage of the range, %",
         ylabel="weeks inside the range, %",
@@ -255,9 +243,7 @@ def coverage(frame: pd.DataFrame, title: str, size=HALF):
 def pit(shares: dict[str, np.ndarray], title: str, size=HALF):
     """Randomised PIT histograms: expected share of observations per bin; flat is calibrated."""
     figure, ax = canvas(title, size)
-    for (name, share), colour, line in zip(
-        shares.items(), (BLUE, ORANGE, INK), ("-", "--", ":"), strict=False
-    ):
+    for (name, share), colour, line in zip(shares.items(), (BLUE, ORANGE, INK), ("-", "--", ":"), strict=False):
         edges = np.linspace(0, 100, len(share) + 1)
         ax.stairs(100 * np.asarray(share), edges, color=colour, ls=line, lw=1.8, label=name)
     ax.axhline(100 / len(share), color=MUTED, ls="--", lw=0.9, label="perfect")

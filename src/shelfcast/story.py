@@ -133,7 +133,9 @@ def how_sure(score: dict, miss: float, gain: tuple[float, float, float], rival: 
     """What the test weeks showed: coverage, typical error, and the difference to the best alternative."""
     estimate, low, high = gain
     span = f"90 % interval {percent(low, 1, True)} to {percent(high, 1, True)}"
-    verdict = f"{percent(abs(estimate), 1)} {'lower' if estimate < 0 else 'higher'} than {rival}'s, the best alternative"
+    verdict = (
+        f"{percent(abs(estimate), 1)} {'lower' if estimate < 0 else 'higher'} than {rival}'s, the best alternative"
+    )
     doubt = "" if low * high > 0 else ": no clear difference"
     return (
         f"In {n_weeks} test weeks that the model had never seen, its 80 % range held "

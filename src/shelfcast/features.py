@@ -1,0 +1,200 @@
+"""Features of product x location x week, each with a declared role and all causal.
+
+Arrays have the axes P products, L locations (chain first), T weeks. A `past` column at week t is computed from weeks
+<= t; a `known_future` column is known in advance for its own week; a `price_plan` column is the realised price read
+as if it had been planned, an upper bound that is off by default.
+"""
+
+from __future__ import annotations
+
+import holidays
+import numpy as np
+import pandas as pd
+
+LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
+
+MEANING = {  # column -> (role, what it means); channels, seasons and events are added as found
+    "price_level": ("static", "log of the mean price paid in the training weeks"),
+    "location_share": ("static", "location's share of the category's training units"),
+    "promo_known": ("static", "share of the location's units sold in stores with promotion records"),
+    "level": ("past", "robust level: half 13-week mean, half running mean, plus 0.1 units"),
+    "level_4": ("past", "mean units of the last 4 weeks"),
+    "level_8": ("past", "mean units of the last 8 weeks"),
+    "level_13": ("past", "mean units of the last 13 weeks"),
+    "level_26": ("past", "mean units of the last 26 weeks"),
+    "lag_0": ("past", "units of this week"),
+    "lag_1": ("past", "units one week ago"),
+    "lag_2": ("past", "units two weeks ago"),
+    "lag_3": ("past", "units three weeks ago"),
+    "weeks_since_sale": ("past", "weeks since the last sale, at most 26"),
+    "share_weeks_sold": ("past", "share of weeks with a sale so far"),
+    "mean_promoted": ("past", "mean units so far in weeks when most stores promoted it, shrunk to the level"),
+    "mean_unpromoted": ("past", "mean units so far in the other weeks, shrunk to the level"),
+    "level_chain": ("past", "the product's robust level in the whole chain"),
+    "category_level": ("past", "category units at the location, last 4 weeks over the running mean"),
+    "traffic": ("past", "baskets of any category at the location, this week over the running mean"),
+    "buyers": ("past", "distinct customers who bought it this week"),
+    "baskets": ("past", "baskets with it this week"),
+    "repeat_share": ("past", "share of this week's buyers who had bought it in an earlier week"),
+    "coupons": ("past", "baskets this week in which a coupon was redeemed on it"),
+    "price_ratio": ("past", "log of the last seen price over its own earlier mean"),
+    "discount": ("past", "last seen discount as a share of the price before it"),
+    "promotion": ("known_future", "share of the location's recorded stores that promote it in any channel"),
+    "category_promotion": ("known_future", "mean promotion of the category's other products at the location"),
+    "holiday": ("known_future", "public holidays in the week"),
+    "holiday_next": ("known_future", "public holidays in the week after"),
+    "pay_week": ("known_future", "1 when the week holds the 1st or the 15th of a month"),
+    "price_ratio_plan": ("price_plan", "log of the week's chain-wide price over its own earlier mean"),
+}
+
+
+def cube(rows: pd.DataFrame, value: str, how: str, shape: tuple) -> np.ndarray:
+    """Aggregate rows to (P, L, T); the chain is aggregated itself, since distinct counts do not add up."""
+    cube = np.zeros(shape)
+    for keys, place in ((["item", "place", "week"], None), (["item", "week"], 0)):
+        kept = rows[rows["place"] > 0] if place is None else rows
+        found = kept.groupby(keys)[value].agg(how)
+        index = [found.index.get_level_values(k).to_numpy() for k in keys]
+        cube[(index[0], index[1], index[2]) if place is None else (index[0], place, index[1])] = found
+    return cube
+
+
+def shift(x: np.ndarray, k: int) -> np.ndarray:
+    return np.concatenate([np.zeros_like(x[..., :k]), x[..., : x.shape[-1] - k]], -1)
+
+
+def mean(x: np.ndarray, k: int | None = None) -> np.ndarray:
+    """Mean over the last k weeks (all weeks so far for None); fewer where there are fewer."""
+    total = np.cumsum(x, -1)
+    n = np.arange(1, x.shape[-1] + 1)
+    return total / n if k is None else (total - shift(total, k)) / np.minimum(n, k)
+
+
+def past(items, rows, y, promotion, shape) -> dict[str, np.ndarray]:
+    """Columns known at the end of their own week, each (P, L, T).
+
+    Parameters
+    ----------
+    items, rows : line items of the chosen products, and of all products, with `place` and `week` (and `item`).
+    y, promotion : (P, L, T) units, and the share of stores that promote.
+    """
+    n_places, n_weeks = shape[1:]
+    week = np.arange(n_weeks)
+    columns = {f"level_{k}": mean(y, k) for k in (4, 8, 13, 26)}
+    level = columns["level"] = 0.5 * columns["level_13"] + 0.5 * mean(y) + LEVEL_FLOOR
+    columns["level_chain"] = np.broadcast_to(level[:, :1], shape)
+    columns |= {f"lag_{k}": shift(y, k) for k in range(4)}
+    last = np.maximum.accumulate(np.where(y > 0, week, -26), -1)
+    columns["weeks_since_sale"] = np.minimum(week - last, 26).astype(float)
+    columns["share_weeks_sold"] = mean(y > 0)
+    for name, on in (("mean_promoted", promotion >= 0.5), ("mean_unpromoted", promotion < 0.5)):
+        columns[name] = (np.cumsum(y * on, 2) + level) / (np.cumsum(on, 2) + 1)
+
+    def by_place(frame: pd.DataFrame, value: str, how: str) -> np.ndarray:  # (L, T)
+        return cube(frame.assign(item=0), value, how, (1, n_places, n_weeks))[0]
+
+    units = by_place(rows[rows["in_category"]], "quantity", "sum")
+    columns["category_level"] = np.broadcast_to((mean(units, 4) + 1) / (mean(units) + 1), shape)
+    if "basket_id" in rows:
+        baskets = by_place(rows[["place", "week", "basket_id"]].drop_duplicates(), "basket_id", "size")
+        columns["traffic"] = np.broadcast_to((baskets + 1) / (mean(baskets) + 1), shape)
+        columns["baskets"] = cube(items, "basket_id", "nunique", shape)
+        if "coupon" in items:
+            columns["coupons"] = cube(items[items["coupon"] > 0], "basket_id", "nunique", shape)
+    if "customer_id" in rows:
+        columns["buyers"] = cube(items, "customer_id", "nunique", shape)
+        first = items.groupby(["item", "customer_id"])["week"].transform("min")
+        again = cube(items[items["week"] > first], "customer_id", "nunique", shape)
+        columns["repeat_share"] = again / np.maximum(columns["buyers"], 1)
+    return columns
+
+
+def prices(items: pd.DataFrame, shape: tuple, train_end: int):
+    """Causal price features, the realised chain price as a plan, and the static price level.
+
+    A price is seen only where somebody bought, so it enters as the last seen one; the realised price of a coming week
+    would tell that it sold, which is why it is `price_plan` and not `known_future`.
+    """
+    units, paid = cube(items, "quantity", "sum", shape), cube(items, "sales_value", "sum", shape)
+    saved = cube(items, "discount", "sum", shape) if "discount" in items else np.zeros(shape)
+    seen = (units > 0) & (paid > 0)
+    price = np.where(seen, np.log(np.where(seen, paid, 1) / np.maximum(units, 1e-9)), 0)
+    sums, count = np.cumsum(price, -1), np.cumsum(seen, -1)
+    before = shift(sums, 1) / np.maximum(shift(count.astype(float), 1), 1)  # mean of strictly earlier prices
+    week = np.maximum.accumulate(np.where(seen, np.arange(shape[2]), -1), -1)
+
+    def last_seen(x: np.ndarray) -> np.ndarray:
+        return np.where(week >= 0, np.take_along_axis(x, np.maximum(week, 0), -1), 0.0)
+
+    ratio = last_seen(np.where(shift(count.astype(float), 1) > 0, price - before, 0.0))
+    discount = last_seen(np.where(seen, saved / np.maximum(paid + saved, 1e-9), 0.0))
+    chain = last_seen(price)[:, :1] - before[:, :1]
+    plan = np.where((week[:, :1] >= 0) & (shift(count.astype(float), 1)[:, :1] > 0), chain, 0.0)
+    train = seen[:, 0, :train_end]
+    price_level = (price[:, 0, :train_end] * train).sum(-1) / np.maximum(train.sum(-1), 1)
+    past = {"price_ratio": ratio, "discount": discount}
+    return past, {"price_ratio_plan": np.broadcast_to(plan, shape)}, price_level
+
+
+def promotion_plan(table, chosen, items, regions, names, ahead, train_end, horizon):
+    """Promotion channels as known-future columns over T + horizon weeks.
+
+    A store without any promotion record says nothing, so shares are over the recorded stores, weighted by their
+    training units. Weeks after the last recorded one repeat the mean of the last few: a plan that is not known.
+
+    Returns
+    -------
+    Columns (P, L, T + horizon); share of each location's training units in recorded stores (L,); whether the coming
+    weeks' plan is assumed.
+    """
+    shape = (len(chosen), len(names), len(ahead))
+    if table is None:
+        return {"promotion": np.zeros(shape)}, np.zeros(len(names)), False
+    recorded = table.loc[table["week"] < ahead[train_end], "store_id"].unique()
+    recorded = [store for store in recorded if store in regions]
+    sold = items[items["week"] < train_end].groupby("store_id")["quantity"].sum()
+    weight = sold.reindex(recorded).fillna(0) + 1e-3  # a store that sold nothing still says what it promotes
+    place = pd.Series(regions).reindex(recorded).map({name: i for i, name in enumerate(names)})
+    total = np.bincount(place, weight, len(names))
+    total[0] = weight.sum()
+    units = sold.groupby(sold.index.map(regions)).sum().reindex(names[1:]).fillna(0).to_numpy()
+    known = np.minimum(total / np.maximum(np.r_[sold.sum(), units], 1e-3), 1.0)
+
+    channels = sorted(table.columns.difference(["product_id", "store_id", "week"]))
+    rows = table[table["week"].isin(ahead) & table["store_id"].isin(recorded) & table["product_id"].isin(chosen)]
+    rows = rows.assign(
+        item=rows["product_id"].map({p: i for i, p in enumerate(chosen)}),
+        place=rows["store_id"].map(place),
+        week=(rows["week"] - ahead[0]).dt.days // 7,
+        promotion=rows[channels].astype(float).max(axis=1),
+        weight=rows["store_id"].map(weight),
+    )
+    last = int(rows["week"].max()) + 1 if len(rows) else len(ahead)
+    plan = {}
+    for name in [*channels, "promotion"]:
+        share = cube(rows.assign(value=rows[name] * rows["weight"]), "value", "sum", shape)
+        share /= np.maximum(total, 1e-9)[:, None]
+        if last < len(ahead):
+            share[..., last:] = share[..., max(last - horizon, 0) : last].mean(-1, keepdims=True)
+        plan[name] = share
+    units = items[items["week"] < train_end].groupby("item")["quantity"].sum()
+    weighted = np.maximum(units.reindex(range(len(chosen)), fill_value=0).to_numpy(), 1e-3)[:, None, None]
+    others = (plan["promotion"] * weighted).sum(0) - plan["promotion"] * weighted
+    plan["category_promotion"] = others / np.maximum(weighted.sum() - weighted, 1e-9)
+    return plan, known, last < len(ahead)
+
+
+def calendar(ahead: pd.DatetimeIndex, country: str, n_weeks: int, shape: tuple) -> dict[str, np.ndarray]:
+    """Holidays, pay days and, where a season can be learned, the season; each of `shape` (P, L, T + horizon)."""
+    free = holidays.country_holidays(country, years=range(ahead[0].year, ahead[-1].year + 2))
+    week = [[(monday + pd.Timedelta(days=d)).date() for d in range(7)] for monday in ahead.union(ahead.shift(1, "7D"))]
+    counts = np.array([sum(day in free for day in days) for days in week])
+    columns = {
+        "holiday": counts[:-1],
+        "holiday_next": counts[1:],
+        "pay_week": np.array([bool({1, 15} & {day.day for day in days}) for days in week[:-1]]),
+    }
+    if n_weeks > 53:  # a season can be learned only where one year repeats another
+        angle = 2 * np.pi * ahead.dayofyear.to_numpy() / 365.25
+        columns |= {"season_sin": np.sin(angle), "season_cos": np.cos(angle)}
+    return {name: np.broadcast_to(np.asarray(x, float), shape) for name, x in columns.items()}
