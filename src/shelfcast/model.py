@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoConfig, AutoModel, BertConfig, PretrainedConfig, PreTrainedModel
-from transformers.models.bert.modeling_bert import BertLayer
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -134,13 +133,12 @@ class SalesBert(PreTrainedModel):
         if config.body == "backbone":
             width, self.body = text_width, None
         else:
-            small = BertConfig(
-                hidden_size=width,
-                num_attention_heads=4,
-                intermediate_size=2 * width,
-                hidden_dropout_prob=config.dropout,
+            self.body = nn.ModuleList(
+                nn.TransformerEncoderLayer(
+                    width, 4, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
+                )
+                for _ in range(config.compact_layers)
             )
-            self.body = nn.ModuleList(BertLayer(small) for _ in range(config.compact_layers))
             self.positions = nn.Embedding(512, width)
             if config.use_text:
                 self.from_text = nn.Linear(text_width, width)
@@ -201,42 +199,46 @@ class SalesBert(PreTrainedModel):
         self, static, weeks, plan, level, graph, input_ids=None, text_mask=None, has_text=None, labels=None
     ) -> SalesBertOutput:
         """One pass over all cutoffs; see dataset.Batch for shapes. Labels that are NaN are left out of the loss."""
-        b, n_locations, n_weeks, _ = weeks.shape
+        n_locations, n_weeks = weeks.shape[1:3]
         place = torch.arange(n_locations, device=weeks.device)
         first = self.static_in(static) + self.location(place)  # B L D
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
-        text = memory_mask = None
+        text = visible = None
         if self.config.use_text:
-            text, memory_mask = self._embed_text(input_ids, text_mask, has_text)  # B S D
+            text, seen = self._embed_text(input_ids, text_mask, has_text)  # B S D, B S
+            visible = _additive(seen)[:, None, None]  # B 1 1 S
+        causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
-            layers, offset = self.layers, self.first_position + text.shape[1]
-            x = x + self.embeddings.position_embeddings.weight[offset : offset + 1 + n_weeks]
+            x = self._backbone(x, text, visible, causal, graph)
         else:
             if text is not None:
                 for layer in self.layers:
-                    text = _attend(layer, text, mask=memory_mask)
-                pooled = (text * memory_mask[:, 0, 0, :, None]).sum(1) / memory_mask.sum((1, 2, 3))[:, None]
+                    text = _attend(layer, text, visible)
+                pooled = (text * seen[..., None]).sum(1) / seen.sum(1, keepdim=True)
                 x = torch.cat([x[:, :, :1] + self.from_text(pooled)[:, None, None], x[:, :, 1:]], 2)
-            layers, text, memory_mask = self.body, None, None
-            x = x + self.positions.weight[: 1 + n_weeks]
-        x = F.dropout(self.norm_in(x), self.config.dropout, self.training)
-        causal = torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril()[None, None]
-        for i, layer in enumerate(layers):
-            flat, memory = x.flatten(0, 1), None  # B·L N D
-            mask = causal
-            if text is not None:
-                memory = text.repeat_interleave(n_locations, 0)
-                seen = memory_mask.repeat_interleave(n_locations, 0).expand(-1, -1, 1 + n_weeks, -1)
-                mask = torch.cat([seen, causal.expand(len(flat), -1, -1, -1)], -1)  # B·L 1 N S+N
-            flat = _attend(layer, flat, memory, mask)
-            if text is not None and i + 1 < len(layers):
-                text = _attend(layer, text, mask=memory_mask)
-            x = flat.unflatten(0, (b, n_locations))
-            if self.config.use_space:
-                x = self.space[i](x, graph)
+            x = self.norm_in(x + self.positions.weight[: 1 + n_weeks])
+            x = F.dropout(x, self.config.dropout, self.training)
+            for i, layer in enumerate(self.body):
+                x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
+                x = self.space[i](x, graph) if self.config.use_space else x
         mean, dispersion = self._head(x[:, :, 1:], weeks, static, plan, level)
         loss = None if labels is None else self._loss(mean, dispersion, labels)
         return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
+
+    def _backbone(self, x, text, text_mask, causal, graph) -> torch.Tensor:
+        """The encoder's layers over x (B, L, N, D) behind the text (B, S, D)."""
+        n_locations, n = x.shape[1:3]
+        offset = self.first_position + text.shape[1]
+        x = self.norm_in(x + self.embeddings.position_embeddings.weight[offset : offset + n])
+        x = F.dropout(x, self.config.dropout, self.training)
+        seen = text_mask.expand(-1, -1, n, -1)  # B 1 N S
+        mask = torch.cat([seen, causal.expand(len(seen), 1, -1, -1)], -1).repeat_interleave(n_locations, 0)
+        for i, layer in enumerate(self.layers):
+            x = _attend(layer, x.flatten(0, 1), mask, text).unflatten(0, (-1, n_locations))
+            if i + 1 < len(self.layers):
+                text = _attend(layer, text, text_mask)
+            x = self.space[i](x, graph) if self.config.use_space else x
+        return x
 
     def _embed_text(self, input_ids, text_mask, has_text):
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
@@ -245,7 +247,7 @@ class SalesBert(PreTrainedModel):
         text = torch.where(absent, self.absent_text.expand_as(text), text)
         first = torch.zeros_like(text_mask)
         first[:, 0] = True  # an absent text is one learned token
-        return text, torch.where(has_text[:, None], text_mask, first)[:, None, None]  # B 1 1 S
+        return text, torch.where(has_text[:, None], text_mask, first)
 
     def _head(self, x, weeks, static, plan, level):
         """x: (B, L, T, D) -> mean and dispersion, each (B, L, T, H)."""
@@ -268,18 +270,24 @@ class SalesBert(PreTrainedModel):
         return -law.log_prob(y).mean()
 
 
-def _attend(layer: nn.Module, x: torch.Tensor, memory: torch.Tensor | None = None, mask: torch.Tensor | None = None):
-    """One BERT layer over x (B, N, D) that also looks at `memory` (B, S, D); mask is True where one may look.
+def _additive(seen: torch.Tensor) -> torch.Tensor:
+    """A mask to add to attention scores: 0 where one may look, else minus infinity."""
+    return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, -torch.inf)
+
+
+def _attend(layer: nn.Module, x: torch.Tensor, mask: torch.Tensor, memory: torch.Tensor | None = None) -> torch.Tensor:
+    """One BERT layer over x (B·L, N, D) that also looks at `memory` (B, S, D); mask (·, 1, N, S + N) is additive.
 
     The layer's own modules are called in its own order, so that its pretrained weights mean what they meant (equal to
     the layer's forward without memory: tested), while text that all locations share is not computed again for each.
     """
     own = layer.attention.self
     heads, dropout = own.num_attention_heads, own.dropout.p if layer.training else 0.0
-    seen = x if memory is None else torch.cat([memory, x], 1)
-    q, k, v = (
-        f(z).unflatten(-1, (heads, -1)).transpose(1, 2) for f, z in ((own.query, x), (own.key, seen), (own.value, seen))
-    )
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)  # B A N d
+    q, k, v = (f(x).unflatten(-1, (heads, -1)).transpose(1, 2) for f in (own.query, own.key, own.value))  # · A N d
+    if memory is not None:
+        past = (f(memory).unflatten(-1, (heads, -1)).transpose(1, 2) for f in (own.key, own.value))  # B A S d
+        times = len(x) // len(memory)
+        k, v = (torch.cat([m.repeat_interleave(times, 0), z], 2) for m, z in zip(past, (k, v), strict=True))
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)  # · A N d
     y = layer.attention.output(y.transpose(1, 2).flatten(-2), x)
     return layer.output(layer.intermediate(y), y)

@@ -105,7 +105,11 @@ def validation_wql(outputs) -> dict[str, float]:
 
 def adapt(model: SalesBert, recipe: Recipe):
     """Make the model's encoder trainable as the recipe says; returns the model to train."""
-    if not model.config.use_text or recipe.mode == "full":
+    if not model.config.use_text:
+        return model
+    # The words of a market are few: their vectors would only be learned by heart.
+    model.embeddings.requires_grad_(False)
+    if recipe.mode == "full":
         return model
     for name, p in model.named_parameters():
         if name.startswith(("layers.", "embeddings.")):

@@ -1,0 +1,82 @@
+"""From trained models to the forecast frame: averaged over seeds, coherent over locations.
+
+The chain is forecast directly and the regions follow it top-down: their means are scaled to add up to the chain's
+(summing regions up was worse), their dispersions stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from shelfcast.dataset import MarketTensors
+from shelfcast.metrics import QUANTILES, negative_binomial_quantiles, quantile_column
+from shelfcast.model import SalesBert
+from shelfcast.regions import CHAIN
+
+
+def load_models(folder: str | Path) -> list[SalesBert]:
+    """The models of all seeds under `models/<variant>/`, in eval mode."""
+    paths = sorted(Path(folder).glob("seed_*"), key=lambda path: int(path.name.split("_")[1]))
+    if not paths:
+        raise ValueError(f"{folder}/ holds no seed_<n>/ with a model. Run notebook 3_finetune (or `dvc repro`) first.")
+    return [SalesBert.from_pretrained(path).eval() for path in paths]
+
+
+@torch.no_grad()
+def predict(model: SalesBert, market: MarketTensors, batch_products: int = 25) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (units a week) and dispersion from every week of the market, each (P, L, T, H) float64."""
+    parts = []
+    for start in range(0, len(market), batch_products):
+        batch = {k: v[start : start + batch_products] for k, v in market.tensors.items() if k != "labels"}
+        out = model(**batch)
+        parts.append((out.mean, out.dispersion))
+    return tuple(torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
+
+
+def coherent(mean: np.ndarray, locations: list[str]) -> np.ndarray:
+    """Scale region means to add up to the chain's; axis 1 is the location.
+
+    Worked example: chain 6, regions 1 and 2: the regions become 2 and 4.
+    """
+    regions = np.array([name != CHAIN for name in locations])
+    chain = mean[:, ~regions]
+    scaled = mean.copy()
+    scaled[:, regions] *= chain / np.maximum(mean[:, regions].sum(1, keepdims=True), 1e-9)
+    return scaled
+
+
+def forecast(models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
+    """Forecast every series from each cutoff, by the mean over the models' distributions.
+
+    Returns
+    -------
+    Forecast frame without `method`: unique_id, ds, cutoff, horizon, mean, dispersion, q025 … q975, y (NaN beyond the
+    data). The average of negative binomials is read as one with their mean mean, and the dispersion that keeps their
+    mean variance.
+    """
+    parts = [predict(model, market) for model in models]
+    means, variances = (
+        np.stack([mean for mean, _ in parts]),
+        np.stack([mean + dispersion * mean**2 for mean, dispersion in parts]),
+    )
+    mean, variance = means.mean(0), variances.mean(0) + means.var(0)
+    dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
+    mean = coherent(mean, market.locations)
+
+    at = market.weeks_index.get_indexer(cutoffs)
+    if (at < 0).any():
+        raise ValueError(f"cutoffs {[c for c, i in zip(cutoffs, at, strict=True) if i < 0]} are not observed weeks.")
+    keys = [f"{product}|{location}" for product in market.products for location in market.locations]
+    horizons = range(1, mean.shape[-1] + 1)
+    index = pd.MultiIndex.from_product([keys, cutoffs, horizons], names=["unique_id", "cutoff", "horizon"])
+    frame = index.to_frame(index=False)
+    frame.insert(1, "ds", frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D"))
+    frame["mean"], frame["dispersion"] = mean[:, :, at].ravel(), dispersion[:, :, at].ravel()
+    quantiles = negative_binomial_quantiles(frame["mean"], frame["dispersion"])
+    frame[[quantile_column(q) for q in QUANTILES]] = quantiles
+    return frame.assign(y=market.tensors["labels"][:, :, at].double().numpy().ravel())
