@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import textwrap
+from itertools import cycle
 
 import matplotlib
 import numpy as np
@@ -20,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, MUTED, PALE, BLUE, ORANGE = "#1d2733", "#66717e", "#d5dae0", "#0072b2", "#d55e00"
+LINES = ("-", "--", ":", "-.")
 WIDE, HALF, SMALL = (6.4, 3.1), (4.6, 3.1), (3.5, 2.2)  # inches; a third of the page is SMALL
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 THEME = {
@@ -253,15 +255,27 @@ def pit(shares: dict[str, np.ndarray], title: str, size=HALF):
     return figure
 
 
-def training(curve: pd.DataFrame, title: str, size=HALF):
-    """Training loss and validation score by epoch, each on its own axis; columns epoch, loss, score (NaN gaps)."""
+def training(history: pd.DataFrame, title: str, size=HALF):
+    """Training loss and validation WQL by epoch, one line a seed; history has seed, phase, epoch, loss, wql, best."""
     figure, axes = canvas(title, size, 2)
-    for ax, column, label in zip(axes, ("loss", "score"), ("training loss", "validation WQL"), strict=True):
-        line = curve.dropna(subset=column)
-        ax.plot(line["epoch"], line[column], color=BLUE, lw=1.6, marker="o", ms=3)
+    for ax, column, label in zip(axes, ("loss", "wql"), ("training loss", "validation WQL"), strict=True):
+        for (_, run), line in zip(history[history["phase"] == "select"].groupby("seed"), cycle(LINES)):
+            ax.plot(run["epoch"], run[column], color=BLUE, ls=line, lw=1.4, marker="o", ms=2.5)
+            best = run[run["best"]]
+            ax.plot(best["epoch"], best[column], "D", color=ORANGE, ms=7, mfc="none", mew=1.6)
         ax.set(xlabel="epoch", ylabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    best = curve.loc[curve["score"].idxmin()] if curve["score"].notna().any() else None
-    if best is not None:
-        axes[1].plot(best["epoch"], best["score"], "D", color=ORANGE, ms=7, mfc="none", mew=1.6)
+    return figure
+
+
+def timeline(sold: pd.Series, cutoffs: dict, horizon: int, title: str, size=WIDE):
+    """Units by week (index Monday), with the stretches of weeks that validation and test cutoffs look ahead to."""
+    figure, ax = canvas(title, size)
+    for name, shade in (("validation", "0.93"), ("test", "0.85")):
+        first, last = min(cutoffs[name]), max(cutoffs[name]) + pd.Timedelta(weeks=horizon)
+        ax.axvspan(first + pd.Timedelta(days=3.5), last + pd.Timedelta(days=3.5), color=shade, lw=0, label=name)
+    ax.plot(sold.index, sold, color=INK, lw=1.3, marker="o", ms=2, label="sold")
+    ax.set_ylabel("units a week")
+    _weeks(ax)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -33,8 +33,25 @@ METHODS = {  # key -> (name, group, in plain words)
 }  # fmt: skip
 SHORT = dict(
     pair.split("=")
-    for pair in "sft=soft drnk=drink drnks=drinks btl=bottle carb=carbonated mlt=multi pk=pack sngl=single srv=serve "
-    "frzn=frozen wtr=water flvrd=flavored choc=chocolate reg=regular asst=assorted pkg=package l=L".split()
+    for pair in [
+        "sft=soft",
+        "drnk=drink",
+        "drnks=drinks",
+        "btl=bottle",
+        "carb=carbonated",
+        "mlt=multi",
+        "pk=pack",
+        "sngl=single",
+        "srv=serve",
+        "frzn=frozen",
+        "wtr=water",
+        "flvrd=flavored",
+        "choc=chocolate",
+        "reg=regular",
+        "asst=assorted",
+        "pkg=package",
+        "l=L",
+    ]
 )
 
 

@@ -128,6 +128,7 @@ class StrictEngine:
             path.touch()
         except OSError as error:
             raise ParameterError(f"the output cannot be written: {error}") from None
+        os.environ["SHELFCAST_PIPELINE"] = "1"  # for the kernel: no progress bars in a log
         start = time.perf_counter()
         print(f"{output_path}: started {time.strftime('%H:%M')}, {len(nb.cells)} cells", flush=True)
         options |= {"input_path": input_path, "output_path": output_path, "progress_bar": False}

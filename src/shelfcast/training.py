@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from shelfcast.dataset import MarketTensors
@@ -204,7 +205,7 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
         remove_unused_columns=False,
         label_names=["labels"],
         report_to=["tensorboard"],
-        disable_tqdm=True,
+        disable_tqdm="SHELFCAST_PIPELINE" in os.environ,  # set by shelfcast.strict
         seed=seed,
         data_seed=seed,
         dataloader_pin_memory=False,
@@ -219,6 +220,7 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
         compute_metrics=validation_wql,
         callbacks=[*watch, *callbacks],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.exists() else None)
     log = pd.DataFrame(trainer.state.log_history)
     epochs = (
@@ -232,6 +234,7 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
     return model, epochs.reset_index()
 
 
-def recipe_from(parameters: dict) -> Recipe:
-    """A Recipe from the parameters it knows among many."""
-    return Recipe(**{f.name: parameters[f.name] for f in fields(Recipe) if f.name in parameters})
+def finish(work: str | Path) -> None:
+    """Remove the checkpoints under `work`, once what they led to is written; the TensorBoard logs stay."""
+    for checkpoint in Path(work).glob("**/checkpoint-*"):
+        shutil.rmtree(checkpoint)
