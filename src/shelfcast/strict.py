@@ -163,7 +163,7 @@ def check() -> Iterator[str]:
         stages = [s for s in repo.index.stages if (s.cmd or "").startswith("papermill ")]
     for stage in stages:
         try:
-            options = papermill_cli.make_context("papermill", shlex.split(stage.cmd)[1:]).params
+            options = papermill_cli.make_context("papermill", shlex.split(stage.cmd.split("&&")[0])[1:]).params
             notebook, passed, origin = options["notebook_path"], {}, {}
             for path in options["parameters_file"] or ():
                 used[path.removeprefix(f"{PARAMS}:").split(".")[0]] = stage
