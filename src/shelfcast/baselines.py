@@ -22,7 +22,7 @@ from statsforecast import StatsForecast
 from statsforecast.models import AutoETS, CrostonSBA
 from transformers import AutoModelForSequenceClassification, PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from shelfcast.dataset import backbone_path, load_tokenizer
+from shelfcast.dataset import IN_UNITS, backbone_path, load_tokenizer
 from shelfcast.metrics import (
     QUANTILES,
     WQL_QUANTILES,
@@ -132,16 +132,15 @@ def _classical(model) -> Callable[[Panel, int], Predict]:
 # ---------------------------------------------------------------- LightGBM
 
 GRID = [
-    dict(objective=objective, num_leaves=leaves, offset=offset)
+    dict(objective=objective, num_leaves=leaves, feature_fraction=fraction)
     for objective in ("poisson", "tweedie")
-    for leaves in (15, 31, 63)
-    for offset in (True, False)
+    for leaves in (15, 31)
+    for fraction in (0.3, 0.6)
 ]
 COMMON = dict(
     learning_rate=0.05,
     tweedie_variance_power=1.3,
     min_data_in_leaf=100,
-    feature_fraction=0.6,
     bagging_fraction=0.8,
     bagging_freq=1,
     lambda_l2=1.0,
@@ -149,13 +148,14 @@ COMMON = dict(
     force_row_wise=True,
     verbosity=-1,
 )
+KEPT = 3  # settings that are averaged
 
 
 def lightgbm_counts(panel: Panel, seed: int, price_plan: bool = False) -> Predict:
-    """Boosted trees for the mean (Poisson or Tweedie, with or without the level as offset), negative binomial around.
+    """Boosted trees for the mean, with the level as offset, and a negative binomial around it.
 
-    Objective, leaves, offset and rounds are chosen by validation WQL; the fit is repeated with the validation weeks
-    and averaged over three seeds.
+    Columns in units become logs relative to the level, as for SalesBert. The settings of the grid are ranked by
+    validation WQL with early stopping; the best few are fitted again with the validation weeks and averaged.
     """
     train_end, validation_end = (pd.Timestamp(panel.meta[k]) for k in ("train_end", "validation_end"))
     weeks = panel.weeks[(panel.weeks >= panel.cutoffs["train"][0]) & (panel.weeks < validation_end)]
@@ -163,50 +163,45 @@ def lightgbm_counts(panel: Panel, seed: int, price_plan: bool = False) -> Predic
     rows = rows[rows["ds"] <= validation_end]
     train = rows[rows["ds"] <= train_end]
     validation = rows[rows["cutoff"].isin(panel.cutoffs["validation"])]
-    columns = [c for c in rows if c not in (*KEYS, "y_level")]
-    levels = {c: sorted(rows[c].unique()) for c in ("product_id", "location")}
 
-    def matrix(frame: pd.DataFrame) -> pd.DataFrame:
-        codes = {c: pd.Categorical(frame[c], categories=values) for c, values in levels.items()}
-        return frame[columns].assign(horizon=frame["horizon"], **codes)
+    def dataset(frame: pd.DataFrame, reference=None) -> lightgbm.Dataset:
+        return lightgbm.Dataset(_matrix(frame), frame["y"], init_score=np.log(frame["y_level"]), reference=reference)
 
-    def dataset(frame: pd.DataFrame, offset: bool, reference=None) -> lightgbm.Dataset:
-        start = np.log(frame["y_level"]) if offset else None
-        return lightgbm.Dataset(matrix(frame), frame["y"], init_score=start, reference=reference, free_raw_data=False)
+    def apply(booster: lightgbm.Booster, frame: pd.DataFrame) -> np.ndarray:
+        return (frame["y_level"] * np.exp(booster.predict(_matrix(frame), raw_score=True))).clip(FLOOR)
 
-    def apply(booster, frame: pd.DataFrame, offset: bool) -> np.ndarray:
-        raw = booster.predict(matrix(frame), raw_score=True)
-        return np.exp(raw + (np.log(frame["y_level"]) if offset else 0)).clip(FLOOR)
-
-    best = None
-    for choice in GRID:
-        settings = {k: v for k, v in choice.items() if k != "offset"} | COMMON | {"seed": seed}
-        fitted = dataset(train, choice["offset"])
-        booster = lightgbm.train(
-            settings,
-            fitted,
-            num_boost_round=600,
-            valid_sets=[dataset(validation, choice["offset"], fitted)],
-            callbacks=[lightgbm.early_stopping(30, verbose=False)],
-        )
-        known = validation[KEYS].assign(mean=apply(booster, validation, choice["offset"]))
+    ranking = []
+    for settings in (choice | COMMON | {"seed": seed} for choice in GRID):
+        fitted = dataset(train)
+        stop = lightgbm.early_stopping(30, verbose=False)
+        booster = lightgbm.train(settings, fitted, 600, valid_sets=[dataset(validation, fitted)], callbacks=[stop])
+        mean = apply(booster, validation)
+        known = validation[KEYS].assign(mean=mean)
         score = _wql(_as_counts(panel, lambda _, known=known: known, bins=4)([]))
-        if best is None or score < best[0]:
-            best = score, choice, booster.best_iteration, known
-    _, choice, rounds, known = best
-    settings = {k: v for k, v in choice.items() if k != "offset"} | COMMON
-    whole = dataset(rows, choice["offset"])
-    boosters = [lightgbm.train(settings | {"seed": seed + i}, whole, num_boost_round=rounds) for i in range(3)]
+        ranking.append((score, len(ranking), settings, booster.best_iteration, mean))
+    best = sorted(ranking)[:KEPT]
+    whole = dataset(rows)
+    boosters = [lightgbm.train(settings, whole, rounds) for _, _, settings, rounds, _ in best]
 
     def mean(cutoffs):
-        if cutoffs == panel.cutoffs["validation"]:
-            return known  # from the fit that had not seen these weeks
+        if cutoffs == panel.cutoffs["validation"]:  # from the fits that had not seen these weeks
+            return validation[KEYS].assign(mean=np.mean([known for *_, known in best], axis=0))
         frame = examples(panel, cutoffs, price_plan)
-        return frame[KEYS].assign(mean=np.mean([apply(b, frame, choice["offset"]) for b in boosters], axis=0))
+        return frame[KEYS].assign(mean=np.mean([apply(booster, frame) for booster in boosters], axis=0))
 
-    predict = _as_counts(panel, mean, bins=4)
-    predict.choice = choice | {"rounds": rounds, "validation_wql": best[0]}
-    return predict
+    return _as_counts(panel, mean, bins=4)
+
+
+def _matrix(frame: pd.DataFrame) -> pd.DataFrame:
+    """Features of `examples` rows; a product's own id stays out, which was better on the validation weeks."""
+    columns = {"horizon": frame["horizon"], "location": frame["location"].astype("category").cat.codes}
+    planned = {c.removesuffix("_target") for c in frame if c.endswith("_target")}
+    for name in frame.columns.difference([*KEYS, "y_level", "product_id", "location", *planned]):
+        x = frame[name]
+        if IN_UNITS.match(name):
+            x = np.log(x) if name == "level" else np.log((x + 0.1) / (frame["y_level"] + 0.1))
+        columns[name] = x
+    return pd.DataFrame(columns)
 
 
 def _wql(frame: pd.DataFrame) -> float:

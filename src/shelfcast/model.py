@@ -242,7 +242,10 @@ class SalesBert(PreTrainedModel):
 
     def _embed_text(self, input_ids, text_mask, has_text):
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
-        text = self.embeddings(input_ids=input_ids, position_ids=position)
+        kind = torch.zeros_like(
+            input_ids
+        )  # given, since the encoder's own default is a buffer that loading leaves unset
+        text = self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
         absent = ~has_text[:, None, None]
         text = torch.where(absent, self.absent_text.expand_as(text), text)
         first = torch.zeros_like(text_mask)

@@ -1,0 +1,87 @@
+"""A small retailer written as raw tables, the panel made of it, and tiny random BERT checkpoints."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from shelfcast import panel, tables
+
+WEEKS, STORES, PRODUCTS = 40, 8, 12
+MONDAY = pd.Timestamp("2022-01-03")
+
+
+def make_retailer(seed: int = 0) -> dict[str, pd.DataFrame]:
+    """Eight stores in two towns of four, twelve products in two categories; a promotion doubles sales."""
+    draw = np.random.default_rng(seed)
+    ids = [f"p{i:02d}" for i in range(PRODUCTS)]
+    products = pd.DataFrame({"product_id": ids, "category": ["TEA"] * 8 + ["OAT MILK"] * 4})
+    products["blend"] = [f"{kind} tea no {i}" for i, kind in enumerate(["green", "black", "herbal"] * 4)]
+    grid = pd.MultiIndex.from_product(
+        [ids, [f"s{i}" for i in range(STORES)], range(WEEKS)], names=["product_id", "store_id", "week"]
+    ).to_frame(index=False)
+    grid["monday"] = MONDAY + pd.to_timedelta(7 * grid["week"], unit="D")
+    promoted = (draw.random(len(grid)) < 0.1) & (grid["store_id"] < "s6")  # two stores keep no promotion records
+    popularity = pd.Series(draw.gamma(2, 0.6, PRODUCTS), ids)
+    rate = grid["product_id"].map(popularity) * np.where(promoted, 2.0, 1.0)
+    sold = grid.assign(units=draw.poisson(rate))
+    lines = sold.loc[sold.index.repeat(sold["units"])].reset_index(drop=True)
+    town = (lines["store_id"] >= "s4").astype(int)  # households shop in their own town
+    household = 30 * town + draw.integers(0, 30, len(lines))
+    price = 2 + 0.1 * lines["product_id"].str[1:].astype(int) - 0.5 * draw.integers(0, 2, len(lines))
+    transactions = pd.DataFrame(
+        {
+            "timestamp": lines["monday"] + pd.to_timedelta(draw.integers(0, 7 * 24, len(lines)), unit="h"),
+            "store_id": lines["store_id"],
+            "product_id": lines["product_id"],
+            "quantity": 1.0,
+            "sales_value": price,
+            "discount": 0.0,
+            "customer_id": "h" + household.astype(str),
+            "basket_id": "b" + pd.Series(draw.integers(0, 4000, len(lines))).astype(str),
+        }
+    ).sort_values("timestamp", ignore_index=True)
+    promotions = grid.loc[promoted, ["product_id", "store_id", "monday"]].rename(columns={"monday": "week"})
+    promotions = promotions.assign(mailer=1.0, display=(draw.random(len(promotions)) < 0.5).astype(float))
+    return {"transactions": transactions, "products": products, "promotions": promotions.reset_index(drop=True)}
+
+
+def write_retailer(raw: dict[str, pd.DataFrame], folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in raw.items():
+        frame.to_parquet(folder / f"{name}.parquet")
+    return folder
+
+
+def load_retailer(raw, folder, category="TEA", **build) -> panel.Panel:
+    loaded = tables.load("tables", write_retailer(raw, folder), category)
+    return panel.build(loaded, **{"n_products": 6, "n_regions": 2, "validation_weeks": 6, "test_weeks": 6} | build)
+
+
+@pytest.fixture()
+def retailer():
+    return make_retailer()
+
+
+@pytest.fixture(scope="session")
+def small_panel(tmp_path_factory) -> panel.Panel:
+    return load_retailer(make_retailer(), tmp_path_factory.mktemp("retailer"))
+
+
+def make_backbone(folder, words):
+    """A random two-layer BERT of width 32 with its own vocabulary, saved as a checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    BertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> str:
+    words = ["category", ":", ";", "tea", "blend", "green", "black", "herbal", "no", *map(str, range(12))]
+    return make_backbone(tmp_path_factory.mktemp("bert"), words)

@@ -1,0 +1,235 @@
+"""SalesBert: properties that hold for any weights."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import load_retailer, make_backbone, make_retailer
+from transformers import AutoModel, ViTConfig, ViTModel
+
+from shelfcast.dataset import MarketTensors, backbone_path, load_tokenizer, market_tensors
+from shelfcast.forecast import coherent, forecast, predict
+from shelfcast.model import SalesBert, _additive, _attend
+
+BODIES = [dict(body="backbone"), dict(body="compact"), dict(body="compact", use_text=False)]
+
+
+def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, MarketTensors]:
+    """A model whose every part matters: gates and head, which start at zero, get random weights."""
+    market = market_tensors(panel, load_tokenizer(backbone))
+    sizes = dict(
+        n_static=len(market.names["static"]), n_week=len(market.names["weeks"]), n_plan=len(market.names["plan"])
+    )
+    torch.manual_seed(seed)
+    model = SalesBert.from_backbone(
+        backbone, layers=layers, width=32, **config, **sizes, n_locations=len(market.locations), horizon=4
+    )
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("gate") or name.startswith("head.3"):
+                p.copy_(0.3 * torch.randn_like(p))
+    return model.eval(), market
+
+
+@pytest.fixture(params=BODIES, ids=lambda c: "-".join(map(str, c.values())))
+def pair(request, small_panel, tiny_bert):
+    return make(small_panel, tiny_bert, **request.param)
+
+
+def test_shapes_and_range(pair):
+    model, market = pair
+    mean, dispersion = predict(model, market)
+    assert mean.shape == dispersion.shape == (6, 3, 40, 4)
+    assert (mean > 0).all() and (dispersion > 0).all() and np.isfinite(mean).all()
+
+
+def test_step_zero_forecasts_the_level(small_panel, tiny_bert):
+    market = market_tensors(small_panel, load_tokenizer(tiny_bert))
+    sizes = dict(
+        n_static=len(market.names["static"]), n_week=len(market.names["weeks"]), n_plan=len(market.names["plan"])
+    )
+    model = SalesBert.from_backbone(tiny_bert, layers=2, **sizes, n_locations=3, horizon=4).eval()
+    np.testing.assert_allclose(
+        predict(model, market)[0], market.tensors["level"][..., None].expand(-1, -1, -1, 4), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("week", [10, 30])
+def test_future_cannot_reach_the_past(pair, week):
+    model, market = pair
+    changed = {k: v.clone() for k, v in market.tensors.items()}
+    generator = torch.Generator().manual_seed(1)
+    for name in ("weeks", "plan", "level"):
+        part = changed[name][:, :, week + 1 :]
+        part += torch.rand(part.shape, generator=generator)
+    other = copy.copy(market)
+    object.__setattr__(other, "tensors", changed)
+    for before, after in zip(predict(model, market), predict(model, other), strict=True):
+        np.testing.assert_allclose(after[:, :, : week + 1], before[:, :, : week + 1], rtol=1e-5)
+        assert not np.allclose(after[:, :, week + 1 :], before[:, :, week + 1 :], rtol=1e-3)
+
+
+def test_the_past_reaches_the_future(pair):
+    model, market = pair
+    changed = {k: v.clone() for k, v in market.tensors.items()}
+    changed["weeks"][:, :, 5] += 1
+    other = copy.copy(market)
+    object.__setattr__(other, "tensors", changed)
+    assert not np.allclose(predict(model, other)[0][:, :, 20], predict(model, market)[0][:, :, 20], rtol=1e-4)
+
+
+def test_weeks_after_the_cutoff_need_not_exist(pair, small_panel):
+    model, market = pair
+    short = market.split(small_panel.cutoffs["validation"])
+    n = short.tensors["weeks"].shape[2]
+    np.testing.assert_allclose(predict(model, short)[0], predict(model, market)[0][:, :, :n], rtol=1e-5)
+
+
+def test_batch_independence(pair):
+    model, market = pair
+    alone = predict(model, market, batch_products=1)[0]
+    np.testing.assert_allclose(predict(model, market, batch_products=6)[0], alone, rtol=1e-5)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    other = copy.copy(market)
+    object.__setattr__(other, "tensors", {k: v[order] for k, v in market.tensors.items()})
+    np.testing.assert_allclose(predict(model, other)[0], alone[order.numpy()], rtol=1e-5)
+
+
+def test_save_and_load_give_equal_forecasts(pair, small_panel, tmp_path):
+    model, market = pair
+    model.save_pretrained(tmp_path / "m")
+    loaded = SalesBert.from_pretrained(tmp_path / "m").eval()
+    cutoffs = small_panel.cutoffs["test"]
+    pd.testing.assert_frame_equal(
+        forecast([loaded], market, cutoffs), forecast([model], market, cutoffs), check_exact=True
+    )
+
+
+def test_gradients_reach_every_part(pair):
+    model, market = pair
+    model.train()
+    batch = dict(market.split(list(market.weeks_index[4:20])).tensors)
+    batch["has_text"] = torch.tensor([True, True, False, True, True, True])
+    batch["weeks"].requires_grad_(True)
+    model(**batch).loss.backward()
+    assert batch["weeks"].grad.abs().sum() > 0
+    silent = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum())]
+    # Not used on this path: BERT's sentence-pair vector, positions beyond the sequence are rows of used tables.
+    assert not [n for n in silent if "absent_text" not in n or model.config.use_text]
+
+
+def test_text_and_space_change_the_forecast(small_panel, tiny_bert):
+    model, market = make(small_panel, tiny_bert, body="backbone")
+    before = predict(model, market)[0]
+    for name, value in (("input_ids", 8), ("graph", 0.0)):
+        changed = dict(market.tensors) | {name: torch.full_like(market.tensors[name], value)}
+        other = copy.copy(market)
+        object.__setattr__(other, "tensors", changed)
+        assert not np.allclose(predict(model, other)[0], before, rtol=1e-5), name
+
+
+def test_a_location_reaches_another_only_through_space(small_panel, tiny_bert):
+    for use_space in (True, False):
+        model, market = make(small_panel, tiny_bert, body="compact", use_space=use_space)
+        changed = {k: v.clone() for k, v in market.tensors.items()}
+        changed["weeks"][:, 2] += 1
+        other = copy.copy(market)
+        object.__setattr__(other, "tensors", changed)
+        same = np.allclose(predict(model, other)[0][:, 1], predict(model, market)[0][:, 1], rtol=1e-5)
+        assert same is not use_space
+
+
+def test_missing_text_still_forecasts(small_panel, tiny_bert):
+    model, market = make(small_panel, tiny_bert, body="backbone")
+    other = copy.copy(market)
+    object.__setattr__(other, "tensors", dict(market.tensors) | {"has_text": torch.zeros(6, dtype=torch.bool)})
+    assert np.isfinite(predict(model, other)[0]).all()
+
+
+def test_packaged_layers_mean_what_they_meant():
+    """Without memory, a layer called by `_attend` equals transformers' own forward, with the real MiniLM weights."""
+    path = backbone_path("minilm")
+    encoder, tokenizer = AutoModel.from_pretrained(path).eval(), load_tokenizer("minilm")
+    tokens = tokenizer(["cola 12 pack", "a bottle of water"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        x = encoder.embeddings(tokens["input_ids"])
+        for layer in encoder.encoder.layer:
+            x = _attend(layer, x, _additive(tokens["attention_mask"].bool())[:, None, None])
+        theirs = encoder(**tokens).last_hidden_state
+    kept = tokens["attention_mask"].bool()
+    torch.testing.assert_close(x[kept], theirs[kept], rtol=1e-4, atol=1e-5)
+
+
+def test_backbone_carries_pretrained_weights():
+    sizes = dict(n_static=3, n_week=5, n_plan=2, n_locations=2)
+    encoder = AutoModel.from_pretrained(backbone_path("minilm"))
+    for pretrained in (True, False):
+        model = SalesBert.from_backbone(backbone_path("minilm"), pretrained, layers=3, **sizes)
+        same = torch.equal(
+            model.layers[2].intermediate.dense.weight, encoder.encoder.layer[2].intermediate.dense.weight
+        )
+        assert same is pretrained
+        assert len(model.layers) == 3
+
+
+def test_chinese_backbone(tmp_path):
+    raw = make_retailer()
+    raw["products"]["blend"] = ["绿茶", "红茶", "花草茶"] * 4
+    backbone = make_backbone(tmp_path / "zh", list("绿红茶花草"))
+    panel = load_retailer(raw, tmp_path / "tables")
+    model, market = make(panel, backbone, body="backbone")
+    words = load_tokenizer(backbone).convert_ids_to_tokens(market.tensors["input_ids"][0])
+    assert "茶" in words
+    assert np.isfinite(predict(model, market)[0]).all()
+
+
+def test_backbones_that_cannot_be_used(tmp_path, tiny_bert):
+    with pytest.raises(ValueError, match=r"nowhere.*cannot be loaded.*minilm"):
+        load_tokenizer(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="layers"):
+        SalesBert.from_backbone(tiny_bert, layers=3)
+    ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)).save_pretrained(
+        tmp_path / "vit"
+    )
+    with pytest.raises(ValueError, match=r"vit.*BERT"):
+        SalesBert.from_backbone(str(tmp_path / "vit"), layers=1)
+    for wrong in (dict(body="big"), dict(body="backbone", use_text=False), dict(distribution="normal")):
+        with pytest.raises(ValueError):
+            SalesBert.from_backbone(tiny_bert, layers=1, **wrong)
+
+
+def test_regions_follow_the_chain():
+    mean = coherent(np.array([6.0, 1.0, 2.0]).reshape(1, 3, 1, 1), ["chain", "region_1", "region_2"])
+    assert mean.ravel().tolist() == [6, 2, 4]
+
+
+def test_forecast_frame(pair, small_panel):
+    model, market = pair
+    cutoffs = small_panel.cutoffs["test"] + small_panel.cutoffs["latest"]
+    frame = forecast([model, model], market, cutoffs)
+    assert len(frame) == 6 * 3 * len(cutoffs) * 4
+    truth = small_panel.frame.set_index(["unique_id", "ds"])["y"]
+    np.testing.assert_array_equal(frame["y"], truth.reindex(pd.MultiIndex.from_frame(frame[["unique_id", "ds"]])))
+    assert frame.loc[frame["cutoff"] == cutoffs[-1], "y"].isna().all()
+    quantiles = frame.filter(regex=r"^q\d+$").to_numpy()
+    assert (np.diff(quantiles) >= 0).all() and (quantiles >= 0).all()
+    wide = frame.assign(location=frame["unique_id"].str.split("|").str[1], p=frame["unique_id"].str.split("|").str[0])
+    sums = wide.pivot_table(index=["p", "cutoff", "horizon"], columns="location", values="mean")
+    np.testing.assert_allclose(sums["chain"], sums.drop(columns="chain").sum(axis=1), rtol=1e-9)
+    with pytest.raises(ValueError, match="not observed"):
+        forecast([model], market, [pd.Timestamp("2030-01-07")])
+
+
+def test_ensemble_keeps_the_mixture_variance(small_panel, tiny_bert):
+    pairs = [make(small_panel, tiny_bert, seed, body="compact", use_text=False) for seed in (0, 1)]
+    market, cutoffs = pairs[0][1], small_panel.cutoffs["test"]
+    single = [forecast([m], market, cutoffs) for m, _ in pairs]
+    both = forecast([m for m, _ in pairs], market, cutoffs)
+    chain = both["unique_id"].str.endswith("|chain")  # regions are rescaled afterwards
+    means = np.stack([f.loc[chain, "mean"] for f in single])
+    variances = means + np.stack([f.loc[chain, "dispersion"] for f in single]) * means**2
+    m, alpha = both.loc[chain, "mean"].to_numpy(), both.loc[chain, "dispersion"].to_numpy()
+    np.testing.assert_allclose(m, means.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(m + alpha * m**2, variances.mean(0) + means.var(0), rtol=1e-6)
