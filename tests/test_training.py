@@ -1,0 +1,232 @@
+"""Training: resume, seeds, modes, and that no test week reaches it. A tiny random BERT, a few epochs."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from shelfcast import metrics
+from shelfcast.dataset import load_tokenizer, market_tensors
+from shelfcast.forecast import forecast, predict
+from shelfcast.model import SalesBert
+from shelfcast.training import Recipe, finish, fit, validation_wql
+
+RECIPE = Recipe(epochs=4, batch_products=3, learning_rate=3e-3, patience=4)
+
+
+@dataclasses.dataclass
+class Setup:
+    """What notebook 3_finetune makes of a panel, small."""
+
+    panel: object
+    backbone: str
+
+    def __post_init__(self):
+        panel = self.panel
+        self.market = market_tensors(panel, load_tokenizer(self.backbone))
+        self.train_end, self.validation_end = (pd.Timestamp(panel.meta[k]) for k in ("train_end", "validation_end"))
+        learned = panel.weeks[(panel.weeks >= panel.cutoffs["train"][0]) & (panel.weeks < self.validation_end)]
+        self.train = self.market.split(panel.cutoffs["train"], self.train_end)
+        self.validation = self.market.split(panel.cutoffs["validation"], self.validation_end)
+        self.refit = self.market.split(list(learned), self.validation_end)
+
+    def make_model(self, **config):
+        names = self.market.names
+        sizes = dict(n_static=len(names["static"]), n_week=len(names["weeks"]), n_plan=len(names["plan"]))
+        return SalesBert.from_backbone(
+            self.backbone, layers=2, width=32, **config, **sizes, n_locations=len(self.market.locations), horizon=4
+        )
+
+    def fit(self, work, recipe=RECIPE, seed=0, callbacks=(), fingerprint="x", **config):
+        return fit(
+            lambda: self.make_model(**config), self.train, self.validation, self.refit, recipe, seed, work, fingerprint,
+            callbacks,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def setup(small_panel, tiny_bert):
+    return Setup(small_panel, tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def trained(setup, tmp_path_factory):
+    return setup.fit(tmp_path_factory.mktemp("trained"))
+
+
+def equal_weights(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_it_learns(trained, setup):
+    model, history = trained
+    select = history[history["phase"] == "select"]
+    assert select["loss"].iloc[-1] < select["loss"].iloc[0]
+    untrained = forecast([setup.make_model().eval()], setup.market, setup.panel.cutoffs["test"]).assign(method="m")
+    ours = forecast([model], setup.market, setup.panel.cutoffs["test"]).assign(method="m")
+    score = [metrics.scores(f, setup.panel.frame)["wql"].item() for f in (ours, untrained)]
+    assert score[0] < score[1]
+
+
+def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):
+    again, history = setup.fit(tmp_path / "a")
+    assert equal_weights(again, trained[0])
+    pd.testing.assert_frame_equal(history, trained[1], check_exact=True)
+    assert not equal_weights(setup.fit(tmp_path / "b", seed=1)[0], trained[0])
+
+
+class KillAt(TrainerCallback):
+    """Stands for a power cut: the process dies in the middle of an epoch of the given phase."""
+
+    def __init__(self, phase: str, step: int):
+        self.phase, self.step = phase, step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if args.output_dir.endswith(self.phase) and state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("phase", "step"), [("select", 1), ("select", 5), ("refit", 3)])
+def test_killed_and_resumed_equals_uninterrupted(trained, setup, tmp_path, phase, step):
+    with pytest.raises(KeyboardInterrupt):
+        setup.fit(tmp_path, callbacks=[KillAt(phase, step)])
+    model, history = setup.fit(tmp_path)
+    assert equal_weights(model, trained[0])
+    pd.testing.assert_frame_equal(history, trained[1], check_exact=True)
+
+
+def test_checkpoints_of_other_data_are_not_taken(trained, setup, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        setup.fit(tmp_path, seed=1, callbacks=[KillAt("select", 5)], fingerprint="other")
+    assert equal_weights(setup.fit(tmp_path)[0], trained[0])
+
+
+def test_finish_leaves_the_logs(setup, tmp_path):
+    setup.fit(tmp_path)
+    assert list(tmp_path.glob("**/checkpoint-*"))
+    finish(tmp_path)
+    assert not list(tmp_path.glob("**/checkpoint-*"))
+    assert list(tmp_path.glob("**/events.out.tfevents*"))
+
+
+def test_early_stopping_and_refit_length(setup, tmp_path):
+    """A learning rate that only harms after the start: the first epochs win, the refit stops where they did."""
+    recipe = dataclasses.replace(RECIPE, epochs=12, patience=2, learning_rate=0.3)
+    _, history = setup.fit(tmp_path, recipe)
+    select, refit = (history[history["phase"] == phase] for phase in ("select", "refit"))
+    best = select.loc[select["best"], "epoch"].item()
+    assert select["wql"].idxmin() == select.index[select["best"]][0]
+    assert len(select) == min(best + 2, 12) < 12
+    assert len(refit) == best
+
+
+@pytest.mark.parametrize("mode", ["lora", "frozen"])
+def test_modes(setup, tmp_path, mode):
+    recipe = dataclasses.replace(RECIPE, epochs=3, mode=mode)  # the head starts at zero: step one moves it alone
+    model, _ = setup.fit(tmp_path / "w", recipe, body="backbone")
+    start = setup.make_model(body="backbone")
+    assert set(model.state_dict()) == set(start.state_dict())  # adapters are folded in: a plain SalesBert
+    loaded = save_and_load(model, tmp_path)
+    np.testing.assert_array_equal(predict(loaded, setup.market)[0], predict(model, setup.market)[0])
+    pretrained = start.state_dict()
+    changed = {
+        n for n in pretrained if n.startswith("layers.") and not torch.equal(pretrained[n], model.state_dict()[n])
+    }
+    if mode == "frozen":
+        assert not changed
+    else:
+        assert changed and all(
+            n.endswith(("query.weight", "value.weight", "intermediate.dense.weight")) for n in changed
+        )
+
+
+def save_and_load(model, folder):
+    model.save_pretrained(folder / "m")
+    return SalesBert.from_pretrained(folder / "m").eval()
+
+
+def test_full_mode_trains_the_backbone(trained, setup):
+    pretrained = SalesBert.from_backbone(setup.backbone, layers=2).state_dict()["layers.0.intermediate.dense.weight"]
+    assert not torch.equal(pretrained, trained[0].state_dict()["layers.0.intermediate.dense.weight"])
+
+
+def test_validation_score_is_the_evaluations(trained, setup):
+    mean, dispersion = predict(trained[0], setup.validation)
+    labels = setup.validation.tensors["labels"].numpy()
+    outputs = type("Outputs", (), {"predictions": (mean, dispersion), "label_ids": labels})
+    frame = forecast([trained[0]], setup.market, setup.panel.cutoffs["validation"]).assign(method="m")
+    chain = frame["unique_id"].str.endswith("|chain")  # regions are made coherent afterwards
+    only = np.full_like(labels, np.nan)
+    only[:, 0] = labels[:, 0]
+    outputs.label_ids = only
+    theirs = metrics.scores(frame[chain], setup.panel.frame)["wql"].item()
+    assert validation_wql(outputs)["wql"] == pytest.approx(theirs, rel=1e-6)
+
+
+def test_unusable_recipes():
+    for wrong, said in (
+        (dict(mode="half"), "full, lora, frozen"),
+        (dict(precision="fp8"), "bf16"),
+        (dict(epochs=0), "epochs"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Recipe(**wrong)
+    with pytest.raises(TypeError):
+        Recipe(learning_rat=1)
+
+
+def changed_after(panel, week):
+    """The panel with everything after `week` changed that is not known in advance."""
+    frame = panel.frame.copy()
+    late = frame["ds"] > week
+    for column in ["y", *panel.roles["past"], *panel.roles["price_plan"]]:
+        frame.loc[late, column] = frame.loc[late, column] * 3 + 7
+    other = copy.copy(panel)
+    object.__setattr__(other, "frame", frame)
+    return other
+
+
+def test_leak_labels_end_with_their_split(setup):
+    weeks, horizon = setup.market.weeks_index, setup.market.tensors["labels"].shape[-1]
+    for part, end in (
+        (setup.train, setup.train_end),
+        (setup.validation, setup.validation_end),
+        (setup.refit, setup.validation_end),
+    ):
+        labels = part.tensors["labels"]
+        ends = weeks.to_numpy()[: labels.shape[2], None] + np.arange(1, horizon + 1).astype("timedelta64[W]")
+        late = torch.as_tensor(ends > np.datetime64(end))
+        assert labels[:, :, late].isnan().all() and late.any()
+        assert (~labels[:, :, ~late].isnan()).any()
+
+
+def test_leak_test_weeks_reach_neither_scaling_nor_training(trained, setup, tmp_path):
+    other = Setup(changed_after(setup.panel, setup.validation_end), setup.backbone)
+    assert other.market.scale == setup.market.scale
+    model, history = other.fit(tmp_path)
+    assert equal_weights(model, trained[0])
+    pd.testing.assert_frame_equal(history, trained[1], check_exact=True)
+
+
+def test_leak_validation_weeks_choose_but_do_not_teach_the_first_phase(trained, setup, tmp_path):
+    other = Setup(changed_after(setup.panel, setup.train_end), setup.backbone)
+    assert other.market.scale == setup.market.scale
+    _, history = other.fit(tmp_path)
+    ours = trained[1]
+    first = [h.loc[h["phase"] == "select", "loss"].iloc[:1].tolist() for h in (history, ours)]
+    assert first[0] == first[1]
+    assert history["wql"].dropna().tolist() != ours["wql"].dropna().tolist()
+
+
+def test_leak_forecasts_see_nothing_after_their_cutoff(trained, setup):
+    """Everything after a cutoff but the declared plan is changed; no forecast from that cutoff may move."""
+    for cutoff in setup.panel.cutoffs["test"]:
+        other = market_tensors(changed_after(setup.panel, cutoff), load_tokenizer(setup.backbone))
+        columns = ["unique_id", "mean", "dispersion", "q500"]
+        ours, theirs = (forecast([trained[0]], m, [cutoff])[columns] for m in (setup.market, other))
+        pd.testing.assert_frame_equal(ours, theirs)
