@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lab lock clean
+.PHONY: help setup run test lint lab docs lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## print this list
@@ -23,6 +23,9 @@ lint: .venv/stamp  ## check code and notebooks
 
 lab: setup  ## open the notebooks in JupyterLab
 	jupyter lab notebooks
+
+docs: setup  ## fill the tables of README and cards from the latest run
+	python docs/fill.py
 
 lock: .venv/stamp  ## resolve pyproject.toml anew into requirements.lock
 	uv pip compile --python-version 3.11 --all-extras pyproject.toml -o requirements.lock

@@ -251,7 +251,7 @@ def as_text(panel: Panel, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
     return pd.concat([first[["unique_id", "cutoff"]].assign(text=text), wide["y"].reset_index(drop=True)], axis=1)
 
 
-def article_bert(panel: Panel, seed: int, n_train: int = 6000, n_dispersion: int = 2) -> Predict:
+def article_bert(panel: Panel, seed: int, n_train: int = 6000, n_dispersion: int = 2, epochs: int = 1) -> Predict:
     """Sales records as text, read by BERT with a regression head: MSE, AdamW, the article's own idea.
 
     The head forecasts log(1 + units) of all horizons at once; one factor, fitted with the dispersion on the validation
@@ -273,7 +273,7 @@ def article_bert(panel: Panel, seed: int, n_train: int = 6000, n_dispersion: int
     items = [{k: v[i] for k, v in tokens.items()} | {"labels": labels[i]} for i in range(len(records))]
     work = f"{os.environ.get('TMPDIR', '/tmp')}/shelfcast_article"
     arguments = TrainingArguments(
-        work, num_train_epochs=1, per_device_train_batch_size=32, learning_rate=2e-4, warmup_steps=0.1,
+        work, num_train_epochs=epochs, per_device_train_batch_size=32, learning_rate=2e-4, warmup_steps=0.1,
         save_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True, seed=seed, dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = Trainer(model, arguments, train_dataset=items, processing_class=tokenizer)

@@ -1,0 +1,106 @@
+"""Fill the tables of README and cards from what the pipeline wrote: `make docs`; a test compares them.
+
+A block `<!-- fill:NAME -->…<!-- /fill -->` is replaced by what the function NAME returns.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build/soft_drinks"
+FILES = ("README.md", "docs/data_card.md", "docs/model_card.md")
+LEVELS = {"product": "whole chain", "product_region": "regions"}
+
+
+def load(name):
+    return json.loads((BUILD / name).read_text())
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    rows = [list(frame.columns), ["---"] + ["---:"] * (frame.shape[1] - 1), *frame.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def scores() -> str:
+    columns = {"wql": "WQL", "wape": "WAPE", "coverage_80": "in 80 % range"}
+    metrics = {level: pd.DataFrame(methods).T[list(columns)] for level, methods in load("metrics.json").items()}
+    table = pd.concat({LEVELS[level]: frame.rename(columns=columns) for level, frame in metrics.items()}, axis=1)
+    table = table.sort_values(("whole chain", "WQL")).map("{:.3f}".format)
+    table.columns = [f"{name}, {level}" for level, name in table.columns]
+    return markdown(table.rename_axis("method").reset_index())
+
+
+def verdict() -> str:
+    rows = pd.read_csv(BUILD / "plots/differences.csv")
+    lines = []
+    for row in rows[rows["method"].isin(["lightgbm", "small_transformer", "random_backbone"])].itertuples():
+        word = (
+            "no clear difference" if row.low * row.high <= 0 else "lower error" if row.estimate < 0 else "higher error"
+        )
+        lines.append(
+            f"- `shelfcast` against `{row.method}`, {LEVELS[row.level]}: {row.estimate:+.1%} WQL "
+            f"(90 % interval {row.low:+.1%} to {row.high:+.1%}): {word}."
+        )
+    return "\n".join(lines)
+
+
+def seeds() -> str:
+    table = pd.read_csv(BUILD / "plots/seeds.csv").pivot(index=["level", "method"], columns="seed", values="wql")
+    table = table.map("{:.4f}".format).rename(columns=lambda seed: f"seed {seed}").reset_index()
+    return markdown(table.assign(level=table["level"].map(LEVELS)))
+
+
+def facts() -> str:
+    f = load("facts.json")
+    rows = {
+        "complete weeks": f"{f['n_weeks']}, from {f['first_week']} to {f['last_week']}",
+        "trained on, chosen on": f"up to {f['train_end']}, up to {f['validation_end']}; the rest is test",
+        "products": f"{f['n_products']}, with {f['share_of_category']:.0%} of the category's units",
+        "stores, regions": f"{f['n_stores']}, {f['n_regions']}",
+        "households": f"{f['n_customers']:,}",
+        "weeks without a sale of a product in a region": f"{f['zero_share_regions']:.0%}",
+        "hash of the tables": f"`{f['data_md5']}`",
+    }
+    return markdown(pd.DataFrame(rows.items(), columns=["what", "value"]))
+
+
+def quality() -> str:
+    table = pd.read_csv(BUILD / "plots/quality.csv")
+    table["found"], table["of"] = table["found"].map("{:,}".format), table["of"].map("{:,}".format)
+    return markdown(table.assign(share=table["share"].map("{:.2%}".format)))
+
+
+def minutes() -> str:
+    seconds = sum(sum(part.values()) for part in load("timings.json").values())
+    return f"about {-(-seconds // 60) + 2:.0f} minutes"
+
+
+def commands() -> str:
+    shown = ("dvc metrics show", "dvc metrics diff HEAD", "dvc exp show --no-pager --only-changed", "dvc dag --md")
+    parts = []
+    for command in shown:
+        done = subprocess.run(command.split(), cwd=ROOT, capture_output=True, text=True, check=True)
+        text = re.sub(r"[^\x20-\x7e\n│├└─┌┐┘┤┬┴┼●]", "", done.stdout).strip()
+        lines = text.splitlines()[:24]
+        parts.append(f"```\n$ {command}\n" + "\n".join(line[:150].rstrip() for line in lines) + "\n```")
+    return "\n\n".join(parts)
+
+
+def fill(text: str, keep=()) -> str:
+    def block(match):
+        name = match[1]
+        gap = "" if name == "minutes" else "\n"
+        return match[0] if name in keep else f"<!-- fill:{name} -->{gap}{globals()[name]()}{gap}<!-- /fill -->"
+
+    return re.sub(r"<!-- fill:(\w+) -->.*?<!-- /fill -->", block, text, flags=re.S)
+
+
+if __name__ == "__main__":
+    for name in FILES:
+        path = ROOT / name
+        path.write_text(fill(path.read_text(), keep=sys.argv[1:]))

@@ -1,0 +1,218 @@
+"""The whole pipeline, run as a person runs it, on a miniature market in a copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import make_retailer, write_retailer
+
+ROOT = Path(__file__).parents[1]
+ENV = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+MARKET = "soft_drinks"  # the notebooks' default, so that they also run by hand here
+
+
+def call(folder, *command, **options):
+    return subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True, **options)
+
+
+def said(done):
+    return re.sub(r"\s+", " ", done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A fresh copy of the project with one small market, after its first `dvc repro`."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("notebooks", "reports/template", "src"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+    write_retailer(make_retailer(), folder / "tables")
+    edit(folder, markets={MARKET: {"source": "tables", "tables": "tables", "category": "TEA"}})
+    edit(folder, "prepare", n_products=6, n_regions=2, validation_weeks=6, test_weeks=6)
+    edit(folder, variants={"shelfcast": {}, "small_transformer": {"use_text": False}})
+    edit(folder, "finetune", layers=1, width=32, epochs=6, seeds=[0, 1])
+    edit(folder, "evaluate", baselines=["moving_average_8", "croston_sba", "lightgbm"])
+    for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@example.org commit -qm start"):
+        call(folder, "git", *command.split(), check=True)
+    done = call(folder, "dvc", "repro")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return folder
+
+
+def edit(folder, section=None, **values):
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    if section:
+        params[section] |= values
+    else:
+        params |= values
+    path.write_text(yaml.safe_dump(params))
+
+
+@pytest.fixture()
+def restored(project):
+    """Parameters and tables as they were, whatever a test did to them."""
+    yield project
+    call(project, "git", "checkout", "-q", "params.yaml", "notebooks", "tables", check=True)
+
+
+def outputs(folder):
+    kept = [
+        *folder.glob("build/*/metrics.json"),
+        *folder.glob("build/*/plots/*.csv"),
+        *folder.glob("build/*/models/*/history.csv"),
+    ]
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in kept}
+
+
+def test_metrics_and_forecasts(project):
+    metrics = json.loads((project / f"build/{MARKET}/metrics.json").read_text())
+    assert set(metrics) == {"product", "product_region"}
+    names = {"wape", "wql", "rmsse", "bias", "coverage_50", "coverage_80", "coverage_95"}
+    for methods in metrics.values():
+        assert set(methods) == {"shelfcast", "small_transformer", "moving_average_8", "croston_sba", "lightgbm"}
+        assert all(set(scores) == names for scores in methods.values())
+    frame = pd.read_parquet(project / f"build/{MARKET}/forecasts.parquet")
+    assert {"unique_id", "ds", "cutoff", "horizon", "method", "mean", "dispersion", "q500", "y"} <= set(frame)
+    timings = json.loads((project / f"build/{MARKET}/timings.json").read_text())
+    assert set(timings) == set(metrics["product"])
+
+
+def test_report_stands_alone(project):
+    path = project / f"reports/{MARKET}/index.html"
+    page = path.read_text()
+    assert path.stat().st_size < 5e6
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", page), "the page must load nothing"
+    assert (
+        "@import" not in page and "Traceback" not in page and "nan" not in re.sub(r"<(script|style|img).*?>", "", page)
+    )
+    for words in (
+        "What will sell",
+        "How sure that is",
+        "What stands out",
+        "md5",
+        'class="sortable',
+        "data:image/svg+xml",
+    ):
+        assert words in page, words
+    total = pd.read_parquet(project / f"build/{MARKET}/forecasts.parquet").query("method == 'shelfcast' and y != y")
+    total = total[total["unique_id"].str.endswith("|chain")]["mean"].sum()
+    assert f"{total:,.0f} units" in page
+
+
+def test_second_run_does_nothing(project):
+    before = {p: p.stat().st_mtime_ns for p in (project / "build").rglob("*") if p.is_file()}
+    done = call(project, "dvc", "repro")
+    assert done.returncode == 0 and "Running stage" not in done.stdout
+    assert before == {p: p.stat().st_mtime_ns for p in (project / "build").rglob("*") if p.is_file()}
+
+
+def test_forced_rerun_gives_the_same_to_the_last_digit(project):
+    before = outputs(project)
+    done = call(project, "dvc", "repro", "-f", f"evaluate@{MARKET}")
+    assert done.returncode == 0, done.stderr
+    assert outputs(project) == before and before
+
+
+def test_killed_training_goes_on_and_ends_the_same(project):
+    before = outputs(project)
+    stage = f"finetune@{MARKET}-shelfcast"
+    running = subprocess.Popen(
+        ["dvc", "repro", "-f", "-s", stage], cwd=project, env=ENV, start_new_session=True, stdout=-3, stderr=-3
+    )
+    work = project / f"build/{MARKET}/checkpoints/shelfcast"
+    for _ in range(1200):
+        if list(work.glob("seed_*/refit/checkpoint-*")):
+            break
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    subprocess.run(["pkill", "-9", "-f", f"{project}"], check=False)
+    assert list(work.glob("seed_*/*/checkpoint-*")), "the kill came too late to test anything"
+    assert not (project / f"build/{MARKET}/models/shelfcast").exists(), "half a model must not be taken for one"
+    done = call(project, "dvc", "repro")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert outputs(project) == before
+    assert not list(work.glob("seed_*/*/checkpoint-*"))
+
+
+def test_a_new_market_reruns_only_itself(restored):
+    markets = yaml.safe_load((restored / "params.yaml").read_text())["markets"]
+    milk = {"source": "tables", "tables": "tables", "category": "OAT MILK", "n_products": 4}
+    edit(restored, markets=markets | {"oat_milk": milk})
+    dry = call(restored, "dvc", "repro", "--dry")
+    ran = set(re.findall(r"Running stage '([^']+)'", dry.stdout))
+    assert "prepare@oat_milk" in ran and "report@oat_milk" in ran
+    assert not [stage for stage in ran if f"@{MARKET}" in stage]
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("prepare", {"n_product": 5}, ["n_product", "no parameter", "n_products"]),
+        ("finetune", {"epochs": "many"}, ["epochs", "many", "int"]),
+        ("markets", {"Soft Drinks": {}}, ["Soft Drinks", "small letters"]),
+    ],
+)
+def test_parameter_errors_stop_before_anything_runs(restored, section, values, words):
+    edit(restored, section, **values)
+    done = call(restored, "dvc", "repro")
+    assert done.returncode != 0 and "papermill" not in done.stdout
+    for word in words:
+        assert word in said(done)
+
+
+def test_missing_parameter(restored):
+    params = yaml.safe_load((restored / "params.yaml").read_text())
+    del params["finetune"]["patience"]
+    (restored / "params.yaml").write_text(yaml.safe_dump(params))
+    done = call(restored, "dvc", "repro")
+    assert done.returncode != 0 and "wants 'patience: int'" in said(done) and "papermill" not in done.stdout
+
+
+def test_bad_category_stops_with_cell_and_reason(restored):
+    markets = {MARKET: {"source": "tables", "tables": "tables", "category": "TEE"}}
+    edit(restored, markets=markets)
+    done = call(restored, "dvc", "repro")
+    assert done.returncode != 0
+    for words in (
+        "category 'TEE' does not exist",
+        "nearest: TEA",
+        "1_prepare.ipynb failed in cell",
+        "kept for reading",
+    ):
+        assert words in said(done), words
+    partial = json.loads((restored / f"build/{MARKET}/notebooks/1_prepare.ipynb").read_text())
+    assert any(output["output_type"] == "error" for cell in partial["cells"] for output in cell.get("outputs", []))
+    assert not (restored / f"build/{MARKET}/panel").exists()
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    done = call(restored, "dvc", "repro", f"prepare@{MARKET}")  # mended: DVC's cache has the panel
+    assert done.returncode == 0 and (restored / f"build/{MARKET}/panel/panel.json").exists()
+
+
+def test_unknown_backbone_stops_before_training(restored):
+    edit(restored, "finetune", backbone="no/such-model")
+    start = time.perf_counter()
+    done = call(restored, "dvc", "repro", "-s", f"finetune@{MARKET}-shelfcast")
+    assert done.returncode != 0 and "backbone 'no/such-model' cannot be loaded" in said(done)
+    assert time.perf_counter() - start < 60
+    assert not (restored / f"build/{MARKET}/models/shelfcast").exists()
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    assert call(restored, "dvc", "repro").returncode == 0
+
+
+def test_report_runs_by_hand_with_its_defaults(project, tmp_path):
+    done = call(project / "notebooks", "papermill", "8_report.ipynb", str(tmp_path / "out.ipynb"), "-k", "python3")
+    assert done.returncode == 0, done.stderr[-2000:]
