@@ -42,10 +42,12 @@ class Setup:
         )
 
     def fit(self, work, recipe=RECIPE, seed=0, callbacks=(), fingerprint="x", **config):
-        return fit(
-            lambda: self.make_model(**config), self.train, self.validation, self.refit, recipe, seed, work, fingerprint,
-            callbacks,
-        )  # fmt: skip
+        models, history = self.fit_all(work, recipe, [seed], callbacks, fingerprint, **config)
+        return models[0], history
+
+    def fit_all(self, work, recipe=RECIPE, seeds=(0, 1), callbacks=(), fingerprint="x", **config):
+        parts = self.train, self.validation, self.refit
+        return fit(lambda: self.make_model(**config), *parts, recipe, list(seeds), work, fingerprint, callbacks)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,15 @@ def test_finish_leaves_the_logs(setup, tmp_path):
     finish(tmp_path)
     assert not list(tmp_path.glob("**/checkpoint-*"))
     assert list(tmp_path.glob("**/events.out.tfevents*"))
+
+
+def test_seeds_choose_the_epoch_together(setup, tmp_path):
+    models, history = setup.fit_all(tmp_path)
+    select = history[history["phase"] == "select"]
+    mean = select.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1)
+    assert select.loc[select["best"], "epoch"].tolist() == [mean.idxmin()] * 2
+    assert history[history["phase"] == "refit"].groupby("seed").size().tolist() == [mean.idxmin()] * 2
+    assert not equal_weights(*models)
 
 
 def test_early_stopping_and_refit_length(setup, tmp_path):

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -141,43 +142,56 @@ def merged(model: SalesBert) -> SalesBert:
 
 
 def fit(
-    make_model,
+    make_model: Callable[[], SalesBert],
     train: MarketTensors,
     validation: MarketTensors,
-    refit: MarketTensors | None,
+    refit: MarketTensors,
     recipe: Recipe,
-    seed: int,
+    seeds: list[int],
     work: str | Path,
     fingerprint: str,
     callbacks=(),
-) -> tuple[SalesBert, pd.DataFrame]:
-    """Train one model.
+) -> tuple[list[SalesBert], pd.DataFrame]:
+    """Train one model a seed: all seeds together choose the number of epochs, then each is trained again with more weeks.
+
+    One seed's validation curve is too noisy to choose by (a lucky second epoch would end a training that has hardly
+    begun), so the epoch is the best of the mean curve, among the epochs that every seed reached.
 
     Parameters
     ----------
-    make_model : a function without arguments that returns a fresh SalesBert; called under `seed`.
-    train, validation, refit : labels of the training weeks, of the validation weeks, of both together. Without
-        `refit` the best epoch's weights of the first phase are the result.
+    make_model : returns a fresh model; called under the seed.
+    train, validation, refit : labels of the training weeks, of the validation weeks, of both together.
     work : folder of checkpoints and TensorBoard logs. fingerprint : names data and settings; see the module's text.
 
     Returns
     -------
-    The trained model in eval mode, and one row an epoch: phase, epoch, loss, wql (validation; NaN in the refit).
+    The models of the second phase in eval mode, and one row per phase, seed and epoch: loss, wql (validation; NaN in
+    the refit) and best (the chosen epoch).
     """
-    work = Path(work)
-    key = hashlib.md5(json.dumps([fingerprint, asdict(recipe), seed]).encode()).hexdigest()
-    if work.exists() and (not (work / "key").exists() or (work / "key").read_text() != key):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    (work / "key").write_text(key)
+    folders = [_claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds]
+    runs = list(zip(seeds, folders, strict=True))
+    select = pd.concat(
+        _phase(make_model, train, validation, recipe, seed, folder / "select", None, callbacks)[1]
+        for seed, folder in runs
+    )
+    best = int(select.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1).idxmin())
+    again = [_phase(make_model, refit, None, recipe, seed, folder / "refit", best, callbacks) for seed, folder in runs]
+    log = pd.concat(
+        [select.assign(phase="select", best=select["epoch"] == best)]
+        + [history.assign(phase="refit", best=False) for _, history in again],
+        ignore_index=True,
+    )
+    return [merged(model).eval() for model, _ in again], log[["phase", "seed", "epoch", "loss", "wql", "best"]]
 
-    selected, log = _phase(make_model, train, validation, recipe, seed, work / "select", None, callbacks)
-    best = int(log.loc[log["wql"].idxmin(), "epoch"])
-    log = log.assign(phase="select", best=log["epoch"].eq(best))
-    if refit is not None:
-        selected, again = _phase(make_model, refit, None, recipe, seed, work / "refit", best, callbacks)
-        log = pd.concat([log, again.assign(phase="refit", best=False)])
-    return merged(selected).eval(), log[["phase", "epoch", "loss", "wql", "best"]].reset_index(drop=True)
+
+def _claim(folder: Path, facts: list) -> Path:
+    """Empty a work folder that belongs to other data or settings, and sign it."""
+    key = hashlib.md5(json.dumps(facts).encode()).hexdigest()
+    if folder.exists() and (not (folder / "key").exists() or (folder / "key").read_text() != key):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "key").write_text(key)
+    return folder
 
 
 def _phase(make_model, train, validation, recipe, seed, folder, stop_after, callbacks):
@@ -231,7 +245,7 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
         epochs["wql"] = pd.Series(seen["eval_wql"].to_numpy(), seen["epoch"].round().astype(int))
     else:
         epochs["wql"] = np.nan
-    return model, epochs.reset_index()
+    return model, epochs.reset_index().assign(seed=seed)
 
 
 def finish(work: str | Path) -> None:
