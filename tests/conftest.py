@@ -1,5 +1,7 @@
 """A small retailer written as raw tables, the panel made of it, and tiny random BERT checkpoints."""
 
+import shelfcast  # noqa: F401  # isort: skip  # before torch: it sets how threads wait
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from shelfcast import metrics
 from shelfcast.dataset import load_tokenizer, market_tensors
@@ -97,6 +97,25 @@ class KillAt(TrainerCallback):
 def test_killed_and_resumed_equals_uninterrupted(trained, setup, tmp_path, phase, step):
     with pytest.raises(KeyboardInterrupt):
         setup.fit(tmp_path, callbacks=[KillAt(phase, step)])
+    model, history = setup.fit(tmp_path)
+    assert equal_weights(model, trained[0])
+    pd.testing.assert_frame_equal(history, trained[1], check_exact=True)
+
+
+@pytest.mark.parametrize("place", ["select/checkpoint-4", "refit/checkpoint-2"])
+def test_killed_while_a_checkpoint_is_written(trained, setup, tmp_path, monkeypatch, place):
+    """What a kill left of a checkpoint is not taken for one: it goes on from the one before."""
+    save = Trainer._save_optimizer_and_scheduler
+
+    def power_cut(self, output_dir):
+        if output_dir.endswith(place):
+            raise KeyboardInterrupt
+        save(self, output_dir)
+
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr(Trainer, "_save_optimizer_and_scheduler", power_cut)
+        setup.fit(tmp_path)
+    assert list(tmp_path.glob(f"*/{place}/model.safetensors"))
     model, history = setup.fit(tmp_path)
     assert equal_weights(model, trained[0])
     pd.testing.assert_frame_equal(history, trained[1], check_exact=True)

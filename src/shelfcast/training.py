@@ -27,6 +27,7 @@ from shelfcast.metrics import WQL_QUANTILES, negative_binomial_quantiles
 from shelfcast.model import SalesBert
 
 MODES = ("full", "lora", "frozen")
+SEAL = "whole"  # the empty file that says so
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,20 @@ class StopAfter(TrainerCallback):
 
     def on_epoch_end(self, args, state, control, **kwargs):
         control.should_training_stop |= round(state.epoch) >= self.epochs
+
+
+class Seal(TrainerCallback):
+    """Signs a checkpoint once it is whole: a kill while one is being written leaves it without."""
+
+    def on_save(self, args, state, control, **kwargs):
+        Path(args.output_dir, f"checkpoint-{state.global_step}", SEAL).touch()
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / SEAL).exists():
+            shutil.rmtree(checkpoint)
+    return get_last_checkpoint(str(folder)) if folder.exists() else None
 
 
 def validation_wql(outputs) -> dict[str, float]:
@@ -232,10 +247,10 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
         train_dataset=train,
         eval_dataset=validation,
         compute_metrics=validation_wql,
-        callbacks=[*watch, *callbacks],
+        callbacks=[*watch, Seal(), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.exists() else None)
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
     log = pd.DataFrame(trainer.state.log_history)
     epochs = (
         log.dropna(subset=["loss"]).assign(epoch=lambda x: x["epoch"].round().astype(int)).set_index("epoch")[["loss"]]
