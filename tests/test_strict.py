@@ -69,6 +69,23 @@ def test_an_output_that_cannot_be_written(tmp_path):
     assert "ran" not in str(error.value) and not (tmp_path / "ran").exists()
 
 
+def test_a_report_that_could_not_be_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").write_text("a file where the folder should be")
+    path = notebook(tmp_path / "a.ipynb", f"open(r'{tmp_path}/ran', 'w')")
+    with pytest.raises(strict.ParameterError, match=r"cannot be written.*reports.*Make it writable"):
+        run(path, tmp_path / "out.ipynb", n=1, name="x")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(strict, "SPACE", 1e18)
+    path = notebook(tmp_path / "a.ipynb", f"open(r'{tmp_path}/ran', 'w')")
+    with pytest.raises(strict.ParameterError, match=r"GB are free at .*needed.*Free some space"):
+        run(path, tmp_path / "out.ipynb", n=1, name="x")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_parameters_must_be_declared_with_types(tmp_path):
     path = notebook(tmp_path / "a.ipynb", "pass", parameters="n = 1")
     with pytest.raises(strict.ParameterError, match=r"'n = 1' lacks its type"):

@@ -166,13 +166,17 @@ def region_graph(graph: pd.DataFrame, volume: pd.Series, change: pd.Series, titl
                 zorder=1,
             )
     limit = max(0.05, change.abs().max())
-    area = 300 + 1700 * (volume / volume.max()).reindex(names)
-    colours = change.reindex(names)
+    area, colours = 1900 * (volume / volume.max()).reindex(names), change.reindex(names)
     ax.scatter(x, y, s=area, c=colours, cmap="PuOr", vmin=-1.6 * limit, vmax=1.6 * limit, ec=INK, lw=0.8, zorder=2)
-    for name, xi, yi in zip(names, x, y, strict=True):
-        text = f"{name}\n{percent(change[name], sign=True)}"
-        ax.annotate(text, (xi, yi), ha="center", va="center", fontsize=8, linespacing=1.2, zorder=3)
-    ax.set(xlim=(-2, 2), ylim=(-1.45, 1.45))
+    for name, size, xi, yi in zip(names, area, x, y, strict=True):
+        text, side = f"{name}\n{percent(change[name], sign=True)}", np.sign(round(xi, 6))
+        radius = np.sqrt(size / np.pi) + 4  # points
+        place = (side * radius, 0) if side else (0, np.sign(yi) * radius)
+        align = dict(
+            ha={1: "left", -1: "right", 0: "center"}[side], va="center" if side else "bottom" if yi > 0 else "top"
+        )
+        ax.annotate(text, (xi, yi), place, textcoords="offset points", fontsize=8.5, linespacing=1.2, zorder=3, **align)
+    ax.set(xlim=(-2.7, 2.7), ylim=(-1.6, 1.6))
     ax.axis("off")
     return figure
 
@@ -208,7 +212,7 @@ def intervals(frame: pd.DataFrame, title: str, xlabel: str, digits: int = 0, siz
     return figure
 
 
-def groups(frame: pd.DataFrame, title: str, xlabel: str, ylabel: str = "WQL (lower is better)", size=SMALL):
+def groups(frame: pd.DataFrame, title: str, xlabel: str, ylabel: str = "error (WQL)", size=SMALL):
     """One score per group and method: rows groups in order, columns methods (ours first)."""
     figure, ax = canvas(title, size)
     x = np.arange(len(frame))

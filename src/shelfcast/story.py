@@ -21,7 +21,7 @@ METHODS = {  # key -> (name, group, in plain words)
     "shelfcast": ("Shelfcast", "ours", "a pretrained language model that reads product text, past weeks and all regions at once"),
     "lightgbm": ("LightGBM", "alternative", "boosted decision trees on the same columns: the usual strong choice"),
     "moving_average_8": ("8-week average", "alternative", "the mean of the last eight weeks, as a spreadsheet would"),
-    "auto_ets": ("AutoETS", "alternative", "exponential smoothing, its form chosen for each series"),
+    "auto_ets": ("AutoETS", "alternative", "exponential smoothing without trend, its error form chosen for each series"),
     "croston_sba": ("Croston SBA", "alternative", "a classic for products that sell now and then"),
     "fracast": ("Fracast", "alternative", "a pretrained time-series model that has never seen these data"),
     "article_bert": ("BERT on sales text", "alternative", "sales written as sentences, read by a language model"),
@@ -31,28 +31,11 @@ METHODS = {  # key -> (name, group, in plain words)
     "lightgbm_price_plan": ("LightGBM, prices known", "upper bound", "told the prices of the coming weeks: not a fair row"),
     "oracle": ("Truth", "upper bound", "the simulated market's own expectation: nothing can beat it"),
 }  # fmt: skip
-SHORT = dict(
-    pair.split("=")
-    for pair in [
-        "sft=soft",
-        "drnk=drink",
-        "drnks=drinks",
-        "btl=bottle",
-        "carb=carbonated",
-        "mlt=multi",
-        "pk=pack",
-        "sngl=single",
-        "srv=serve",
-        "frzn=frozen",
-        "wtr=water",
-        "flvrd=flavored",
-        "choc=chocolate",
-        "reg=regular",
-        "asst=assorted",
-        "pkg=package",
-        "l=L",
-    ]
-)
+SHORT = {  # till abbreviations, whatever the category
+    "sft": "soft", "drnk": "drink", "drnks": "drinks", "btl": "bottle", "carb": "carbonated", "mlt": "multi", "pk": "pack",
+    "sngl": "single", "srv": "serve", "frzn": "frozen", "wtr": "water", "flvrd": "flavored", "choc": "chocolate",
+    "reg": "regular", "asst": "assorted", "pkg": "package", "l": "L",
+}  # fmt: skip
 
 
 def _words(text: str) -> str:
@@ -130,9 +113,10 @@ def total(past: pd.DataFrame, ahead: pd.DataFrame, correlation: float) -> pd.Ser
     return pd.Series({"mean": mean, **bands, "miss": miss})
 
 
-def change_words(now: float, before: float) -> str:
+def change_words(now: float, before: float, words: tuple[str, str, str] = ("more", "less", "as many as")) -> str:
+    """'14 % less than', or 'as many as' where it rounds to nothing."""
     change = now / max(before, 1e-9) - 1
-    return "as many as" if abs(change) < 0.005 else f"{percent(abs(change))} {'more' if change > 0 else 'less'} than"
+    return words[2] if abs(change) < 0.005 else f"{percent(abs(change))} {words[int(change < 0)]} than"
 
 
 def what_will_sell(outlook: pd.Series, before: float, first: pd.Timestamp, weeks: int) -> str:
@@ -162,19 +146,37 @@ def how_sure(score: dict, miss: float, gain: tuple[float, float, float], rival: 
     )
 
 
-def movers(products: pd.DataFrame, word: str, weeks: int, most: int = 2) -> str:
-    """Products whose last weeks lie below ('rise') or above ('fall') the whole 80 % range, largest move first."""
+def _named(rows: pd.DataFrame, told, most: int = 2) -> tuple[str, str]:
+    """How many products, and the first few of them by name and number with what `told` says of each."""
+    names = [
+        f"{escape(row.label)} <span class='id'>{row.Index}</span>{told(row)}" for row in rows.head(most).itertuples()
+    ]
+    return "1 product" if len(rows) == 1 else f"{len(rows)} products", " and ".join(names)
+
+
+def movers(products: pd.DataFrame, word: str, weeks: int) -> str:
+    """Products whose last weeks lie below ('rise') or above ('fall') the whole 80 % range, largest move first.
+
+    A product that sold nothing lately is no riser: see `silent`.
+    """
     rise = word == "rise"
-    rows = products[products["low"] > products["last"] if rise else products["high"] < products["last"]]
+    rows = products[
+        products["low"].gt(products["last"]) & products["last"].gt(0) if rise else products["high"] < products["last"]
+    ]
     if rows.empty:
         return f"No product is sure to {word}: all sold at least as {'much' if rise else 'little'} lately as is likely."
     rows = rows.loc[(rows["mean"] - rows["last"]).abs().sort_values(ascending=False).index]
-    named = [
-        f"{escape(row.label)} <span class='id'>{row.Index}</span> from {units(row.last)} to {units(row.mean)}"
-        for row in rows.head(most).itertuples()
-    ]
-    count = "1 product" if len(rows) == 1 else f"{len(rows)} products"
-    return f"<b>{count} very likely to {word}</b> against the last {weeks} weeks, most of all {' and '.join(named)}."
+    count, names = _named(rows, lambda row: f" from {units(row.last)} to {units(row.mean)}")
+    return f"<b>{count} very likely to {word}</b> against the last {weeks} weeks, most of all {names}."
+
+
+def silent(products: pd.DataFrame, weeks: int) -> str:
+    """Products without a sale lately of which some were likely: perhaps no longer on the shelf; '' where none."""
+    rows = products[products["low"].gt(0) & products["last"].eq(0)].sort_values("mean", ascending=False)
+    count, names = _named(rows, lambda row: f" ({units(row.mean)} expected)")
+    again = "them" if len(rows) > 1 else "it"
+    said = f"<b>{count} sold nothing</b> in the last {weeks} weeks though sales were likely; see whether the shelf still has {again}"
+    return f"{said}: {names}." if len(rows) else ""
 
 
 def differing(regions: pd.DataFrame, chain: float) -> str:

@@ -13,7 +13,9 @@ import difflib
 import os
 import re
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ import yaml
 from ruamel.yaml import YAML, YAMLError
 
 PARAMS = "params.yaml"
+SPACE = 2e9  # bytes; what training one variant of the default backbone writes for a while, with some to spare
 
 
 class ParameterError(click.ClickException, ValueError):
@@ -105,6 +108,24 @@ def faults(notebook: str, known: dict[str, str], passed: dict, origin: dict | No
         yield f"{notebook} wants '{name}: {known[name]}'. Add it{' to ' * bool(places)}{' or '.join(places)}."
 
 
+def room(path: Path) -> None:
+    """Raise before long work where its output, or later the report, could not be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if os.path.lexists("reports"):
+            with tempfile.TemporaryFile(dir="reports"):
+                pass
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise ParameterError(f"nothing was run: the output cannot be written: {error}. Make it writable.") from None
+    if free < SPACE:
+        raise ParameterError(
+            f"nothing was run: {free / 1e9:.1f} GB are free at {path.parent}/; {SPACE / 1e9:.0f} GB are needed for "
+            "checkpoints, models and DVC's cache. Free some space (`dvc gc -w` drops old results) or move the project."
+        )
+
+
 class StrictEngine:
     """Papermill engine `strict`: checks the parameters, runs the notebook, says which cell failed and why."""
 
@@ -122,12 +143,7 @@ class StrictEngine:
 
         if found := list(faults(input_path, declared(nb, input_path), nb.metadata.papermill.parameters)):
             raise ParameterError("nothing was run:\n" + "\n".join(f"- {fault}" for fault in found))
-        try:
-            path = Path(output_path or os.devnull)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        except OSError as error:
-            raise ParameterError(f"the output cannot be written: {error}") from None
+        room(Path(output_path or os.devnull))
         os.environ["SHELFCAST_PIPELINE"] = "1"  # for the kernel: no progress bars in a log
         start = time.perf_counter()
         print(f"{output_path}: started {time.strftime('%H:%M')}, {len(nb.cells)} cells", flush=True)

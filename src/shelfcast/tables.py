@@ -310,19 +310,19 @@ def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple) 
     """Cross-table rules: drop and count what is unusable, stop where too much is."""
     rows, products = raw["transactions"], raw["products"]
 
-    def drop(bad: pd.Series, check: str, of: int, limit: float | None = MOST_DROPPED) -> pd.DataFrame:
-        share = bad.sum() / max(of, 1)
-        quality.append({"check": check, "found": int(bad.sum()), "of": of, "share": share, "action": "dropped"})
-        if limit is not None and share > limit:
+    def count(check: str, found: int, of: int, action: str) -> None:
+        quality.append({"check": check, "found": found, "of": of, "share": found / max(of, 1), "action": action})
+
+    def drop(bad: pd.Series, check: str, of: int, limit: float = MOST_DROPPED) -> pd.DataFrame:
+        count(check, found := int(bad.sum()), of, "dropped")
+        if found > limit * of:
             raise ValueError(
-                f"transactions: {check} in {bad.sum():,} of {of:,} rows ({share:.1%}, at most {limit:.0%} may be "
+                f"transactions: {check} in {found:,} of {of:,} rows ({found / of:.1%}, at most {limit:.0%} may be "
                 f"dropped). First: {rows[bad].head(3).to_dict('records')}. Mend the table or choose another category."
             )
         return rows[~bad]
 
-    quality.append(
-        {"check": "rows read", "found": len(rows), "of": len(rows), "share": 1.0, "action": "all categories"}
-    )
+    count("rows read", len(rows), len(rows), "all categories")
     rows = drop(~rows["product_id"].isin(products["product_id"]), "unknown product_id", len(rows))
     chosen = products if category is None else products[products["category"] == category]
     inside = rows["product_id"].isin(chosen["product_id"])
@@ -330,45 +330,16 @@ def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple) 
     n = int(inside.sum())
     if n == 0:
         raise ValueError(f"category {category!r} has no sales at all. Choose one that sells.")
-    quality.append(
-        {
-            "check": "rows of the category",
-            "found": n,
-            "of": len(rows),
-            "share": n / len(rows),
-            "action": "kept",
-        }
-    )
-    rows = drop(
-        rows["in_category"] & rows["quantity"].gt(ABSURD_QUANTITY),
-        f"quantity above {ABSURD_QUANTITY:,}",
-        n,
-        0.01,
-    )
+    count("rows of the category", n, len(rows), "kept")
+    absurd = rows["in_category"] & rows["quantity"].gt(ABSURD_QUANTITY)
+    rows = drop(absurd, f"quantity above {ABSURD_QUANTITY:,}", n, 0.01)
     rows = drop(rows["in_category"] & rows["quantity"].eq(0), "quantity zero", n)
-    free = int((rows["in_category"] & rows["sales_value"].eq(0)).sum())
-    quality.append(
-        {
-            "check": "sales value zero",
-            "found": free,
-            "of": n,
-            "share": free / n,
-            "action": "kept, no price seen",
-        }
-    )
+    count("sales value zero", int((rows["in_category"] & rows["sales_value"].eq(0)).sum()), n, "kept, no price seen")
 
     promotions, stores = raw["promotions"], raw["stores"]
     if promotions is not None:
         strange = ~promotions["product_id"].isin(products["product_id"])
-        quality.append(
-            {
-                "check": "promotion of unknown product",
-                "found": int(strange.sum()),
-                "of": len(promotions),
-                "share": float(strange.mean()) if len(promotions) else 0.0,
-                "action": "dropped",
-            }
-        )
+        count("promotion of unknown product", int(strange.sum()), len(promotions), "dropped")
         promotions = promotions[promotions["product_id"].isin(chosen["product_id"])]
         channels = promotions.columns.difference(["product_id", "store_id", "week"])
         outside = [c for c in channels if not promotions[c].astype(float).between(0, 1).all()]
