@@ -2,6 +2,8 @@
 
 import shelfcast  # noqa: F401  # isort: skip  # before torch: it sets how threads wait
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,31 @@ def retailer():
 @pytest.fixture(scope="session")
 def small_panel(tmp_path_factory) -> panel.Panel:
     return load_retailer(make_retailer(), tmp_path_factory.mktemp("retailer"))
+
+
+def changed_after(panel: panel.Panel, week: pd.Timestamp) -> panel.Panel:
+    """The panel with everything after `week` changed that is not known in advance."""
+    frame = panel.frame.copy()
+    late = frame["ds"] > week
+    for column in ["y", *panel.roles["past"], *panel.roles["price_plan"]]:
+        frame.loc[late, column] = frame.loc[late, column] * 3 + 7
+    return dataclasses.replace(panel, frame=frame)
+
+
+def tables_changed_after(raw: dict[str, pd.DataFrame], n_weeks: int) -> dict[str, pd.DataFrame]:
+    """The raw tables with everything after the first `n_weeks` changed that is not known in advance."""
+    draw = np.random.default_rng(1)
+    rows = raw["transactions"]
+    late = rows["timestamp"] >= MONDAY + pd.Timedelta(weeks=n_weeks)
+    changed = rows.assign(
+        quantity=rows["quantity"].where(~late, draw.integers(1, 9, len(rows))),
+        sales_value=rows["sales_value"].where(~late, draw.uniform(0.5, 9, len(rows))),
+        product_id=rows["product_id"].where(~late, draw.permutation(rows["product_id"])),
+        store_id=rows["store_id"].where(~late, draw.permutation(rows["store_id"])),
+        customer_id=rows["customer_id"].where(~late, draw.permutation(rows["customer_id"])),
+    )
+    more = changed[late].sample(frac=0.5, random_state=1)
+    return raw | {"transactions": pd.concat([changed, more]).sort_values("timestamp", ignore_index=True)}
 
 
 def make_backbone(folder, words):

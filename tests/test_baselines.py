@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import changed_after
 
 from shelfcast import baselines, metrics
 from shelfcast.dataset import load_tokenizer
@@ -23,17 +24,6 @@ def small(monkeypatch):
 @pytest.fixture(scope="module")
 def frame(small_panel):
     return baselines.run(small_panel, [m for m in ALL if m != "article_bert"])[0]
-
-
-def changed_after(panel, week):
-    """The panel with everything after `week` changed that is not known in advance."""
-    changed = panel.frame.copy()
-    late = changed["ds"] > week
-    for column in ["y", *panel.roles["past"], *panel.roles["price_plan"]]:
-        changed.loc[late, column] = changed.loc[late, column] * 3 + 7
-    other = copy.copy(panel)
-    object.__setattr__(other, "frame", changed)
-    return other
 
 
 def test_contract(frame, small_panel):

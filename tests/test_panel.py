@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer
+from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, tables_changed_after
 
 from shelfcast import features
 from shelfcast.panel import Panel, examples
@@ -242,23 +242,6 @@ def test_examples_line_up(small_panel):
 # ---------------------------------------------------------------- leaks
 
 
-def after(raw, week_number, seed=1):
-    """The raw tables with everything changed from this week on that is not known in advance."""
-    draw = np.random.default_rng(seed)
-    rows = raw["transactions"]
-    late = rows["timestamp"] >= MONDAY + pd.Timedelta(weeks=week_number)
-    changed = rows.assign(
-        quantity=rows["quantity"].where(~late, draw.integers(1, 9, len(rows))),
-        sales_value=rows["sales_value"].where(~late, draw.uniform(0.5, 9, len(rows))),
-        product_id=rows["product_id"].where(~late, draw.permutation(rows["product_id"])),
-        store_id=rows["store_id"].where(~late, draw.permutation(rows["store_id"])),
-        customer_id=rows["customer_id"].where(~late, draw.permutation(rows["customer_id"])),
-    )
-    more = changed[late].sample(frac=0.5, random_state=seed)
-    changed = pd.concat([changed, more]).sort_values("timestamp", ignore_index=True)
-    return raw | {"transactions": changed}
-
-
 def known(panel, until):
     columns = ["unique_id", "ds", *panel.roles["static"], *panel.roles["past"], *panel.roles["known_future"]]
     return panel.frame.loc[panel.frame["ds"] <= until, columns].reset_index(drop=True)
@@ -266,7 +249,7 @@ def known(panel, until):
 
 @pytest.mark.parametrize("n_weeks", [28, 31, 34, 36], ids=["training end", "in validation", "first test", "last test"])
 def test_leak_nothing_after_a_cutoff_reaches_it(small_panel, retailer, tmp_path, n_weeks):
-    other = load_retailer(after(retailer, n_weeks), tmp_path / "shop")
+    other = load_retailer(tables_changed_after(retailer, n_weeks), tmp_path / "shop")
     until = small_panel.weeks[n_weeks - 1]
     pd.testing.assert_frame_equal(known(other, until), known(small_panel, until))
     assert not other.frame["y"].equals(small_panel.frame["y"])
@@ -287,7 +270,7 @@ def test_leak_products_are_chosen_on_training_weeks(small_panel, retailer, tmp_p
 
 
 def test_leak_regions_and_graph_are_of_training_weeks(small_panel, retailer, tmp_path):
-    other = load_retailer(after(retailer, 28), tmp_path / "shop")
+    other = load_retailer(tables_changed_after(retailer, 28), tmp_path / "shop")
     pd.testing.assert_frame_equal(other.graph, small_panel.graph)
     pd.testing.assert_frame_equal(other.locations, small_panel.locations)
 

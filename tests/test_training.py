@@ -1,12 +1,12 @@
 """Training: resume, seeds, modes, and that no test week reaches it. A tiny random BERT, a few epochs."""
 
-import copy
 import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import changed_after
 from transformers import Trainer, TrainerCallback
 
 from shelfcast import metrics
@@ -208,17 +208,6 @@ def test_unusable_recipes():
             Recipe(**wrong)
     with pytest.raises(TypeError):
         Recipe(learning_rat=1)
-
-
-def changed_after(panel, week):
-    """The panel with everything after `week` changed that is not known in advance."""
-    frame = panel.frame.copy()
-    late = frame["ds"] > week
-    for column in ["y", *panel.roles["past"], *panel.roles["price_plan"]]:
-        frame.loc[late, column] = frame.loc[late, column] * 3 + 7
-    other = copy.copy(panel)
-    object.__setattr__(other, "frame", frame)
-    return other
 
 
 def test_leak_labels_end_with_their_split(setup):
