@@ -22,7 +22,7 @@ lint: .venv/stamp  ## check code and notebooks
 	nbstripout --keep-id --verify notebooks/*.ipynb
 
 lab: setup  ## open the notebooks in JupyterLab
-	jupyter lab notebooks
+	jupyter lab --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 docs: setup  ## fill the tables of README and cards from the latest run
 	python docs/fill.py
