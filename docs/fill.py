@@ -1,12 +1,14 @@
-"""Fill the tables of README and cards from what the pipeline wrote: `make docs`; a test compares them.
+"""Fill the tables of README and cards from what the pipeline wrote, and draw the report: `make docs`; a test compares.
 
 A block `<!-- fill:NAME -->…<!-- /fill -->` is replaced by what the function NAME returns.
 """
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -117,7 +119,23 @@ def fill(text: str, keep=()) -> str:
     return re.sub(r"<!-- fill:(\w+) -->.*?<!-- /fill -->", block, text, flags=re.S)
 
 
+def picture() -> None:
+    """The report's first screen, where a Chromium is at hand to draw it."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        return print("docs/report.png stays as it is: no Chromium was found")
+    options = "--headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,880"
+    page, out = ROOT / "reports/soft_drinks/index.html", ROOT / "docs/report.png"
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [browser, *options.split(), f"--user-data-dir={profile}", f"--screenshot={out}", page.as_uri()],
+            check=True,
+            capture_output=True,
+        )
+
+
 if __name__ == "__main__":
     for name in FILES:
         path = ROOT / name
         path.write_text(fill(path.read_text(), keep=sys.argv[1:]))
+    picture()

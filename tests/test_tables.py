@@ -1,6 +1,7 @@
 """The door: what cannot be mended stops with what, where and how; what is dropped is counted."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -211,6 +212,21 @@ def test_fetch_copies_byte_for_byte_and_never_overwrites(elsewhere):
         tables.load("complete_journey", "data", "SOFT DRINKS")
     tables.fetch(force=True)
     assert tables.verify("data") == pinned
+
+
+def test_the_pin_in_git_counts(elsewhere):
+    """DVC rewrites data.dvc when it meets changed data; that alone must not make them the pinned ones."""
+    tables.fetch()
+    for command in ("init -q", "add data.dvc", "-c user.name=t -c user.email=t@example.org commit -qm pin"):
+        subprocess.run(["git", *command.split()], check=True)
+    (elsewhere / "data/products.parquet").write_bytes(b"mine")
+    pin = Path("data.dvc")
+    pinned = yaml.safe_load(pin.read_text())["outs"][0]["md5"]
+    pin.write_text(pin.read_text().replace(pinned, tables.folder_md5("data")))
+    with pytest.raises(ValueError, match=rf"pinned is {pinned}.*git checkout data.dvc.*commit data.dvc to git"):
+        tables.verify("data")
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "mine"], check=True)
+    assert tables.verify("data") == tables.folder_md5("data")
 
 
 def test_fetch_checks_what_it_copies(elsewhere):

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -111,17 +112,28 @@ def folder_md5(folder: str | Path) -> str:
 
 
 def verify(folder: str | Path) -> str:
-    """Return the folder's hash; a ValueError where it is missing or differs from its `.dvc` file."""
+    """Return the folder's hash; a ValueError where it is missing or is not what its `.dvc` file pins.
+
+    The pin is the one in git where there is one: `dvc repro` rewrites the file without a word when the data changed.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}/ does not exist. Run `make setup` (default data) or put your tables there.")
     found, pin = folder_md5(folder), Path(f"{folder}.dvc")
     if pin.exists():
-        pinned = yaml.safe_load(pin.read_text())["outs"][0]["md5"]
+        committed = subprocess.run(
+            ["git", "show", f"HEAD:./{pin.name}"],
+            cwd=pin.absolute().parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        pinned = yaml.safe_load(committed or pin.read_text())["outs"][0]["md5"]
         if found != pinned:
             raise ValueError(
-                f"{folder}/ differs from {pin}: its hash is {found}, pinned is {pinned}. To restore the default "
-                f"data run `python -m shelfcast.tables fetch --force`; to keep your change run `dvc commit -f {pin}`."
+                f"{folder}/ differs from {pin}: its hash is {found}, pinned is {pinned}. To restore the default data "
+                f"run `git checkout {pin}` and `python -m shelfcast.tables fetch --force`; to keep your change run "
+                f"`dvc commit -f {pin}` and commit {pin} to git."
             )
     return found
 
