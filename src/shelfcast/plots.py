@@ -76,7 +76,7 @@ def show(*figures: Figure, caption: str = "", columns: int = 1) -> HTML:
     """Figures side by side as HTML: title, picture (with the title as its alternative text), one caption below."""
     parts = []
     for figure in figures:
-        title = " ".join(figure.get_suptitle().split())
+        title = figure.get_suptitle().replace("\n", " ")
         figure.suptitle("")
         data = base64.b64encode(svg(figure).encode()).decode()
         heading, alt = html.escape(title), html.escape(title, quote=True)
