@@ -93,13 +93,13 @@ def pipeline() -> str:
 def commands() -> str:
     """What DVC says of the latest run and of the experiments of this checkout, cut to a page's width."""
     metrics = (BUILD / "metrics.json").relative_to(ROOT)
-    scores = "--only-changed --drop 'price_plan|random|small|rmsse|bias|coverage|notebooks|src|build$|params.yaml$'"
+    scores = "--only-changed --drop '.*(rmsse|bias|coverage|build|yaml).*'"
     newest = run("dvc exp list --name-only").split()[-1:]
     shown = [f"dvc metrics show --md {metrics} | cut -c1-110"]
     if newest:
         shown += [
             f"dvc exp show --no-pager --md {scores}",
-            f"dvc metrics diff --md HEAD {newest[0]} | grep -E 'Path|---|shelfcast .*w'",
+            f"dvc metrics diff --md HEAD {newest[0]} | grep -E 'Path|---|[.]w'",
         ]
     shown += ["dvc plots show"]
     return "\n\n".join(f"```\n$ {command}\n{run(command)}\n```" for command in shown)
