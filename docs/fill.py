@@ -94,14 +94,13 @@ def commands() -> str:
     """What DVC says of the latest run and of the experiments of this checkout, cut to a page's width."""
     metrics = (BUILD / "metrics.json").relative_to(ROOT)
     scores = "--only-changed --drop '.*(rmsse|bias|coverage|build|yaml).*'"
-    newest = run("dvc exp list --name-only").split()[-1:]
-    shown = [f"dvc metrics show --md {metrics} | cut -c1-110"]
-    if newest:
-        shown += [
-            f"dvc exp show --no-pager --md {scores}",
-            f"dvc metrics diff --md HEAD {newest[0]} | grep -E 'Path|---|[.]w'",
-        ]
-    shown += ["dvc plots show"]
+    newest = run("dvc exp list --name-only").split()[-1]
+    shown = [
+        f"dvc metrics show --md {metrics} | cut -c1-110",
+        f"dvc exp show --no-pager --md {scores}",
+        f"dvc metrics diff --md HEAD {newest} | grep -E 'Path|---|[.]w'",
+        "dvc plots show",
+    ]
     return "\n\n".join(f"```\n$ {command}\n{run(command)}\n```" for command in shown)
 
 
@@ -135,7 +134,8 @@ def picture() -> None:
 
 
 if __name__ == "__main__":
+    no_experiment = [] if run("dvc exp list --name-only") else ["commands"]  # experiments stay in their own checkout
     for name in FILES:
         path = ROOT / name
-        path.write_text(fill(path.read_text(), keep=sys.argv[1:]))
+        path.write_text(fill(path.read_text(), keep=[*sys.argv[1:], *no_experiment]))
     picture()
