@@ -40,7 +40,7 @@ clean:  ## remove everything generated and DVC's cache; data/ and .venv stay
 	done; \
 	test -n "$$python" || { echo "error: Python 3.11 was not found (python3.11, python3). Install it, or use environment.yml."; exit 1; }; \
 	echo "$$python -m venv .venv"; $$python -m venv .venv
-	python -m pip install --disable-pip-version-check -q -c requirements.lock -e '.[dev]'
+	python -m pip install --disable-pip-version-check -q --no-compile -c requirements.lock -e '.[dev]'
 	@touch $@
 
 data: | .venv/stamp

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from shelfcast import panel, tables
@@ -106,6 +107,7 @@ def make_backbone(folder, words):
     config = BertConfig(
         vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
     )
+    torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
     return str(folder)
 

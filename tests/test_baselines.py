@@ -92,7 +92,7 @@ def test_the_articles_bert_learns_from_its_labels(small_panel):
     seen = small_panel.frame["y"].notna()
     object.__setattr__(constant, "frame", small_panel.frame.assign(y=small_panel.frame["y"].where(~seen, 20.0)))
     cutoff = small_panel.cutoffs["test"][:1]
-    mean = baselines.article_bert(constant, 0, epochs=4)(cutoff)["mean"]
+    mean = baselines.article_bert(constant, 0, n_train=384, epochs=4)(cutoff)["mean"]
     np.testing.assert_allclose(mean, 20, rtol=0.25)
 
 

@@ -91,12 +91,32 @@ CASES = {
         first_row("transactions", "quantity", -2.0),
         ["transactions", "quantity", "must not be negative: net returns out first", "first: 3", "-2"],
     ),
-    "words for numbers": (first_row("transactions", "quantity", "two"), ["transactions", "quantity", "two"]),
+    "words for numbers": (
+        first_row("transactions", "quantity", "two"),
+        ["transactions.quantity cannot be read in 1 of", "first in row 3: 'two'", "number"],
+    ),
+    "thousands separators": (
+        lambda raw: raw.update(transactions=raw["transactions"].assign(sales_value="1,234.50")),
+        ["transactions.sales_value cannot be read", "'1,234.50'", "without thousands separators"],
+    ),
     "empty id": (first_row("transactions", "store_id", None), ["transactions.store_id is empty in 1 rows"]),
-    "unreadable date": (first_row("transactions", "timestamp", "soon"), ["transactions", "timestamp"]),
+    "unreadable date": (
+        first_row("transactions", "timestamp", "soon"),
+        ["transactions.timestamp cannot", "first in row 3: 'soon'"],
+    ),
+    "dates as seconds": (
+        lambda raw: raw.update(transactions=raw["transactions"].assign(timestamp=1_641_200_000)),
+        ["transactions.timestamp cannot be read", "'1641200000' is not a date"],
+    ),
     "dates out of order": (
         lambda raw: raw.update(transactions=raw["transactions"].iloc[::-1].reset_index(drop=True)),
         ["transactions.timestamp is out of order: row 1", "Sort the table", "swapped"],
+    ),
+    "time zone as text": (
+        lambda raw: raw.update(
+            transactions=raw["transactions"].assign(timestamp=raw["transactions"]["timestamp"].astype(str) + "Z")
+        ),
+        ["transactions.timestamp carries the time zone UTC", "local time"],
     ),
     "time zone": (
         lambda raw: raw.update(
