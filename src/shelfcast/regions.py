@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.cluster import KMeans, SpectralClustering
 
 CHAIN = "chain"
 SETTLED = 0.5  # a store open in this share of training weeks may found a region
@@ -21,6 +20,8 @@ def group_stores(train: pd.DataFrame, stores: pd.DataFrame | None, n_regions: in
     near when the same households shop in both (cosine of log baskets), and spectral clustering of the settled stores
     gives the regions. A small store joins the region where its shoppers mostly shop.
     """
+    from sklearn.cluster import KMeans, SpectralClustering  # here, as everything that loads a panel imports this module
+
     volume = train.groupby("store_id")["quantity"].sum().sort_index()
     shared = None
     if "customer_id" in train:
