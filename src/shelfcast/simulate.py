@@ -11,7 +11,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import holidays
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
@@ -19,12 +18,11 @@ from scipy import stats
 
 from shelfcast import demand
 from shelfcast.demand import EFFECTS, LAW
+from shelfcast.features import calendar
 from shelfcast.tables import atomic
 
 MECHANISMS, CONFOUNDINGS = ("log_linear", "choice"), ("observed", "hidden", "none")
-STREAMS = (
-    "products stores tastes interest popularity field stock_outs luck till promotions costs prices behavior pictures"
-)
+STREAMS = "products stores tastes interest popularity field stock_outs luck till promotions costs prices behavior"
 
 # What only the text tells: word families (words, appeal, height of the season, its peak week) and claims
 # (wordings, appeal, response to promotion, extra appeal in the city).
@@ -132,8 +130,7 @@ def draw(s: Settings) -> dict:
     products, stores = _products(rng["products"], s), _stores(rng["stores"], s)
     p, n, t, ahead = s.n_products, s.n_stores, s.n_weeks, s.n_weeks + s.horizon
     mondays = pd.date_range(demand.FIRST_WEEK, periods=ahead, freq="7D")
-    free = holidays.country_holidays("US", years=range(mondays[0].year, mondays[-1].year + 2))
-    holiday = np.array([sum((m + pd.Timedelta(days=d)).date() in free for d in range(7)) for m in mondays], float)
+    holiday = calendar(mondays, "US", t, (ahead,))["holiday"]
     e, own_taste = products[EFFECTS], demand.tastes(rng["tastes"], stores, p)
 
     interest = demand.autoregressive(rng["interest"], LAW["interest"], (p, ahead + 1))
@@ -174,11 +171,9 @@ def draw(s: Settings) -> dict:
     regime = np.where(after, harder, 1.0)
     popularity = popularity[:, 4:]
 
-    level = demand.level(e, own_taste + demand.city_taste(e, stores), plan, s)
-    v = (
-        demand.utility(e, own_taste + demand.city_taste(e, stores), plan, np.arange(t), regime[:t])
-        + (interest[:, :t] + popularity[:, :t])[:, None]
-    )
+    taste = own_taste + demand.city_taste(e, stores)
+    level = demand.level(e, taste, plan, s)
+    v = demand.utility(e, taste, plan, np.arange(t), regime[:t]) + (interest[:, :t] + popularity[:, :t])[:, None]
     mean = demand.expected(v, field_seen[:, :t], stores["size"].to_numpy(), level, s.mechanism)
     luck = rng["luck"].gamma(1 / LAW["luck"], LAW["luck"], (p, t))
     lucky = np.maximum(mean * luck[:, None], 1e-12)
