@@ -12,18 +12,18 @@ FIRST_WEEK = pd.Timestamp("2022-01-03")
 EFFECTS = ["tidy_appeal", "text_appeal", "text_season", "text_peak", "text_promotion", "text_city", "picture_appeal",
            "picture_display", "own_appeal", "elasticity", "launch"]  # fmt: skip
 LAW = dict(  # calibrated to SOFT DRINKS of the Complete Journey where it shows them (docs/simulated_market.md)
-    units=0.215,  # mean units of a product in a medium store and week
+    units=0.225,  # mean units of a product in a medium store and week
     own=0.2,  # sd of the appeal that nothing tells
-    taste=(0.9, 0.25),  # sd of a product's appeal from place to place, and how far it reaches
+    taste=(1.1, 0.25),  # sd of a product's appeal from place to place, and how far it reaches
     luck=0.12,  # variance of a product's week, the same in all stores, that nothing foretells
     till=0.4,  # dispersion of a store's count
     interest=(0.6, 0.35),  # a product's weekly interest, seen in views a week ahead: persistence, sd
     popularity=(0.99, 0.2),  # slow, seen in nothing but sales
-    field=(0.2, 0.12),  # travelling shocks of the stores: sd of what is new in a week, and how far it reaches
+    field=(0.3, 0.2),  # travelling shocks of the stores: sd of what is new in a week, and how far it reaches
     wind=(0.25, 0.05),  # share of the map a shock travels in a week, east and north
     smear=0.1,  # how far it spreads on the way
-    display=0.45,
-    mailer=0.35,
+    display=0.4,
+    mailer=0.3,
     promoted=(0.16, 0.3),  # a promotion begins, goes on
     joins=0.7,  # a store joins a display
     rivals=-0.5,  # log-linear: all other products of the kind promoted
@@ -58,7 +58,8 @@ def field_law(stores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     upwind = place - np.array(LAW["wind"])
     near = np.exp(-((upwind[:, None] - place[None]) ** 2).sum(-1) / (2 * LAW["smear"] ** 2))
     travel = near / (near.sum(1, keepdims=True) + 0.01)  # from beyond the map comes nothing
-    return travel, sd**2 * _alike(stores, reach)
+    shift = np.eye(len(place)) - 1 / len(place)  # shoppers go elsewhere: over the map the shocks add up to nothing
+    return shift @ travel, sd**2 * (shift @ _alike(stores, reach) @ shift + 1e-4 * np.eye(len(place)))
 
 
 def autoregressive(rng, law: tuple[float, float], shape: tuple[int, int]) -> np.ndarray:
