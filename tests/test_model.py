@@ -133,8 +133,10 @@ def test_text_and_space_change_the_forecast(small_panel, tiny_bert):
 def test_a_location_reaches_another_only_through_space(small_panel, tiny_bert):
     for use_space in (True, False):
         model, market = make(small_panel, tiny_bert, body="compact", use_space=use_space)
+        for block in model.space:
+            torch.nn.init.constant_(block.gate, 3.0)  # wide open
         changed = {k: v.clone() for k, v in market.tensors.items()}
-        changed["weeks"][:, 2] += 1
+        changed["weeks"][:, 2] = 3 * changed["weeks"][:, 2].flip(0)  # of other products
         other = copy.copy(market)
         object.__setattr__(other, "tensors", changed)
         same = np.allclose(predict(model, other)[0][:, 1], predict(model, market)[0][:, 1], rtol=1e-5)

@@ -98,7 +98,7 @@ def test_written_tables_pass_the_door_and_depend_on_the_seed_alone(tmp_path):
     hashes = [tables.folder_md5(tmp_path / name / "tables") for name in "abc"]
     assert hashes[0] == hashes[1] != hashes[2]
     read = tables.load("tables", tmp_path / "a/tables", None)
-    truth = oracle.load_truth(tmp_path / "a/truth")
+    truth = simulate.load_truth(tmp_path / "a/truth")
     assert read.transactions["quantity"].sum() == truth["sold"].sum()
     pictures = sorted((tmp_path / "a/tables/images").glob("*.png"))
     assert [path.stem for path in pictures] == sorted(truth["products"]["product_id"])

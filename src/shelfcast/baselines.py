@@ -51,6 +51,8 @@ def run(panel: Panel, methods: list[str], seed: int = 0) -> tuple[pd.DataFrame, 
             f"unknown baselines {', '.join(unknown)}; known: {', '.join(METHODS)}. Set evaluate.baselines."
         )
     frames, timings = [], {}
+    if not panel.roles["price_plan"]:  # there is a real plan, which every method reads
+        methods = [m for m in methods if not m.endswith("_price_plan")]
     for method in methods:
         start = time.perf_counter()
         predict = METHODS[method](panel, seed)
@@ -83,7 +85,7 @@ def _as_counts(panel: Panel, mean: Callable[[list[pd.Timestamp]], pd.DataFrame],
     Dispersion is fitted to the validation weeks, for the chain and the regions apart and, with `bins`, for groups of
     equally many rows by mean.
     """
-    known = mean(panel.cutoffs["validation"])
+    known = mean(panel.cutoffs["validation"]).dropna(subset="y")
     table = {}
     for chain, rows in known.groupby(_is_chain(known)):
         edges = rows["mean"].quantile(np.linspace(0, 1, bins + 1)[1:-1]).to_numpy()
@@ -107,7 +109,7 @@ def moving_average_8(panel: Panel, seed: int) -> Predict:
 
     def mean(cutoffs):
         rows = examples(panel, cutoffs)
-        return rows[KEYS].assign(mean=rows["level_8"].clip(lower=FLOOR))
+        return rows[KEYS].assign(mean=rows["level_8"].fillna(rows["y_level"]).clip(lower=FLOOR))
 
     return _as_counts(panel, mean)
 
@@ -122,8 +124,9 @@ def _classical(model) -> Callable[[Panel, int], Predict]:
                 engine = StatsForecast(models=[model], freq="W-MON")
                 ahead = engine.forecast(df=history[history["ds"] <= cutoff], h=panel.meta["horizon"])
                 parts.append(ahead.rename(columns={repr(model): "mean"}).assign(cutoff=cutoff))
-            rows = examples(panel, cutoffs)[KEYS].merge(pd.concat(parts), on=["unique_id", "ds", "cutoff"], how="left")
-            return rows.assign(mean=rows["mean"].fillna(0).clip(lower=FLOOR))
+            rows = examples(panel, cutoffs)[[*KEYS, "y_level"]]
+            rows = rows.merge(pd.concat(parts), on=["unique_id", "ds", "cutoff"], how="left")
+            return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=FLOOR))
 
         return _as_counts(panel, mean)
 
@@ -161,7 +164,7 @@ def lightgbm_counts(panel: Panel, seed: int, price_plan: bool = False) -> Predic
     train_end, validation_end = (pd.Timestamp(panel.meta[k]) for k in ("train_end", "validation_end"))
     weeks = panel.weeks[(panel.weeks >= panel.cutoffs["train"][0]) & (panel.weeks < validation_end)]
     rows = examples(panel, list(weeks), price_plan)
-    rows = rows[rows["ds"] <= validation_end]
+    rows = rows[(rows["ds"] <= validation_end) & rows["y"].notna()]
     train = rows[rows["ds"] <= train_end]
     validation = rows[rows["cutoff"].isin(panel.cutoffs["validation"])]
 
@@ -217,7 +220,7 @@ def _wql(frame: pd.DataFrame) -> float:
 def fracast(panel: Panel, seed: int) -> Predict:
     """Fracast-0 zero-shot on each series' own history; its nine quantiles are interpolated to ours."""
     model = FracastModel.from_pretrained(weights="fp32")
-    history = panel.frame.pivot(index="unique_id", columns="ds", values="y")
+    history = panel.frame.pivot(index="unique_id", columns="ds", values="y").fillna(0)  # before a launch nothing sold
 
     def predict(cutoffs):
         rows = examples(panel, cutoffs)[KEYS]
@@ -242,7 +245,7 @@ def as_text(panel: Panel, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
     rows = examples(panel, cutoffs)
     wide = rows.pivot(index=["unique_id", "cutoff"], columns="horizon", values=["y", "promotion_target"])
     first = rows[rows["horizon"] == 1].set_index(["unique_id", "cutoff"]).loc[wide.index].reset_index()
-    lags = first[[f"lag_{k}" for k in (3, 2, 1, 0)]].astype(int).astype(str).agg(" ".join, axis=1)
+    lags = first[[f"lag_{k}" for k in (3, 2, 1, 0)]].fillna(0).astype(int).astype(str).agg(" ".join, axis=1)
     plan = wide["promotion_target"].gt(0.5).replace({True: "yes", False: "no"}).agg(" ".join, axis=1).to_numpy()
     words = first["product_id"].map(panel.products["text"].str.split("; ").str[-2:].str.join(", "))
     place = first["location"].str.replace("_", " ")

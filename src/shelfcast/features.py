@@ -7,11 +7,16 @@ as if it had been planned, an upper bound that is off by default.
 
 from __future__ import annotations
 
+import re
+
 import holidays
 import numpy as np
 import pandas as pd
 
 LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
+NEW = 4  # weeks of its own that weigh as much as what a product of the category usually sells
+OLD = 52  # weeks after its launch when a product no longer counts as new
+MOST_EVENTS = 8  # kinds of behaviour, the most frequent ones
 
 MEANING = {  # column -> (role, what it means); channels, seasons and events are added as found
     "price_level": ("static", "log of the mean price paid in the training weeks"),
@@ -32,6 +37,7 @@ MEANING = {  # column -> (role, what it means); channels, seasons and events are
     "mean_unpromoted": ("past", "mean units so far in the other weeks, shrunk to the level"),
     "level_chain": ("past", "the product's robust level in the whole chain"),
     "category_level": ("past", "category units at the location, last 4 weeks over the running mean"),
+    "category_now": ("past", "category units at the location, this week over the running mean"),
     "traffic": ("past", "baskets of any category at the location, this week over the running mean"),
     "buyers": ("past", "distinct customers who bought it this week"),
     "baskets": ("past", "baskets with it this week"),
@@ -44,6 +50,12 @@ MEANING = {  # column -> (role, what it means); channels, seasons and events are
     "holiday": ("known_future", "public holidays in the week"),
     "holiday_next": ("known_future", "public holidays in the week after"),
     "pay_week": ("known_future", "1 when the week holds the 1st or the 15th of a month"),
+    "price": ("known_future", "log of the regular price: median of the planned prices so far"),
+    "price_cut": ("known_future", "log of the planned price over the regular one"),
+    "on_sale": ("known_future", "1 from the week of the product's launch on"),
+    "age": ("known_future", "log of one plus weeks since the launch, at most 52"),
+    "season_sin": ("known_future", "sine of the day of the year"),
+    "season_cos": ("known_future", "cosine of the day of the year"),
     "price_ratio_plan": ("price_plan", "log of the week's chain-wide price over its own earlier mean"),
 }
 
@@ -63,41 +75,61 @@ def shift(x: np.ndarray, k: int) -> np.ndarray:
     return np.concatenate([np.zeros_like(x[..., :k]), x[..., : x.shape[-1] - k]], -1)
 
 
-def mean(x: np.ndarray, k: int | None = None) -> np.ndarray:
-    """Mean over the last k weeks (all weeks so far for None); fewer where there are fewer."""
+def mean(x: np.ndarray, k: int | None = None, n: np.ndarray | None = None) -> np.ndarray:
+    """Mean over the last k weeks (all so far for None), fewer where there are fewer; `n` weeks count so far."""
     total = np.cumsum(x, -1)
-    n = np.arange(1, x.shape[-1] + 1)
-    return total / n if k is None else (total - shift(total, k)) / np.minimum(n, k)
+    n = np.arange(1, x.shape[-1] + 1) if n is None else n
+    return total / np.maximum(n, 1) if k is None else (total - shift(total, k)) / np.clip(n, 1, k)
 
 
-def past(items, rows, y, promotion, shape) -> dict[str, np.ndarray]:
-    """Columns known at the end of their own week, each (P, L, T).
+def meaning(column: str) -> str:
+    """What a column means, for `Panel.describe`."""
+    if column.startswith("event_"):
+        kind = column.removeprefix("event_").removesuffix("_level").replace("_", " ")
+        usual = "log of one plus the mean of the last 13 weeks" if column.endswith("_level") else "log, this week over the mean so far"  # fmt: skip
+        return f"events of kind {kind}: {usual}"
+    if column.startswith("store_"):
+        return "of the location's stores, weighted by training units: share with the value, or mean"
+    return MEANING.get(column, ("", "share of stores, this channel"))[1]
+
+
+def _slug(text: object) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", str(text).lower()).strip("_")
+
+
+def past(items, rows, y, promotion, shape, launch: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Columns known at the end of their own week, each (P, L, T), and what a product usually sells, (L, T).
+
+    A product's history begins with its launch: before it, columns of its own are NaN, and its level is what products
+    of the category usually sell there; after it the two are blended until its own weeks outweigh the others.
 
     Parameters
     ----------
     items, rows : line items of the chosen products, and of all products, with `place` and `week` (and `item`).
-    y, promotion : (P, L, T) units, and the share of stores that promote.
+    y, promotion : (P, L, T) units, and the share of stores that promote. launch : (P,) week, negative for long ago.
     """
     n_places, n_weeks = shape[1:]
     week = np.arange(n_weeks)
-    columns = {f"level_{k}": mean(y, k) for k in (4, 8, 13, 26)}
-    level = columns["level"] = 0.5 * columns["level_13"] + 0.5 * mean(y) + LEVEL_FLOOR
-    columns["level_chain"] = np.broadcast_to(level[:, :1], shape)
+    n = np.broadcast_to(np.clip(week + 1 - np.maximum(launch, 0)[:, None], 0, None)[:, None], shape)
+    columns = {f"level_{k}": mean(y, k, n) for k in (4, 8, 13, 26)}
+    own = 0.5 * columns["level_13"] + 0.5 * mean(y, None, n)
+    settled = n >= np.minimum(week + 1, 13)
+    usual = (own * settled).sum(0) / np.maximum(settled.sum(0), 1)
+    weight = np.where(launch[:, None, None] >= 0, n / (n + NEW), 1.0)
+    level = weight * own + (1 - weight) * usual + LEVEL_FLOOR
+    columns |= {"level": level, "level_chain": np.broadcast_to(level[:, :1], shape)}
     columns |= {f"lag_{k}": shift(y, k) for k in range(4)}
     last = np.maximum.accumulate(np.where(y > 0, week, -26), -1)
     columns["weeks_since_sale"] = np.minimum(week - last, 26).astype(float)
-    columns["share_weeks_sold"] = mean(y > 0)
+    columns["share_weeks_sold"] = mean(y > 0, None, n)
     for name, on in (("mean_promoted", promotion >= 0.5), ("mean_unpromoted", promotion < 0.5)):
+        on = on & (n > 0)
         columns[name] = (np.cumsum(y * on, 2) + level) / (np.cumsum(on, 2) + 1)
 
     def by_place(frame: pd.DataFrame, value: str, how: str) -> np.ndarray:  # (L, T)
         return cube(frame.assign(item=0), value, how, (1, n_places, n_weeks))[0]
 
-    units = by_place(rows[rows["in_category"]], "quantity", "sum")
-    columns["category_level"] = np.broadcast_to((mean(units, 4) + 1) / (mean(units) + 1), shape)
     if "basket_id" in rows:
-        baskets = by_place(rows[["place", "week", "basket_id"]].drop_duplicates(), "basket_id", "size")
-        columns["traffic"] = np.broadcast_to((baskets + 1) / (mean(baskets) + 1), shape)
         columns["baskets"] = cube(items, "basket_id", "nunique", shape)
         if "coupon" in items:
             columns["coupons"] = cube(items[items["coupon"] > 0], "basket_id", "nunique", shape)
@@ -106,7 +138,96 @@ def past(items, rows, y, promotion, shape) -> dict[str, np.ndarray]:
         first = items.groupby(["item", "customer_id"])["week"].transform("min")
         again = cube(items[items["week"] > first], "customer_id", "nunique", shape)
         columns["repeat_share"] = again / np.maximum(columns["buyers"], 1)
+    kept = ("level", "level_chain")
+    columns = {k: x if k in kept else np.where(n > 0, x, np.nan) for k, x in columns.items()}
+    units = by_place(rows[rows["in_category"]], "quantity", "sum")
+    columns["category_level"] = np.broadcast_to((mean(units, 4) + 1) / (mean(units) + 1), shape)
+    columns["category_now"] = np.broadcast_to(np.log((units + 1) / (mean(units) + 1)), shape)
+    if "basket_id" in rows:
+        baskets = by_place(rows[["place", "week", "basket_id"]].drop_duplicates(), "basket_id", "size")
+        columns["traffic"] = np.broadcast_to((baskets + 1) / (mean(baskets) + 1), shape)
+    return columns, usual + LEVEL_FLOOR
+
+
+def events(table: pd.DataFrame, chosen, regions: dict, names, weeks: pd.DatetimeIndex) -> dict[str, np.ndarray]:
+    """Two past columns for each kind of shopper behaviour, (P, L, T): this week against usual, and how much is usual.
+
+    Events without a store are seen by every location.
+    """
+    shape, item = (len(chosen), len(names), len(weeks)), {p: i for i, p in enumerate(chosen)}
+    store = table["store_id"] if "store_id" in table else pd.Series(np.nan, table.index)
+    rows = table.assign(
+        item=table["product_id"].map(item),
+        place=store.map(regions).map({name: i for i, name in enumerate(names)}).fillna(0).astype(int),
+        week=(table["timestamp"].dt.normalize() - weeks[0]).dt.days // 7,
+        count=table.get("count", 1.0),
+    )
+    rows = rows[rows["item"].notna() & rows["week"].between(0, len(weeks) - 1)].astype({"item": int})
+    columns = {}
+    for kind in rows.groupby("event")["count"].sum().nlargest(MOST_EVENTS).index.sort_values():
+        seen = rows[rows["event"] == kind]
+        count = cube(seen, "count", "sum", shape)
+        if not (seen["place"] > 0).any():
+            count = np.broadcast_to(count[:, :1], shape)
+        n = np.maximum.accumulate(count > 0, -1).cumsum(-1)  # weeks since the first one
+        columns[f"event_{_slug(kind)}"] = np.log((count + 1) / (mean(count, None, n) + 1))
+        columns[f"event_{_slug(kind)}_level"] = np.log1p(mean(count, 13, n))
     return columns
+
+
+def planned_prices(table: pd.DataFrame, chosen, regions: dict, names, ahead: pd.DatetimeIndex):
+    """The price plan as known-future columns (P, L, T + horizon): regular price, and the week's cut of it.
+
+    Weeks without a price keep the one before; a product without any has the median of the others.
+
+    Returns
+    -------
+    Columns, and whether the plan of the coming weeks had to be assumed.
+    """
+    weeks = pd.RangeIndex(len(ahead))
+    rows = table[table["product_id"].isin(chosen)].assign(week=(table["week"] - ahead[0]).dt.days // 7)
+    rows = rows.assign(price=np.log(rows["price"]))
+    everywhere = rows.groupby(["product_id", "week"])["price"].mean().unstack("product_id")
+    found = [everywhere]
+    for name in names[1:]:
+        if "store_id" in rows:
+            here = rows[rows["store_id"].map(regions) == name]
+            here = here.groupby(["product_id", "week"])["price"].mean().unstack("product_id")
+            found.append(here.reindex(index=everywhere.index, columns=everywhere.columns).fillna(everywhere))
+        else:
+            found.append(everywhere)
+    filled = []
+    for wide in found:
+        wide = wide.reindex(index=weeks.union(wide.index)).ffill().reindex(weeks).bfill().reindex(columns=chosen)
+        filled.append(wide.T.fillna(wide.median(axis=1)).T)
+    price = np.stack([wide.to_numpy().T for wide in filled], 1)  # P L T+H
+    regular = np.stack([wide.expanding().median().to_numpy().T for wide in filled], 1)
+    return {"price": regular, "price_cut": price - regular}, bool(rows["week"].max() < len(ahead) - 1)
+
+
+def newness(launch: np.ndarray, shape: tuple) -> dict[str, np.ndarray]:
+    """Known-future columns of a product's launch, each of `shape` (P, L, T + horizon)."""
+    age = np.arange(shape[2]) - np.where(launch < 0, -OLD, launch)[:, None]
+    columns = {"on_sale": age >= 0, "age": np.log1p(np.clip(age, 0, OLD))}
+    return {name: np.broadcast_to(np.asarray(x, float)[:, None], shape) for name, x in columns.items()}
+
+
+def store_traits(stores: pd.DataFrame, units: pd.Series, regions: dict, names) -> dict[str, np.ndarray]:
+    """Static columns (L,) of a location's stores, weighted by their training units: shares of values, means of numbers."""
+    frame = stores.set_index("store_id").drop(columns="region", errors="ignore")
+    weight = units.reindex(frame.index).fillna(0) + 1e-3
+    home = pd.Series(frame.index.map(regions), frame.index)
+    columns = {}
+    for name in frame:
+        x = frame[name]
+        if pd.api.types.is_numeric_dtype(x):
+            columns[f"store_{_slug(name)}"] = x.fillna(x.mean())
+        elif x.nunique() <= 10:
+            columns |= {f"store_{_slug(name)}_{_slug(v)}": (x == v).astype(float) for v in sorted(x.dropna().unique())}
+    return {
+        name: np.array([np.average(x[m], weights=weight[m]) for m in ((home == p) | (p == names[0]) for p in names)])
+        for name, x in columns.items()
+    }
 
 
 def prices(items: pd.DataFrame, shape: tuple, train_end: int):

@@ -127,7 +127,7 @@ class SalesBert(PreTrainedModel):
             encoder = AutoModel.from_config(encoder_config)
             self.embeddings, self.layers = encoder.embeddings, encoder.encoder.layer
             text_width = encoder_config.hidden_size
-            self.absent_text = nn.Parameter(torch.zeros(text_width))
+            self.absent_text = nn.Parameter(torch.zeros(text_width if config.body == "backbone" else width))
             # RoBERTa's positions start behind its padding index.
             self.first_position = encoder_config.pad_token_id + 1 if encoder_config.model_type != "bert" else 0
         if config.body == "backbone":
@@ -196,26 +196,25 @@ class SalesBert(PreTrainedModel):
         return model
 
     def forward(
-        self, static, weeks, plan, level, graph, input_ids=None, text_mask=None, has_text=None, labels=None
+        self, static, weeks, plan, level, graph, input_ids=None, text_mask=None, has_text=None, read=None, labels=None
     ) -> SalesBertOutput:
-        """One pass over all cutoffs; see dataset.Batch for shapes. Labels that are NaN are left out of the loss."""
+        """One pass over all cutoffs; see dataset.Batch for shapes. Labels that are NaN are left out of the loss.
+
+        read : what `read_text` made of the text, where it is known already (body 'compact').
+        """
         n_locations, n_weeks = weeks.shape[1:3]
         place = torch.arange(n_locations, device=weeks.device)
         first = self.static_in(static) + self.location(place)  # B L D
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
-        text = visible = None
-        if self.config.use_text:
-            text, seen = self._embed_text(input_ids, text_mask, has_text)  # B S D, B S
-            visible = _additive(seen)[:, None, None]  # B 1 1 S
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
-            x = self._backbone(x, text, visible, causal, graph)
+            text, seen = self._embed_text(input_ids, text_mask, has_text)  # B S D, B S
+            x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph)
         else:
-            if text is not None:
-                for layer in self.layers:
-                    text = _attend(layer, text, visible)
-                pooled = (text * seen[..., None]).sum(1) / seen.sum(1, keepdim=True)
-                x = torch.cat([x[:, :, :1] + self.from_text(pooled)[:, None, None], x[:, :, 1:]], 2)
+            if self.config.use_text:
+                read = self.from_text(self.read_text(input_ids, text_mask) if read is None else read)
+                said = torch.where(has_text[:, None], read, self.absent_text)  # B D
+                x = torch.cat([x[:, :, :1] + said[:, None, None], x[:, :, 1:]], 2)
             x = self.norm_in(x + self.positions.weight[: 1 + n_weeks])
             x = F.dropout(x, self.config.dropout, self.training)
             for i, layer in enumerate(self.body):
@@ -240,16 +239,24 @@ class SalesBert(PreTrainedModel):
             x = self.space[i](x, graph) if self.config.use_space else x
         return x
 
-    def _embed_text(self, input_ids, text_mask, has_text):
+    def read_text(self, input_ids, text_mask) -> torch.Tensor:
+        """(B, S) tokens -> (B, D) mean of the encoder's last states over the words."""
+        text, seen = self._embed_text(input_ids, text_mask), _additive(text_mask)[:, None, None]
+        for layer in self.layers:
+            text = _attend(layer, text, seen)
+        return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
+
+    def _embed_text(self, input_ids, text_mask, has_text=None):
+        """(B, S, D) word vectors; with `has_text`, an absent text is one learned token, and the new mask comes too."""
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
-        kind = torch.zeros_like(
-            input_ids
-        )  # given, since the encoder's own default is a buffer that loading leaves unset
+        # given, since the encoder's own default is a buffer that loading leaves unset
+        kind = torch.zeros_like(input_ids)
         text = self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
-        absent = ~has_text[:, None, None]
-        text = torch.where(absent, self.absent_text.expand_as(text), text)
+        if has_text is None:
+            return text
+        text = torch.where(~has_text[:, None, None], self.absent_text.expand_as(text), text)
         first = torch.zeros_like(text_mask)
-        first[:, 0] = True  # an absent text is one learned token
+        first[:, 0] = True
         return text, torch.where(has_text[:, None], text_mask, first)
 
     def _head(self, x, weeks, static, plan, level):

@@ -5,27 +5,12 @@ With something hidden from it, the oracle tells what that is worth. Axes as in `
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from shelfcast.demand import EFFECTS, FIRST_WEEK, LAW, city_taste, expected, field_law, tastes, utility
+from shelfcast.demand import EFFECTS, LAW, city_taste, expected, field_law, tastes, utility
 from shelfcast.metrics import QUANTILES, quantile_column
-
-
-def load_truth(folder: str | Path) -> dict:
-    """What `write` left under `truth/`."""
-    folder = Path(folder)
-    facts = json.loads((folder / "settings.json").read_text())
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        facts |= dict(arrays)
-    weeks = facts["settings"]["n_weeks"] + facts["settings"]["horizon"]
-    facts["mondays"] = pd.date_range(FIRST_WEEK, periods=weeks, freq="7D")
-    return facts | {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("products", "stores")}
-
 
 HIDEABLE = ("text", "picture", "behavior", "space", "plan", "history")
 

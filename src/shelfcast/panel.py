@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from shelfcast import features
-from shelfcast.features import MEANING
 from shelfcast.regions import CHAIN, group_stores, with_chain
 from shelfcast.tables import Tables
 
@@ -31,7 +30,8 @@ class Panel:
     frame : one row per series and week, sorted by unique_id and ds; `y` in units, features as `roles` declares.
     products : index product_id; text, training units and the raw attributes.
     locations : index location; stores, share of training units.
-    graph : location x location, weights >= 0 of how much shopping two regions share; the chain's are 1.
+    graph : location x location, weights >= 0 of how much two regions have in common; the chain's are 1.
+    usual : week x location, what a product of the category usually sells (units a week, > 0).
     roles : static, past, known_future, price_plan -> column names.
     cutoffs : train, validation, test, latest -> Mondays of last observed weeks.
     quality : what was found, dropped and kept at the door. meta : facts and parameters of the build.
@@ -41,6 +41,7 @@ class Panel:
     products: pd.DataFrame
     locations: pd.DataFrame
     graph: pd.DataFrame
+    usual: pd.DataFrame
     roles: dict[str, list[str]]
     cutoffs: dict[str, list[pd.Timestamp]]
     quality: pd.DataFrame
@@ -48,7 +49,7 @@ class Panel:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("frame", "products", "locations", "graph", "quality"):
+        for name in ("frame", "products", "locations", "graph", "usual", "quality"):
             getattr(self, name).to_parquet(folder / f"{name}.parquet")
         cutoffs = {k: [str(c.date()) for c in v] for k, v in self.cutoffs.items()}
         facts = {"roles": self.roles, "cutoffs": cutoffs, "meta": self.meta}
@@ -60,7 +61,7 @@ class Panel:
         if not (folder / "panel.json").exists():
             raise ValueError(f"{folder}/ holds no panel. Run notebook 1_prepare (or `dvc repro`) first.")
         facts = json.loads((folder / "panel.json").read_text())
-        names = ("frame", "products", "locations", "graph", "quality")
+        names = ("frame", "products", "locations", "graph", "usual", "quality")
         frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
         cutoffs = {k: [pd.Timestamp(c) for c in v] for k, v in facts["cutoffs"].items()}
         return cls(**frames, roles=facts["roles"], cutoffs=cutoffs, meta=facts["meta"])
@@ -73,7 +74,7 @@ class Panel:
             ("y", "target", "units"),
         ]
         for role, columns in self.roles.items():
-            rows += [(c, role, MEANING.get(c, ("", "share of stores, this channel"))[1]) for c in columns]
+            rows += [(c, role, features.meaning(c)) for c in columns]
         rows += [(text.split(":")[0], "ignored", text.partition(": ")[2]) for text in self.meta["ignored"]]
         return pd.DataFrame(rows, columns=["column", "role", "meaning"])
 
@@ -130,8 +131,10 @@ def build(
             f"{n_weeks} complete weeks leave {train_end} for training after {validation_weeks} validation and "
             f"{test_weeks} test weeks; at least {MIN_TRAIN_WEEKS} are needed. Bring more weeks or shorten the two."
         )
+    ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
     inside = rows[rows["in_category"]]
-    chosen = _choose(inside, train_end, n_products)
+    launched = _launch_weeks(tables.products, ahead)
+    chosen = _choose(inside, train_end, n_products, launched)
     regions, graph = group_stores(rows[rows["week"] < train_end], tables.stores, n_regions, seed)
     names = [CHAIN, *graph.index]
     where = {name: i for i, name in enumerate(names)}
@@ -142,24 +145,35 @@ def build(
     items = inside[inside["product_id"].isin(chosen)]
     items = items.assign(item=items["product_id"].map({p: i for i, p in enumerate(chosen)}))
 
-    ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
     shape = (len(chosen), len(names), n_weeks)
     y = features.cube(items, "quantity", "sum", shape)
     plan, known, assumed = features.promotion_plan(
         tables.promotions, chosen, items, regions, names, ahead, train_end, horizon
     )
     plan |= features.calendar(ahead, country, n_weeks, (*shape[:2], len(ahead)))
-    past = features.past(items, rows, y, plan["promotion"][..., :n_weeks], shape)
+    launch = launched.reindex(chosen, fill_value=-1).to_numpy()
+    past, usual = features.past(items, rows, y, plan["promotion"][..., :n_weeks], shape, launch)
     prices, price_plan, price_level = features.prices(items, shape, train_end)
     past |= prices
-    units = items[items["week"] < train_end].groupby("place")["quantity"].sum()
-    units = units.reindex(range(1, len(names)), fill_value=0)
+    if tables.behavior is not None:
+        past |= features.events(tables.behavior, chosen, regions, names, weeks)
+    train = items[items["week"] < train_end]
+    units = train.groupby("place")["quantity"].sum().reindex(range(1, len(names)), fill_value=0)
     share = np.r_[1.0, units / max(units.sum(), 1)]
-    static = {
-        "price_level": np.broadcast_to(price_level[:, None], shape[:2]),
-        "location_share": np.broadcast_to(share, shape[:2]),
-        "promo_known": np.broadcast_to(known, shape[:2]),
-    }
+    static = {"location_share": share, "promo_known": known}
+    if tables.prices is None:
+        static["price_level"] = price_level[:, None]
+    else:  # a plan of prices takes the place of the realised ones
+        planned, unsaid = features.planned_prices(tables.prices, chosen, regions, names, ahead)
+        plan |= planned
+        price_plan, assumed = {}, assumed or unsaid
+    if (launch >= 0).any():
+        plan |= features.newness(launch, (*shape[:2], len(ahead)))
+        y = np.where(np.arange(n_weeks) >= launch[:, None, None], y, np.nan)
+    if tables.stores is not None:
+        by_store = train.groupby("store_id")["quantity"].sum()
+        static |= features.store_traits(tables.stores, by_store, regions, names)
+    static = {name: np.broadcast_to(x, shape[:2]) for name, x in static.items()}
     columns = {"static": static, "past": past, "known_future": plan, "price_plan": price_plan}
     frame = _long(chosen, names, ahead, y, columns)
     ends = {
@@ -187,6 +201,7 @@ def build(
         "n_customers": int(rows["customer_id"].nunique()) if "customer_id" in rows else None,
         "share_of_category": float(items["quantity"].sum() / inside["quantity"].sum()),
         "horizon": horizon,
+        "n_launched": int((launch >= 0).sum()),
         "plan_assumed": assumed,
         "ignored": list(tables.ignored),
     }
@@ -198,7 +213,8 @@ def build(
         roles={role: list(found) for role, found in columns.items()},
         cutoffs={k: [weeks[c - 1] for c in v] for k, v in ends.items()},
         quality=pd.concat([tables.quality, pd.DataFrame(dropped)], ignore_index=True),
-        meta=facts | (meta or {}),
+        usual=pd.DataFrame(usual.T, weeks.rename("ds"), names),
+        meta=facts | {"regions": regions} | (meta or {}),
     )
 
 
@@ -230,8 +246,17 @@ def _weeks(rows: pd.DataFrame) -> tuple[pd.DatetimeIndex, pd.DataFrame, int]:
     return weeks, kept.assign(week=((monday[whole] - start).dt.days // 7).to_numpy()), outside
 
 
-def _choose(inside: pd.DataFrame, train_end: int, n_products: int) -> list[str]:
-    """The largest products by training units that sold in at least a quarter of the training weeks."""
+def _launch_weeks(products: pd.DataFrame, ahead: pd.DatetimeIndex) -> pd.Series:
+    """product_id -> number of the week of its launch, for products launched after the first week and before the last."""
+    if "launch" not in products:
+        return pd.Series(dtype=int)
+    number = (products.set_index("product_id")["launch"].dropna() - ahead[0]).dt.days // 7
+    return number[number.between(1, len(ahead) - 1)].sort_index()
+
+
+def _choose(inside: pd.DataFrame, train_end: int, n_products: int, launched: pd.Series) -> list[str]:
+    """The largest products by training units that sold in at least a quarter of the training weeks, then all that are
+    listed with a launch: a list is known in advance, sales are not."""
     train = inside[inside["week"] < train_end]
     sold = train.groupby("product_id").agg(units=("quantity", "sum"), weeks=("week", "nunique"))
     sold = (
@@ -242,18 +267,19 @@ def _choose(inside: pd.DataFrame, train_end: int, n_products: int) -> list[str]:
             f"the category has {len(sold)} products that sold in at least a quarter of the {train_end} training "
             f"weeks; at least {MIN_PRODUCTS} are needed. Choose a wider category."
         )
-    return sold["product_id"].head(n_products).tolist()
+    largest = sold["product_id"].head(n_products).tolist()
+    return largest + [p for p in launched.index if p not in set(largest)]
 
 
 def _describe_products(products: pd.DataFrame, chosen: list[str], items: pd.DataFrame, train_end: int) -> pd.DataFrame:
     """Attributes, training units and one sentence a product, as a language model reads it."""
     frame = products.set_index("product_id").loc[chosen]
-    said = frame.dropna(axis=1, how="all")
+    said = frame.drop(columns="launch", errors="ignore").dropna(axis=1, how="all")
     text = said.apply(
         lambda row: "; ".join(f"{k.replace('_', ' ')}: {v}" for k, v in row.dropna().items()).lower(), axis=1
     )
     units = items[items["week"] < train_end].groupby("product_id")["quantity"].sum()
-    return frame.assign(text=text, units=units.reindex(chosen))
+    return frame.assign(text=text, units=units.reindex(chosen).fillna(0))
 
 
 def _long(chosen, names, ahead, y, columns) -> pd.DataFrame:

@@ -141,11 +141,11 @@ def fan(history: pd.Series, ahead: pd.DataFrame, title: str, before=None, promot
     return figure
 
 
-def region_graph(graph: pd.DataFrame, volume: pd.Series, change: pd.Series, title: str):
-    """Regions as a graph: area = expected units, line = shared shoppers, colour and number = expected change.
+def region_graph(graph: pd.DataFrame, volume: pd.Series, change: pd.Series, title: str, place=None):
+    """Regions as a graph: area = expected units, line = what they share, colour and number = expected change.
 
-    `graph` holds regions only. They stand on a circle in the order of the graph's Fiedler vector, so that regions
-    that share many shoppers are neighbours.
+    `graph` holds regions only. They stand where `place` (longitude, latitude) says, else on a circle in the order of
+    the graph's Fiedler vector, so that regions that share many shoppers are neighbours.
     """
     figure, ax = canvas(title, HALF)
     names, weights = list(graph.index), graph.to_numpy(float).copy()
@@ -154,6 +154,9 @@ def region_graph(graph: pd.DataFrame, volume: pd.Series, change: pd.Series, titl
     rank = np.linalg.eigh(laplacian)[1][:, min(1, len(names) - 1)].argsort().argsort()
     angle = np.pi / 2 - 2 * np.pi * rank / len(names)
     x, y = 1.5 * np.cos(angle), np.sin(angle)
+    if place is not None:
+        east, north = ((v - (v.min() + v.max()) / 2) / max(np.ptp(v), 1e-9) * 2 for v in place.loc[names].to_numpy().T)
+        x, y = 1.5 * east, north
     for i, j in zip(*np.triu_indices(len(names), 1), strict=True):
         strength = weights[i, j] / max(weights.max(), 1e-9)
         if strength > 0.02:

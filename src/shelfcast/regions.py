@@ -18,12 +18,13 @@ def group_stores(train: pd.DataFrame, stores: pd.DataFrame | None, n_regions: in
 
     A `region` column or coordinates of `stores` decide where there are any; else shared shoppers do: two stores are
     near when the same households shop in both (cosine of log baskets), and spectral clustering of the settled stores
-    gives the regions. A small store joins the region where its shoppers mostly shop.
+    gives the regions. A small store joins the region where its shoppers mostly shop. The graph is that of shared
+    shoppers, or exp(-distance / median distance) of the regions' centres where there are only coordinates.
     """
     from sklearn.cluster import KMeans, SpectralClustering  # here, as everything that loads a panel imports this module
 
     volume = train.groupby("store_id")["quantity"].sum().sort_index()
-    shared = None
+    shared = place = None
     if "customer_id" in train:
         visits = train.groupby(["customer_id", "store_id"]).size().unstack(fill_value=0)
         shared = np.log1p(visits.reindex(columns=volume.index, fill_value=0))
@@ -51,7 +52,12 @@ def group_stores(train: pd.DataFrame, stores: pd.DataFrame | None, n_regions: in
     names = {code: f"region_{i + 1}" for i, code in enumerate(size)}  # region_1 is the largest
     regions = codes.map(names)
     order = list(names.values())
-    if shared is None:
+    if shared is None and place is not None and len(order) > 1:
+        miles = place * [1, np.cos(np.radians(place["latitude"].mean()))]  # a degree east is shorter than one north
+        centre = np.stack([np.average(miles[regions == r], axis=0, weights=volume[regions == r]) for r in order])
+        far = np.linalg.norm(centre[:, None] - centre[None], axis=-1)
+        graph = np.exp(-far / np.median(far[far > 0]))
+    elif shared is None:
         graph = np.ones((len(order), len(order)))
     else:
         graph = _cosine(np.stack([shared[regions.index[regions == r]].sum(axis=1) for r in order]))

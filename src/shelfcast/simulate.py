@@ -284,6 +284,17 @@ def write(folder: str | Path, settings: Settings) -> dict:
     return market
 
 
+def load_truth(folder: str | Path) -> dict:
+    """What `write` left under `truth/`."""
+    folder = Path(folder)
+    facts = json.loads((folder / "settings.json").read_text())
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        facts |= dict(arrays)
+    weeks = facts["settings"]["n_weeks"] + facts["settings"]["horizon"]
+    facts["mondays"] = pd.date_range(demand.FIRST_WEEK, periods=weeks, freq="7D")
+    return facts | {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("products", "stores")}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder")

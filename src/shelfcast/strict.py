@@ -170,12 +170,13 @@ def check() -> Iterator[str]:
     from papermill.cli import _resolve_type
     from papermill.cli import papermill as papermill_cli
 
-    params, used = section(PARAMS), {}
-    for name in [*params.get("markets", {}), *params.get("variants", {})]:
+    params = section(PARAMS)
+    for name in [k for part in ("markets", "simulations", "variants") for k in params.get(part, {})]:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
             yield f"{PARAMS}: {name!r} becomes a path; write small letters, digits and _, a letter first."
             return
     with Repo(".") as repo:
+        used = {n.split(".")[0]: s for s in repo.index.stages for d in s.params for n in d.params}
         stages = [s for s in repo.index.stages if (s.cmd or "").startswith("papermill ")]
     for stage in stages:
         try:

@@ -21,59 +21,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import pandera.pandas as pa
 import yaml
+
+from shelfcast.schema import OPTIONAL, SCHEMAS, check
 
 ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reaches it (fuel and coupons do)
 MOST_DROPPED = 0.05  # above this share of rows the table is wrong, not dirty
-
-_ID = pa.Column(str, coerce=True)
-_UNITS = pa.Column(float, coerce=True, checks=pa.Check.ge(0, error="must not be negative: net returns out first"))
-SCHEMAS = {
-    "transactions": pa.DataFrameSchema(
-        {
-            "timestamp": pa.Column("datetime64[ns]", coerce=True),
-            "store_id": _ID,
-            "product_id": _ID,
-            "quantity": _UNITS,
-            "sales_value": _UNITS,
-            "customer_id": pa.Column(str, coerce=True, required=False),
-            "basket_id": pa.Column(str, coerce=True, required=False),
-            "discount": pa.Column(float, coerce=True, required=False),
-            "coupon": pa.Column(float, coerce=True, required=False),
-        }
-    ),
-    "products": pa.DataFrameSchema(
-        {"product_id": _ID, "category": pa.Column(str, nullable=True, coerce=True)}, unique=["product_id"]
-    ),
-    "promotions": pa.DataFrameSchema(
-        {
-            "product_id": _ID,
-            "store_id": _ID,
-            "week": pa.Column(
-                "datetime64[ns]",
-                coerce=True,
-                checks=pa.Check(lambda s: s.dt.dayofweek.eq(0), error="must be the Monday the week starts on"),
-            ),
-        },
-        unique=["product_id", "store_id", "week"],
-    ),
-    "stores": pa.DataFrameSchema({"store_id": _ID}, unique=["store_id"]),
-}
 
 
 @dataclass(frozen=True)
 class Tables:
     """A retailer's checked tables, cut to one category where that is safe.
 
-    `transactions` keeps every category (regions and store traffic need them), marked by `in_category`;
-    `products` and `promotions` hold the category alone. Ids are strings, timestamps local and without a zone.
+    `transactions` keeps every category (regions and store traffic need them), marked by `in_category`; all others but
+    `stores` hold the category alone. Ids are strings, timestamps local and without a zone. `images` maps product ids to
+    picture files.
     """
 
     transactions: pd.DataFrame
     products: pd.DataFrame
     promotions: pd.DataFrame | None = None
     stores: pd.DataFrame | None = None
+    prices: pd.DataFrame | None = None
+    behavior: pd.DataFrame | None = None
+    images: dict[str, Path] = field(default_factory=dict)
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     ignored: tuple[str, ...] = ()
 
@@ -168,7 +139,8 @@ def load(source: str, folder: str | Path, category: str | None, rename: str = ""
 
     Parameters
     ----------
-    source : 'complete_journey' (the default data) or 'tables' (a folder in this project's schema).
+    source : 'complete_journey' (the default data), 'tables' (a folder in this project's schema) or 'simulated' (such a
+        folder too, written by `simulate`).
     folder : where the files are.
     category : a value of products.category, or None for all products.
     rename : for 'tables': 'theirs=ours' pairs, comma separated, applied to every table.
@@ -177,7 +149,7 @@ def load(source: str, folder: str | Path, category: str | None, rename: str = ""
     ------
     ValueError : for whatever is wrong with the input, before any long work.
     """
-    sources = {"complete_journey": _complete_journey, "tables": _tables}
+    sources = {"complete_journey": _complete_journey, "tables": _tables, "simulated": _tables}
     if source not in sources:
         raise ValueError(f"unknown source {source!r}; known: {', '.join(sources)}. Set markets.<name>.source.")
     verify(folder)
@@ -185,8 +157,8 @@ def load(source: str, folder: str | Path, category: str | None, rename: str = ""
     quality: list[dict] = []
     for name, frame in raw.items():
         if frame is not None:
-            raw[name] = _check(name, frame)
-    return _join(raw, category, quality, ignored)
+            raw[name] = check(name, frame)
+    return _join(raw, category, quality, ignored, _images(Path(folder) / "images"))
 
 
 def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict, tuple]:
@@ -221,7 +193,6 @@ def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict,
         "transactions": transactions,
         "products": products,
         "promotions": promotions,
-        "stores": None,
     }, ignored
 
 
@@ -240,12 +211,17 @@ def _tables(folder: Path, category: str | None, rename: str) -> tuple[dict, tupl
     pairs = [pair.split("=") for pair in rename.replace(" ", "").split(",") if pair]
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"prepare.rename is {rename!r}; write 'theirs=ours' pairs, comma separated.")
-    raw = {name: read(folder, name, optional=name in ("promotions", "stores")) for name in SCHEMAS}
+    raw = {name: read(folder, name, optional=name in OPTIONAL) for name in SCHEMAS}
     raw = {name: None if frame is None else frame.rename(columns=dict(pairs)) for name, frame in raw.items()}
     if "category" in raw["products"]:
         _known(category, raw["products"]["category"])
-    known = {f"{name}{ending}" for name in SCHEMAS for ending in (".parquet", ".csv")}
+    known = {f"{name}{ending}" for name in SCHEMAS for ending in (".parquet", ".csv")} | {"images"}
     return raw, tuple(sorted(f"{p.name}: no table of this schema" for p in folder.iterdir() if p.name not in known))
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    return {path.stem: path for path in found}
 
 
 def read(folder: Path, name: str, optional: bool = False) -> pd.DataFrame | None:
@@ -277,71 +253,7 @@ def _known(category: str | None, found: pd.Series) -> None:
     raise ValueError(f"category {category!r} does not exist; {hint}. Set markets.<name>.category.")
 
 
-def _check(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Validate one table against its schema; the error names table, column, rule, count and examples."""
-    frame = _parsed(name, frame)
-    for column in frame.select_dtypes("datetimetz"):
-        raise ValueError(
-            f"{name}.{column} carries the time zone {frame[column].dt.tz}; convert it to the stores' local time and "
-            "drop the zone, else late sales fall into the wrong week."
-        )
-    for column in frame.columns.intersection(["product_id", "store_id", "customer_id", "basket_id"]):
-        if frame[column].isna().any():
-            raise ValueError(f"{name}.{column} is empty in {frame[column].isna().sum()} rows; every row needs one.")
-    try:
-        checked = SCHEMAS[name].validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        said = []
-        for (column, check), group in cases.groupby(["column", "check"], dropna=False):
-            if check == "column_in_dataframe":
-                missing = group["failure_case"].iloc[0]
-                near = difflib.get_close_matches(str(missing), map(str, frame.columns), n=1)
-                said.append(
-                    f"column {missing!r} is missing{f' (nearest: {near[0]!r})' if near else ''}; "
-                    f"add it, or rename yours through prepare.rename; found {', '.join(map(str, frame.columns))}"
-                )
-                continue
-            rows = group["index"].dropna().astype(int).unique()
-            where = f" in {len(rows)} rows (first: {', '.join(map(str, rows[:3]))})" if len(rows) else ""
-            said.append(f"column {column!r}: {check}{where}, found {group['failure_case'].head(3).tolist()}")
-        raise ValueError(f"table {name!r} does not pass the door:\n  - " + "\n  - ".join(said)) from None
-    if name == "transactions":
-        stamps = checked["timestamp"]
-        back = stamps.lt(stamps.shift())
-        if back.any():
-            row = int(back.to_numpy().argmax())
-            raise ValueError(
-                f"transactions.timestamp is out of order: row {row} ({stamps.iloc[row]}) is earlier than the row "
-                f"before ({stamps.iloc[row - 1]}), {int(back.sum())} such rows. Sort the table by timestamp; if that "
-                "surprises you, day and month may be swapped."
-            )
-    return checked
-
-
-def _parsed(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Dates and numbers that came as text; the schema's own coercion would try a million cells one by one."""
-    kinds = {
-        "datetime64[ns]": ("mM", pd.to_datetime, "a date; write 2022-01-31 or 2022-01-31 18:05:00, all rows alike"),
-        "float64": ("iufb", pd.to_numeric, "a number; write 1234.5, without thousands separators or currency"),
-    }
-    for column in frame.columns.intersection(list(SCHEMAS[name].columns)):
-        native, reader, advice = kinds.get(str(SCHEMAS[name].columns[column].dtype), ("", None, ""))
-        if reader is None or frame[column].dtype.kind in native:
-            continue
-        given = frame[column] if frame[column].dtype.kind == "O" else frame[column].astype(str)  # 20220131 is a date
-        found = reader(given, errors="coerce")
-        if (bad := found.isna() & frame[column].notna()).any():
-            row = int(bad.to_numpy().argmax())
-            raise ValueError(
-                f"{name}.{column} cannot be read in {int(bad.sum()):,} of {len(frame):,} rows, first in row {row}: "
-                f"{given.iloc[row]!r} is not {advice}."
-            )
-        frame = frame.assign(**{column: found})
-    return frame
-
-
-def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple) -> Tables:
+def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple, images: dict) -> Tables:
     """Cross-table rules: drop and count what is unusable, stop where too much is."""
     rows, products = raw["transactions"], raw["products"]
 
@@ -371,21 +283,48 @@ def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple) 
     rows = drop(rows["in_category"] & rows["quantity"].eq(0), "quantity zero", n)
     count("sales value zero", int((rows["in_category"] & rows["sales_value"].eq(0)).sum()), n, "kept, no price seen")
 
-    promotions, stores = raw["promotions"], raw["stores"]
-    if promotions is not None:
-        strange = ~promotions["product_id"].isin(products["product_id"])
-        count("promotion of unknown product", int(strange.sum()), len(promotions), "dropped")
-        promotions = promotions[promotions["product_id"].isin(chosen["product_id"])]
+    found = {}
+    for name, what in (("promotions", "promotion"), ("prices", "price"), ("behavior", "event")):
+        if (frame := raw.get(name)) is not None:
+            strange = ~frame["product_id"].isin(products["product_id"])
+            count(f"{what} of unknown product", int(strange.sum()), len(frame), "dropped")
+            found[name] = frame[frame["product_id"].isin(chosen["product_id"])]
+    if "promotions" in found:
+        promotions = found["promotions"]
         channels = promotions.columns.difference(["product_id", "store_id", "week"])
         outside = [c for c in channels if not promotions[c].astype(float).between(0, 1).all()]
         if outside or channels.empty:
             raise ValueError(
                 f"promotions: channel columns must hold 0 to 1, at least one; wrong: {outside or 'none there'}."
             )
+    if "prices" in found:
+        prices = found["prices"]
+        keys = [c for c in ("product_id", "week", "store_id") if c in prices]
+        if (twice := prices.duplicated(keys)).any():
+            first = prices.loc[twice, keys].iloc[0].to_dict()
+            raise ValueError(
+                f"prices: {int(twice.sum())} rows repeat a key ({', '.join(keys)}), first {first}. Keep one."
+            )
+        unpriced = len(set(chosen["product_id"]) - set(prices["product_id"]))
+        count("product without a planned price", unpriced, len(chosen), "the category's median stands in")
+    stores = raw.get("stores")
     if stores is not None and not set(rows["store_id"]) <= set(stores["store_id"]):
         lacking = sorted(set(rows["store_id"]) - set(stores["store_id"]))
         raise ValueError(f"stores lacks {len(lacking)} stores that sell, such as {lacking[:3]}. Add them.")
-    return Tables(rows, chosen.reset_index(drop=True), promotions, stores, pd.DataFrame(quality), ignored)
+    if images:
+        pictured = {i: path for i, path in images.items() if i in set(chosen["product_id"])}
+        count("picture of unknown product", len(set(images) - set(products["product_id"])), len(images), "ignored")
+        count("product without a picture", len(chosen) - len(pictured), len(chosen), "kept, no picture")
+        images = pictured
+    return Tables(
+        rows,
+        chosen.reset_index(drop=True),
+        stores=stores,
+        images=images,
+        quality=pd.DataFrame(quality),
+        ignored=ignored,
+        **found,
+    )
 
 
 if __name__ == "__main__":

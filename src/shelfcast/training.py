@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +176,7 @@ def fit(
     ----------
     make_model : returns a fresh model; called under the seed.
     train, validation, refit : labels of the training weeks, of the validation weeks, of both together.
+    seeds : one model each; none trains nothing.
     work : folder of checkpoints and TensorBoard logs. fingerprint : names data and settings; see the module's text.
 
     Returns
@@ -183,6 +184,9 @@ def fit(
     The models of the second phase in eval mode, and one row per phase, seed and epoch: loss, wql (validation; NaN in
     the refit) and best (the chosen epoch).
     """
+    columns = ["phase", "seed", "epoch", "loss", "wql", "best"]
+    if not seeds:
+        return [], pd.DataFrame(columns=columns)
     folders = [_claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds]
     runs = list(zip(seeds, folders, strict=True))
     select = pd.concat(
@@ -196,7 +200,7 @@ def fit(
         + [history.assign(phase="refit", best=False) for _, history in again],
         ignore_index=True,
     )
-    return [merged(model).eval() for model, _ in again], log[["phase", "seed", "epoch", "loss", "wql", "best"]]
+    return [merged(model).eval() for model, _ in again], log[columns]
 
 
 def _claim(folder: Path, facts: list) -> Path:
@@ -213,6 +217,8 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
     set_seed(seed)
     model = adapt(make_model(), recipe)
     judged = validation is not None
+    if recipe.mode == "frozen" and model.config.use_text and model.config.body == "compact":
+        train, validation = (None if part is None else _read_once(model, part) for part in (train, validation))
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
@@ -261,6 +267,15 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
     else:
         epochs["wql"] = np.nan
     return model, epochs.reset_index().assign(seed=seed)
+
+
+@torch.no_grad()
+def _read_once(model: SalesBert, market: MarketTensors) -> MarketTensors:
+    """A market whose texts a frozen encoder has read already: half of a training step's time."""
+    fields = dict(market.tensors)
+    read = model.eval().read_text(fields.pop("input_ids"), fields.pop("text_mask"))
+    model.train()
+    return replace(market, tensors=fields | {"read": read})
 
 
 def finish(work: str | Path) -> None:
