@@ -32,7 +32,9 @@ class SalesBertConfig(PretrainedConfig):
         of `width` and `compact_layers` carry the weeks; choose it for speed.
     use_text : False leaves text and encoder out altogether (the control 'small_transformer', with body 'compact').
     use_space : attention between locations. layers : encoder layers kept, from the bottom.
-    n_static, n_week, n_plan, n_locations, horizon : sizes of the batch (see dataset.Batch).
+    hide : share of products whose own history is hidden in a training step, so that new ones can be forecast.
+    n_static, n_week, n_plan, n_picture, n_locations, horizon : sizes of the batch (see dataset.Batch); without pictures
+        n_picture is 0.
     """
 
     model_type = "salesbert"
@@ -47,10 +49,12 @@ class SalesBertConfig(PretrainedConfig):
         use_text: bool = True,
         use_space: bool = True,
         dropout: float = 0.1,
+        hide: float = 0.0,
         distribution: str = "negative_binomial",
         n_static: int = 1,
         n_week: int = 1,
         n_plan: int = 1,
+        n_picture: int = 0,
         n_locations: int = 1,
         horizon: int = 4,
         **kwargs,
@@ -64,7 +68,7 @@ class SalesBertConfig(PretrainedConfig):
             distribution,
         )
         self.n_static, self.n_week, self.n_plan, self.n_locations = n_static, n_week, n_plan, n_locations
-        self.horizon = horizon
+        self.n_picture, self.horizon, self.hide = n_picture, horizon, hide
         super().__init__(**kwargs)
 
     def check(self) -> None:
@@ -73,6 +77,8 @@ class SalesBertConfig(PretrainedConfig):
             raise ValueError(f"body is {self.body!r}; choose 'backbone' or 'compact'.")
         if self.body == "backbone" and not self.use_text:
             raise ValueError("use_text=False leaves the encoder out; it needs body='compact'.")
+        if not 0 <= self.hide < 1:
+            raise ValueError(f"hide is {self.hide}; choose a share from 0 to below 1.")
         if self.distribution not in DISTRIBUTIONS:
             raise ValueError(f"distribution is {self.distribution!r}; choose one of {', '.join(DISTRIBUTIONS)}.")
 
@@ -142,6 +148,11 @@ class SalesBert(PreTrainedModel):
             self.positions = nn.Embedding(512, width)
             if config.use_text:
                 self.from_text = nn.Linear(text_width, width)
+                self.register_buffer("text_centre", torch.zeros(text_width))
+                self.register_buffer("text_spread", torch.ones(text_width))
+        if config.n_picture:
+            self.from_picture = nn.Linear(config.n_picture, width)
+            self.absent_picture = nn.Parameter(torch.zeros(width))
         self.static_in = nn.Linear(config.n_static, width)
         self.location = nn.Embedding(config.n_locations, width)
         self.week_in = nn.Linear(config.n_week, width)
@@ -149,8 +160,9 @@ class SalesBert(PreTrainedModel):
         n_layers = config.layers if config.body == "backbone" else config.compact_layers
         self.space = nn.ModuleList(SpaceAttention(width) for _ in range(n_layers if config.use_space else 0))
         self.horizons = nn.Embedding(config.horizon, 16)
+        self.product = nn.Linear(width, 32)
         self.head = nn.Sequential(
-            nn.Linear(width + config.n_week + config.n_static + config.n_plan + 16, 128),
+            nn.Linear(width + config.n_week + config.n_static + config.n_plan + 16 + 32, 128),
             nn.GELU(),
             nn.Dropout(config.dropout),
             nn.Linear(128, 2),
@@ -196,31 +208,57 @@ class SalesBert(PreTrainedModel):
         return model
 
     def forward(
-        self, static, weeks, plan, level, graph, input_ids=None, text_mask=None, has_text=None, read=None, labels=None
+        self,
+        static,
+        weeks,
+        plan,
+        level,
+        graph,
+        usual=None,
+        input_ids=None,
+        text_mask=None,
+        has_text=None,
+        read=None,
+        picture=None,
+        has_picture=None,
+        cold=None,
+        labels=None,
     ) -> SalesBertOutput:
         """One pass over all cutoffs; see dataset.Batch for shapes. Labels that are NaN are left out of the loss.
 
         read : what `read_text` made of the text, where it is known already (body 'compact').
+        cold : (B,) bool, products to forecast as if they had no history.
         """
         n_locations, n_weeks = weeks.shape[1:3]
+        if self.training and self.config.hide:
+            cold = torch.rand(len(weeks), device=weeks.device) < self.config.hide
+        if cold is not None:
+            cold = cold[:, None, None]
+            own = torch.arange(weeks.shape[-1], device=weeks.device) < weeks.shape[-1] - plan.shape[-1]
+            weeks = weeks.masked_fill(cold[..., None] & own, 0.0)
+            level = torch.where(cold, usual, level)
         place = torch.arange(n_locations, device=weeks.device)
         first = self.static_in(static) + self.location(place)  # B L D
+        said = torch.zeros(len(weeks), first.shape[-1], device=weeks.device)  # B D, what text and picture say
+        if self.config.n_picture:
+            said = said + torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)
+        if self.config.use_text and self.body is not None:
+            read = self.read_text(input_ids, text_mask) if read is None else read
+            read = self.from_text((read - self.text_centre) / self.text_spread)
+            said = said + torch.where(has_text[:, None], read, self.absent_text)
+        first = first + said[:, None]
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
             text, seen = self._embed_text(input_ids, text_mask, has_text)  # B S D, B S
             x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph)
         else:
-            if self.config.use_text:
-                read = self.from_text(self.read_text(input_ids, text_mask) if read is None else read)
-                said = torch.where(has_text[:, None], read, self.absent_text)  # B D
-                x = torch.cat([x[:, :, :1] + said[:, None, None], x[:, :, 1:]], 2)
             x = self.norm_in(x + self.positions.weight[: 1 + n_weeks])
             x = F.dropout(x, self.config.dropout, self.training)
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        mean, dispersion = self._head(x[:, :, 1:], weeks, static, plan, level)
+        mean, dispersion = self._head(x[:, :, 1:], weeks, static, self.product(first), plan, level)
         loss = None if labels is None else self._loss(mean, dispersion, labels)
         return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
 
@@ -246,6 +284,12 @@ class SalesBert(PreTrainedModel):
             text = _attend(layer, text, seen)
         return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
 
+    @torch.no_grad()
+    def centre_text(self, read: torch.Tensor) -> None:
+        """Take what a market's texts (P, D) have in common as the origin: they differ little, and that is what counts."""
+        self.text_centre.copy_(read.mean(0))
+        self.text_spread.copy_(read.std(0, unbiased=False) + 1e-3)
+
     def _embed_text(self, input_ids, text_mask, has_text=None):
         """(B, S, D) word vectors; with `has_text`, an absent text is one learned token, and the new mask comes too."""
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
@@ -259,11 +303,11 @@ class SalesBert(PreTrainedModel):
         first[:, 0] = True
         return text, torch.where(has_text[:, None], text_mask, first)
 
-    def _head(self, x, weeks, static, plan, level):
+    def _head(self, x, weeks, static, product, plan, level):
         """x: (B, L, T, D) -> mean and dispersion, each (B, L, T, H)."""
         h = plan.shape[3]
         n_weeks = x.shape[2]
-        parts = [x, weeks, static[:, :, None].expand(-1, -1, n_weeks, -1)]
+        parts = [x, weeks, torch.cat([static, product], -1)[:, :, None].expand(-1, -1, n_weeks, -1)]
         state = torch.cat(parts, -1)[:, :, :, None].expand(-1, -1, -1, h, -1)
         ahead = self.horizons.weight[:h].expand(*plan.shape[:3], -1, -1)
         out = self.head(torch.cat([state, plan, ahead], -1))  # B L T H 2
