@@ -139,9 +139,10 @@ class SalesBert(PreTrainedModel):
                 )
                 for _ in range(config.compact_layers)
             )
-            self.positions = nn.Embedding(512, width)
             if config.use_text:
                 self.from_text = nn.Linear(text_width, width)
+                self.register_buffer("text_centre", torch.zeros(text_width))
+                self.register_buffer("text_spread", torch.ones(text_width))
         self.static_in = nn.Linear(config.n_static, width)
         self.location = nn.Embedding(config.n_locations, width)
         self.week_in = nn.Linear(config.n_week, width)
@@ -212,10 +213,12 @@ class SalesBert(PreTrainedModel):
             x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph)
         else:
             if self.config.use_text:
-                read = self.from_text(self.read_text(input_ids, text_mask) if read is None else read)
+                read = self.read_text(input_ids, text_mask) if read is None else read
+                read = self.from_text((read - self.text_centre) / self.text_spread)
                 said = torch.where(has_text[:, None], read, self.absent_text)  # B D
                 x = torch.cat([x[:, :, :1] + said[:, None, None], x[:, :, 1:]], 2)
-            x = self.norm_in(x + self.positions.weight[: 1 + n_weeks])
+            # No positions: those of weeks to come were never trained, and those of past weeks learn them by heart.
+            x = self.norm_in(x)
             x = F.dropout(x, self.config.dropout, self.training)
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
@@ -245,6 +248,12 @@ class SalesBert(PreTrainedModel):
         for layer in self.layers:
             text = _attend(layer, text, seen)
         return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
+
+    @torch.no_grad()
+    def centre_text(self, read: torch.Tensor) -> None:
+        """Take what a market's texts (P, D) have in common as the origin: they differ little, and that is what counts."""
+        self.text_centre.copy_(read.mean(0))
+        self.text_spread.copy_(read.std(0, unbiased=False) + 1e-3)
 
     def _embed_text(self, input_ids, text_mask, has_text=None):
         """(B, S, D) word vectors; with `has_text`, an absent text is one learned token, and the new mask comes too."""

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from peft import LoraConfig, get_peft_model
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -28,6 +29,7 @@ from shelfcast.model import SalesBert
 
 MODES = ("full", "lora", "frozen")
 SEAL = "whole"  # the empty file that says so
+AVERAGE = "average.pt"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Recipe:
     mode : 'full' trains everything, 'lora' low-rank adapters in the encoder, 'frozen' leaves the encoder as it is.
     learning_rate : of the new parts and adapters; backbone_learning_rate : of the encoder under 'full'.
     batch_products : products a step, each with all its locations. patience : epochs without a better validation WQL.
-    accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
+    average : how much of the weights' running average each step keeps; it is what is judged, and what comes out (Izmailov
+        et al. 2018). 0 takes the last step's weights. accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
     """
 
     mode: str = "full"
@@ -48,6 +51,7 @@ class Recipe:
     weight_decay: float = 0.1
     warmup: float = 0.1
     patience: int = 3
+    average: float = 0.98
     lora_rank: int = 8
     accumulation: int = 1
     precision: str = "fp32"
@@ -57,17 +61,38 @@ class Recipe:
             raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"finetune.average is {self.average}; choose a share from 0 to below 1.")
         for name in ("epochs", "batch_products", "patience", "accumulation", "lora_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"finetune.{name} is {getattr(self, name)}; it must be at least 1.")
 
 
 class SalesTrainer(Trainer):
-    """A Trainer with one learning rate for the pretrained encoder and one for everything new."""
+    """A Trainer that averages weights, with one learning rate for the pretrained encoder and one for everything new."""
 
     def __init__(self, recipe: Recipe, **kwargs):
         self.recipe = recipe
         super().__init__(**kwargs)
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        self.add_callback(Average(self.average))
+
+    def evaluate(self, *args, **kwargs):
+        own, self.model = self.model, self.average.module
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self.model = own
+
+    def _save_checkpoint(self, model, trial):
+        super()._save_checkpoint(model, trial)
+        torch.save(
+            self.average.state_dict(), Path(self.args.output_dir, f"checkpoint-{self.state.global_step}", AVERAGE)
+        )
+
+    def _load_from_checkpoint(self, checkpoint, model=None):
+        super()._load_from_checkpoint(checkpoint, model)
+        self.average.load_state_dict(torch.load(Path(checkpoint, AVERAGE), weights_only=True))
 
     def create_optimizer(self):
         groups = {}
@@ -84,6 +109,16 @@ class SalesTrainer(Trainer):
             [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()]
         )
         return self.optimizer
+
+
+class Average(TrainerCallback):
+    """Takes each step's weights into their average."""
+
+    def __init__(self, average: AveragedModel):
+        self.average = average
+
+    def on_step_end(self, args, state, control, model, **kwargs):
+        self.average.update_parameters(model)
 
 
 class StopAfter(TrainerCallback):
@@ -217,8 +252,8 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
     set_seed(seed)
     model = adapt(make_model(), recipe)
     judged = validation is not None
-    if recipe.mode == "frozen" and model.config.use_text and model.config.body == "compact":
-        train, validation = (None if part is None else _read_once(model, part) for part in (train, validation))
+    if model.config.use_text and model.config.body == "compact":
+        train, validation = _read(model, train, recipe), validation and _read(model, validation, recipe)
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
@@ -233,7 +268,6 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
         eval_strategy="epoch" if judged else "no",
         save_strategy="epoch",
         logging_strategy="epoch",
-        load_best_model_at_end=judged,
         metric_for_best_model="wql",
         greater_is_better=False,
         save_total_limit=2,
@@ -266,16 +300,23 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
         epochs["wql"] = pd.Series(seen["eval_wql"].to_numpy(), seen["epoch"].round().astype(int))
     else:
         epochs["wql"] = np.nan
-    return model, epochs.reset_index().assign(seed=seed)
+    return trainer.average.module, epochs.reset_index().assign(seed=seed)
 
 
 @torch.no_grad()
-def _read_once(model: SalesBert, market: MarketTensors) -> MarketTensors:
-    """A market whose texts a frozen encoder has read already: half of a training step's time."""
+def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTensors:
+    """Tell the model where the market's texts lie; those that a frozen encoder has read need not be read again.
+
+    That is half of a training step's time.
+    """
     fields = dict(market.tensors)
-    read = model.eval().read_text(fields.pop("input_ids"), fields.pop("text_mask"))
+    read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
+    model.centre_text(read[fields["has_text"]] if fields["has_text"].any() else read)
     model.train()
-    return replace(market, tensors=fields | {"read": read})
+    if recipe.mode != "frozen":
+        return market
+    kept = {k: v for k, v in fields.items() if k not in ("input_ids", "text_mask")}
+    return replace(market, tensors=kept | {"read": read})
 
 
 def finish(work: str | Path) -> None:
