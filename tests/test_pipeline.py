@@ -223,3 +223,25 @@ def test_unknown_backbone_stops_before_training(restored):
     assert done.returncode != 0 and "backbone 'no/such-model' cannot be loaded" in said(done)
     assert time.perf_counter() - start < 60
     assert not (restored / f"build/{MARKET}/models/shelfcast").exists()
+
+
+def test_a_market_with_known_truth(restored):
+    """Simulated, prepared, forecast, judged beside the oracle, reported; nothing of the other market runs."""
+    small = dict(n_products=24, n_new=4, n_stores=6, n_weeks=60, mechanism="choice", seed=3)
+    edit(restored, simulations={"known": small})
+    line = {"source": "simulated", "tables": "build/known/tables", "category": None}
+    edit(restored, "markets", known=line)
+    edit(restored, "variants", shelfcast_price_plan={"price_plan": True})
+    edit(restored, "finetune", epochs=2, seeds=[0])
+    edit(restored, "evaluate", baselines_beside_truth=["moving_average_8", "auto_ets", "croston_sba"])
+    done = call(restored, "dvc", "repro", "report@known")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert f"build/{MARKET}" not in done.stdout
+    metrics = json.loads((restored / "build/known/metrics.json").read_text())
+    for methods in metrics.values():  # prices are planned here, so the variant that knows them would be no other model
+        assert set(methods) == {"shelfcast", "oracle", "moving_average_8", "auto_ets", "croston_sba"}
+        assert min(methods, key=lambda m: methods[m]["wql"]) == "oracle"
+        assert abs(methods["oracle"]["coverage_80"] - 0.8) < 0.08
+    page = (restored / "reports/known/index.html").read_text()
+    assert "Nothing on this page is real" in page and "How far from the truth" in page
+    assert "stores that lie together" in page and "are known to the forecast" in page

@@ -35,6 +35,7 @@ from shelfcast.panel import Panel, examples
 from shelfcast.regions import CHAIN
 
 KEYS = ["unique_id", "ds", "cutoff", "horizon", "y"]
+SHORTEST = 8  # weeks of history that a classical method needs; a newer product is forecast at its level
 FLOOR = 0.02  # units a week; a mean of zero would call any sale impossible
 Predict = Callable[[list[pd.Timestamp]], pd.DataFrame]
 
@@ -122,7 +123,9 @@ def _classical(model) -> Callable[[Panel, int], Predict]:
             parts = []
             for cutoff in cutoffs:
                 engine = StatsForecast(models=[model], freq="W-MON")
-                ahead = engine.forecast(df=history[history["ds"] <= cutoff], h=panel.meta["horizon"])
+                seen = history[history["ds"] <= cutoff]
+                seen = seen[seen.groupby("unique_id")["y"].transform("size") >= SHORTEST]
+                ahead = engine.forecast(df=seen, h=panel.meta["horizon"])
                 parts.append(ahead.rename(columns={repr(model): "mean"}).assign(cutoff=cutoff))
             rows = examples(panel, cutoffs)[[*KEYS, "y_level"]]
             rows = rows.merge(pd.concat(parts), on=["unique_id", "ds", "cutoff"], how="left")

@@ -145,7 +145,6 @@ class SalesBert(PreTrainedModel):
                 )
                 for _ in range(config.compact_layers)
             )
-            self.positions = nn.Embedding(512, width)
             if config.use_text:
                 self.from_text = nn.Linear(text_width, width)
                 self.register_buffer("text_centre", torch.zeros(text_width))
@@ -253,7 +252,8 @@ class SalesBert(PreTrainedModel):
             text, seen = self._embed_text(input_ids, text_mask, has_text)  # B S D, B S
             x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph)
         else:
-            x = self.norm_in(x + self.positions.weight[: 1 + n_weeks])
+            # No positions: those of weeks to come were never trained, and those of past weeks learn them by heart.
+            x = self.norm_in(x)
             x = F.dropout(x, self.config.dropout, self.training)
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))

@@ -18,8 +18,8 @@ def group_stores(train: pd.DataFrame, stores: pd.DataFrame | None, n_regions: in
 
     A `region` column or coordinates of `stores` decide where there are any; else shared shoppers do: two stores are
     near when the same households shop in both (cosine of log baskets), and spectral clustering of the settled stores
-    gives the regions. A small store joins the region where its shoppers mostly shop. The graph is that of shared
-    shoppers, or exp(-distance / median distance) of the regions' centres where there are only coordinates.
+    gives the regions. A small store joins the region where its shoppers mostly shop. The graph is
+    exp(-distance / median distance) of the regions' centres where there are coordinates, else that of shared shoppers.
     """
     from sklearn.cluster import KMeans, SpectralClustering  # here, as everything that loads a panel imports this module
 
@@ -28,11 +28,12 @@ def group_stores(train: pd.DataFrame, stores: pd.DataFrame | None, n_regions: in
     if "customer_id" in train:
         visits = train.groupby(["customer_id", "store_id"]).size().unstack(fill_value=0)
         shared = np.log1p(visits.reindex(columns=volume.index, fill_value=0))
+    if stores is not None and {"latitude", "longitude"} <= set(stores):
+        place = stores.set_index("store_id")[["latitude", "longitude"]].reindex(volume.index)
     if stores is not None and "region" in stores:
         label = stores.set_index("store_id")["region"].reindex(volume.index)
         codes = label.rank(method="dense").astype(int) - 1
-    elif stores is not None and {"latitude", "longitude"} <= set(stores):
-        place = stores.set_index("store_id")[["latitude", "longitude"]].reindex(volume.index)
+    elif place is not None:
         k = min(n_regions, len(place.drop_duplicates()))
         codes = pd.Series(KMeans(k, n_init=10, random_state=seed).fit_predict(place), index=volume.index)
     elif shared is not None and len(volume) > n_regions:
@@ -52,11 +53,11 @@ def group_stores(train: pd.DataFrame, stores: pd.DataFrame | None, n_regions: in
     names = {code: f"region_{i + 1}" for i, code in enumerate(size)}  # region_1 is the largest
     regions = codes.map(names)
     order = list(names.values())
-    if shared is None and place is not None and len(order) > 1:
+    if place is not None and len(order) > 1:
         miles = place * [1, np.cos(np.radians(place["latitude"].mean()))]  # a degree east is shorter than one north
         centre = np.stack([np.average(miles[regions == r], axis=0, weights=volume[regions == r]) for r in order])
         far = np.linalg.norm(centre[:, None] - centre[None], axis=-1)
-        graph = np.exp(-far / np.median(far[far > 0]))
+        graph = np.exp(-far / (np.median(far[far > 0]) if far.any() else 1))
     elif shared is None:
         graph = np.ones((len(order), len(order)))
     else:
