@@ -148,6 +148,18 @@ def test_a_history_begins_with_the_launch(panel, product):
     np.testing.assert_allclose(level[start], (n * own + 4 * (usual[start] - 0.1)) / (n + 4) + 0.1)
 
 
+def test_what_sold_before_a_launch_is_left_out_and_counted(panel, raw, tmp_path):
+    """A product that sold before its own launch: the same panel as if it had not, and the rows are named."""
+    before = make_retailer()["transactions"].query("product_id == 'p02'")
+    before = before[before["timestamp"] < MONDAYS[LAUNCHES["p02"]]]
+    rows = pd.concat([raw["transactions"], before]).sort_values("timestamp", ignore_index=True)
+    other = load_retailer(raw | {"transactions": rows}, tmp_path)
+    check = "rows sold before the product's launch"
+    assert [p.quality.set_index("check").loc[check, "found"] for p in (panel, other)] == [0, len(before)]
+    for column in ("y", "level", "lag_0", "mean_unpromoted"):
+        np.testing.assert_array_equal(at(other, "p02", CHAIN, column), at(panel, "p02", CHAIN, column))
+
+
 def test_methods_forecast_products_without_history(panel):
     names = ["moving_average_8", "croston_sba", "lightgbm"]
     frame, _ = baselines.run(panel, names)

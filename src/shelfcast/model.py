@@ -249,7 +249,10 @@ class SalesBert(PreTrainedModel):
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
-            text, seen = self._embed_text(input_ids, text_mask, has_text)  # B S D, B S
+            # An absent text is one learned token.
+            text = torch.where(has_text[:, None, None], self._embed_text(input_ids), self.absent_text)  # B S D
+            first_word = torch.arange(text_mask.shape[1], device=x.device) == 0
+            seen = torch.where(has_text[:, None], text_mask, first_word)  # B S
             x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph)
         else:
             # No positions: those of weeks to come were never trained, and those of past weeks learn them by heart.
@@ -279,7 +282,7 @@ class SalesBert(PreTrainedModel):
 
     def read_text(self, input_ids, text_mask) -> torch.Tensor:
         """(B, S) tokens -> (B, D) mean of the encoder's last states over the words."""
-        text, seen = self._embed_text(input_ids, text_mask), _additive(text_mask)[:, None, None]
+        text, seen = self._embed_text(input_ids), _additive(text_mask)[:, None, None]
         for layer in self.layers:
             text = _attend(layer, text, seen)
         return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
@@ -290,18 +293,12 @@ class SalesBert(PreTrainedModel):
         self.text_centre.copy_(read.mean(0))
         self.text_spread.copy_(read.std(0, unbiased=False) + 1e-3)
 
-    def _embed_text(self, input_ids, text_mask, has_text=None):
-        """(B, S, D) word vectors; with `has_text`, an absent text is one learned token, and the new mask comes too."""
+    def _embed_text(self, input_ids) -> torch.Tensor:
+        """(B, S) tokens -> (B, S, D) word vectors."""
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
         # given, since the encoder's own default is a buffer that loading leaves unset
         kind = torch.zeros_like(input_ids)
-        text = self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
-        if has_text is None:
-            return text
-        text = torch.where(~has_text[:, None, None], self.absent_text.expand_as(text), text)
-        first = torch.zeros_like(text_mask)
-        first[:, 0] = True
-        return text, torch.where(has_text[:, None], text_mask, first)
+        return self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
 
     def _head(self, x, weeks, static, product, plan, level):
         """x: (B, L, T, D) -> mean and dispersion, each (B, L, T, H)."""

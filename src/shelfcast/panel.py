@@ -137,7 +137,8 @@ def build(
     ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
     inside = rows[rows["in_category"]]
     launched = _launch_weeks(tables.products, ahead)
-    chosen = _choose(inside, train_end, n_products, launched)
+    early = inside["week"] < inside["product_id"].map(launched).fillna(-1)  # sold before its own launch
+    chosen = _choose(inside[~early], train_end, n_products, launched)
     regions, graph = group_stores(rows[rows["week"] < train_end], tables.stores, n_regions, seed)
     names = [CHAIN, *graph.index]
     where = {name: i for i, name in enumerate(names)}
@@ -145,8 +146,9 @@ def build(
     homeless = int((rows["in_category"] & rows["place"].isna()).sum())
     rows = rows.assign(place=rows["place"].fillna(0).astype(int))
     inside = rows[rows["in_category"]]
-    items = inside[inside["product_id"].isin(chosen)]
+    items = inside[inside["product_id"].isin(chosen) & ~early]
     items = items.assign(item=items["product_id"].map({p: i for i, p in enumerate(chosen)}))
+    launch = launched.reindex(chosen, fill_value=-1).to_numpy()
 
     shape = (len(chosen), len(names), n_weeks)
     y = features.cube(items, "quantity", "sum", shape)
@@ -154,7 +156,6 @@ def build(
         tables.promotions, chosen, items, regions, names, ahead, train_end, horizon
     )
     plan |= features.calendar(ahead, country, n_weeks, (*shape[:2], len(ahead)))
-    launch = launched.reindex(chosen, fill_value=-1).to_numpy()
     past, usual = features.past(items, rows, y, plan["promotion"][..., :n_weeks], shape, launch)
     prices, price_plan, price_level = features.prices(items, shape, train_end)
     past |= prices
@@ -189,8 +190,14 @@ def build(
     said = [
         ("rows in incomplete weeks", partial, "dropped"),
         ("rows in stores first seen after training", homeless, "counted in the chain only"),
-        ("rows of products that were not chosen", len(inside) - len(items), "in category totals only"),
+        (
+            "rows of products that were not chosen",
+            int((~inside["product_id"].isin(chosen)).sum()),
+            "in category totals only",
+        ),
     ]
+    if (launch >= 0).any():
+        said.append(("rows sold before the product's launch", int(early.sum()), "in category totals only"))
     dropped = [{"check": c, "found": n, "of": len(inside), "share": n / len(inside), "action": a} for c, n, a in said]
     facts = {
         "first_week": str(weeks[0].date()),

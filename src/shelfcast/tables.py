@@ -312,10 +312,9 @@ def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple, 
         lacking = sorted(set(rows["store_id"]) - set(stores["store_id"]))
         raise ValueError(f"stores lacks {len(lacking)} stores that sell, such as {lacking[:3]}. Add them.")
     if images:
-        pictured = {i: path for i, path in images.items() if i in set(chosen["product_id"])}
         count("picture of unknown product", len(set(images) - set(products["product_id"])), len(images), "ignored")
-        count("product without a picture", len(chosen) - len(pictured), len(chosen), "kept, no picture")
-        images = pictured
+        images = {i: images[i] for i in chosen["product_id"] if i in images}
+        count("product without a picture", len(chosen) - len(images), len(chosen), "kept, no picture")
     return Tables(
         rows,
         chosen.reset_index(drop=True),

@@ -39,8 +39,9 @@ class Recipe:
     mode : 'full' trains everything, 'lora' low-rank adapters in the encoder, 'frozen' leaves the encoder as it is.
     learning_rate : of the new parts and adapters; backbone_learning_rate : of the encoder under 'full'.
     batch_products : products a step, each with all its locations. patience : epochs without a better validation WQL.
-    average : how much of the weights' running average each step keeps; it is what is judged, and what comes out (Izmailov
-        et al. 2018). 0 takes the last step's weights. accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
+    average : share of the weights' running average that a step keeps; the average is what is judged and what comes out
+        (Izmailov et al. 2018, SWA, with an exponential mean). 0 takes the last step's weights.
+    accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
     """
 
     mode: str = "full"
