@@ -28,7 +28,7 @@ def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, Market
     )
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if name.endswith("gate") or name.startswith("head.3"):
+            if name.endswith("gate") or name.startswith("head.2"):
                 p.copy_(0.3 * torch.randn_like(p))
     return model.eval(), market
 

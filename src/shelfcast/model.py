@@ -20,6 +20,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+HEAD = 128  # hidden units of the head
+TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 DISTRIBUTIONS = ("negative_binomial", "poisson")
 
@@ -146,9 +148,9 @@ class SalesBert(PreTrainedModel):
                 for _ in range(config.compact_layers)
             )
             if config.use_text:
-                self.from_text = nn.Linear(text_width, width)
+                self.from_text = nn.Linear(TEXT_PARTS, width)
                 self.register_buffer("text_centre", torch.zeros(text_width))
-                self.register_buffer("text_spread", torch.ones(text_width))
+                self.register_buffer("text_basis", torch.eye(text_width, TEXT_PARTS))
         if config.n_picture:
             self.from_picture = nn.Linear(config.n_picture, width)
             self.absent_picture = nn.Parameter(torch.zeros(width))
@@ -158,14 +160,12 @@ class SalesBert(PreTrainedModel):
         self.norm_in = nn.LayerNorm(width)
         n_layers = config.layers if config.body == "backbone" else config.compact_layers
         self.space = nn.ModuleList(SpaceAttention(width) for _ in range(n_layers if config.use_space else 0))
-        self.horizons = nn.Embedding(config.horizon, 16)
-        self.product = nn.Linear(width, 32)
-        self.head = nn.Sequential(
-            nn.Linear(width + config.n_week + config.n_static + config.n_plan + 16 + 32, 128),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(128, 2),
-        )
+        # The head's first layer, cut by what each input depends on, so that no part is computed for every horizon again.
+        self.head_week = nn.Linear(width + config.n_week, HEAD)
+        self.head_product = nn.Linear(width + config.n_static, HEAD)
+        self.head_plan = nn.Linear(config.n_plan, HEAD)
+        self.head_horizon = nn.Embedding(config.horizon, HEAD)
+        self.head = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(HEAD, 2))
         self.post_init()
         nn.init.zeros_(self.head[-1].weight)  # step 0 forecasts the causal level
         nn.init.zeros_(self.head[-1].bias)
@@ -243,7 +243,7 @@ class SalesBert(PreTrainedModel):
             said = said + torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)
         if self.config.use_text and self.body is not None:
             read = self.read_text(input_ids, text_mask) if read is None else read
-            read = self.from_text((read - self.text_centre) / self.text_spread)
+            read = self.from_text((read - self.text_centre) @ self.text_basis)
             said = said + torch.where(has_text[:, None], read, self.absent_text)
         first = first + said[:, None]
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
@@ -261,7 +261,7 @@ class SalesBert(PreTrainedModel):
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        mean, dispersion = self._head(x[:, :, 1:], weeks, static, self.product(first), plan, level)
+        mean, dispersion = self._head(x[:, :, 1:], weeks, torch.cat([first, static], -1), plan, level)
         loss = None if labels is None else self._loss(mean, dispersion, labels)
         return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
 
@@ -288,10 +288,19 @@ class SalesBert(PreTrainedModel):
         return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
 
     @torch.no_grad()
-    def centre_text(self, read: torch.Tensor) -> None:
-        """Take what a market's texts (P, D) have in common as the origin: they differ little, and that is what counts."""
+    def fit_text(self, read: torch.Tensor) -> None:
+        """Take the principal components of a market's texts (P, D), each with variance 1, for what they say.
+
+        Texts of a category differ little, and what tells their products apart (a flavour, a claim) varies less than
+        brand and pack do: unscaled, it is hardly learned before the rest is learned by heart.
+        """
         self.text_centre.copy_(read.mean(0))
-        self.text_spread.copy_(read.std(0, unbiased=False) + 1e-3)
+        centred = read - self.text_centre
+        kept = min(TEXT_PARTS, len(read) // 2)
+        _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
+        scale = scale[:kept] / len(read) ** 0.5
+        self.text_basis.zero_()
+        self.text_basis[:, :kept] = torch.where(scale > 1e-3 * scale[:1], axes[:kept].T / scale.clamp(min=1e-6), 0.0)
 
     def _embed_text(self, input_ids) -> torch.Tensor:
         """(B, S) tokens -> (B, S, D) word vectors."""
@@ -300,14 +309,11 @@ class SalesBert(PreTrainedModel):
         kind = torch.zeros_like(input_ids)
         return self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
 
-    def _head(self, x, weeks, static, product, plan, level):
-        """x: (B, L, T, D) -> mean and dispersion, each (B, L, T, H)."""
+    def _head(self, x, weeks, product, plan, level):
+        """x (B, L, T, D), product (B, L, ·) -> mean and dispersion, each (B, L, T, H)."""
         h = plan.shape[3]
-        n_weeks = x.shape[2]
-        parts = [x, weeks, torch.cat([static, product], -1)[:, :, None].expand(-1, -1, n_weeks, -1)]
-        state = torch.cat(parts, -1)[:, :, :, None].expand(-1, -1, -1, h, -1)
-        ahead = self.horizons.weight[:h].expand(*plan.shape[:3], -1, -1)
-        out = self.head(torch.cat([state, plan, ahead], -1))  # B L T H 2
+        state = self.head_week(torch.cat([x, weeks], -1)) + self.head_product(product)[:, :, None]
+        out = self.head(state[:, :, :, None] + self.head_plan(plan) + self.head_horizon.weight[:h])  # B L T H 2
         mean = level[..., None] * torch.exp(out[..., 0].clamp(-6, 4))
         return mean, F.softplus(out[..., 1]) + 1e-4
 

@@ -152,8 +152,11 @@ def build(
 
     shape = (len(chosen), len(names), n_weeks)
     y = features.cube(items, "quantity", "sum", shape)
+    category = np.zeros(len(chosen))
+    if "category" in tables.products:
+        category = tables.products.set_index("product_id")["category"].reindex(chosen).fillna("").to_numpy()
     plan, known, assumed = features.promotion_plan(
-        tables.promotions, chosen, items, regions, names, ahead, train_end, horizon
+        tables.promotions, chosen, category, items, regions, names, ahead, train_end, horizon
     )
     plan |= features.calendar(ahead, country, n_weeks, (*shape[:2], len(ahead)))
     past, usual = features.past(items, rows, y, plan["promotion"][..., :n_weeks], shape, launch)
@@ -168,7 +171,9 @@ def build(
     if tables.prices is None:
         static["price_level"] = price_level[:, None]
     else:  # a plan of prices takes the place of the realised ones
-        planned, unsaid = features.planned_prices(tables.prices, chosen, regions, names, ahead)
+        planned, static["price_level"], unsaid = features.planned_prices(
+            tables.prices, chosen, regions, names, ahead, train_end
+        )
         plan |= planned
         price_plan, assumed = {}, assumed or unsaid
     if (launch >= 0).any():

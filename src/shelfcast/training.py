@@ -312,7 +312,7 @@ def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTens
     """
     fields = dict(market.tensors)
     read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
-    model.centre_text(read[fields["has_text"]] if fields["has_text"].any() else read)
+    model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
     model.train()
     if recipe.mode != "frozen":
         return market
