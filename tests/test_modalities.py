@@ -7,6 +7,7 @@ from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, write_
 
 from shelfcast import baselines, features, tables
 from shelfcast.panel import examples
+from shelfcast.dataset import own_weight
 from shelfcast.regions import CHAIN
 
 LAUNCHES = {"p02": 20, "p03": 37}  # in the training weeks, and in the last test weeks
@@ -147,6 +148,15 @@ def test_a_history_begins_with_the_launch(panel, product):
     np.testing.assert_allclose(level[:start], usual[:start])
     n, own = 1, y[start]  # a week of its own counts a fifth, four weeks of others the rest
     np.testing.assert_allclose(level[start], (n * own + 4 * (usual[start] - 0.1)) / (n + 4) + 0.1)
+
+
+def test_own_history_counts_more_with_each_week(panel):
+    y = np.stack([at(panel, p, CHAIN, "y")[:WEEKS] for p in ("p00", *LAUNCHES)])
+    weight = own_weight(y)
+    assert (weight[0] == 1).all()
+    for row, start in zip(weight[1:], LAUNCHES.values(), strict=True):
+        n = np.clip(np.arange(WEEKS) - start + 1, 0, None)
+        np.testing.assert_allclose(row, n / (n + 4))
 
 
 def test_what_sold_before_a_launch_is_left_out_and_counted(panel, raw, tmp_path):

@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 HEAD = 128  # hidden units of the head
+COLD = 0.1  # weight of the loss of forecasts without a history
 TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 DISTRIBUTIONS = ("negative_binomial", "poisson")
@@ -34,7 +35,6 @@ class SalesBertConfig(PretrainedConfig):
         of `width` and `compact_layers` carry the weeks; choose it for speed.
     use_text : False leaves text and encoder out altogether (the control 'small_transformer', with body 'compact').
     use_space : attention between locations. layers : encoder layers kept, from the bottom.
-    hide : share of products whose own history is hidden in a training step, so that new ones can be forecast.
     n_static, n_week, n_plan, n_picture, n_locations, horizon : sizes of the batch (see dataset.Batch); without pictures
         n_picture is 0.
     """
@@ -51,7 +51,6 @@ class SalesBertConfig(PretrainedConfig):
         use_text: bool = True,
         use_space: bool = True,
         dropout: float = 0.1,
-        hide: float = 0.0,
         distribution: str = "negative_binomial",
         n_static: int = 1,
         n_week: int = 1,
@@ -70,7 +69,7 @@ class SalesBertConfig(PretrainedConfig):
             distribution,
         )
         self.n_static, self.n_week, self.n_plan, self.n_locations = n_static, n_week, n_plan, n_locations
-        self.n_picture, self.horizon, self.hide = n_picture, horizon, hide
+        self.n_picture, self.horizon = n_picture, horizon
         super().__init__(**kwargs)
 
     def check(self) -> None:
@@ -79,8 +78,6 @@ class SalesBertConfig(PretrainedConfig):
             raise ValueError(f"body is {self.body!r}; choose 'backbone' or 'compact'.")
         if self.body == "backbone" and not self.use_text:
             raise ValueError("use_text=False leaves the encoder out; it needs body='compact'.")
-        if not 0 <= self.hide < 1:
-            raise ValueError(f"hide is {self.hide}; choose a share from 0 to below 1.")
         if self.distribution not in DISTRIBUTIONS:
             raise ValueError(f"distribution is {self.distribution!r}; choose one of {', '.join(DISTRIBUTIONS)}.")
 
@@ -136,6 +133,8 @@ class SalesBert(PreTrainedModel):
             self.embeddings, self.layers = encoder.embeddings, encoder.encoder.layer
             text_width = encoder_config.hidden_size
             self.absent_text = nn.Parameter(torch.zeros(text_width if config.body == "backbone" else width))
+            self.register_buffer("text_centre", torch.zeros(text_width))
+            self.register_buffer("text_basis", torch.eye(text_width, TEXT_PARTS))
             # RoBERTa's positions start behind its padding index.
             self.first_position = encoder_config.pad_token_id + 1 if encoder_config.model_type != "bert" else 0
         if config.body == "backbone":
@@ -149,8 +148,6 @@ class SalesBert(PreTrainedModel):
             )
             if config.use_text:
                 self.from_text = nn.Linear(TEXT_PARTS, width)
-                self.register_buffer("text_centre", torch.zeros(text_width))
-                self.register_buffer("text_basis", torch.eye(text_width, TEXT_PARTS))
         if config.n_picture:
             self.from_picture = nn.Linear(config.n_picture, width)
             self.absent_picture = nn.Parameter(torch.zeros(width))
@@ -166,9 +163,16 @@ class SalesBert(PreTrainedModel):
         self.head_plan = nn.Linear(config.n_plan, HEAD)
         self.head_horizon = nn.Embedding(config.horizon, HEAD)
         self.head = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(HEAD, 2))
+        # What a product is speaks here through weights of its own: shared ones would learn how well each product of the
+        # training weeks sold, and the forecasts from a history would lean on that instead of on the history.
+        n_said = TEXT_PARTS * config.use_text + config.n_picture
+        self.cold_product = nn.Linear(n_said + config.n_static, HEAD // 4)
+        self.cold_plan = nn.Linear(config.n_plan, HEAD // 4)
+        self.cold = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(HEAD // 4, 2))
         self.post_init()
-        nn.init.zeros_(self.head[-1].weight)  # step 0 forecasts the causal level
-        nn.init.zeros_(self.head[-1].bias)
+        for head in (self.head, self.cold):
+            nn.init.zeros_(head[-1].weight)  # step 0 forecasts the causal level
+            nn.init.zeros_(head[-1].bias)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -213,7 +217,8 @@ class SalesBert(PreTrainedModel):
         plan,
         level,
         graph,
-        usual=None,
+        usual,
+        own_weight,
         input_ids=None,
         text_mask=None,
         has_text=None,
@@ -229,23 +234,18 @@ class SalesBert(PreTrainedModel):
         cold : (B,) bool, products to forecast as if they had no history.
         """
         n_locations, n_weeks = weeks.shape[1:3]
-        if self.training and self.config.hide:
-            cold = torch.rand(len(weeks), device=weeks.device) < self.config.hide
-        if cold is not None:
-            cold = cold[:, None, None]
-            own = torch.arange(weeks.shape[-1], device=weeks.device) < weeks.shape[-1] - plan.shape[-1]
-            weeks = weeks.masked_fill(cold[..., None] & own, 0.0)
-            level = torch.where(cold, usual, level)
         place = torch.arange(n_locations, device=weeks.device)
         first = self.static_in(static) + self.location(place)  # B L D
-        said = torch.zeros(len(weeks), first.shape[-1], device=weeks.device)  # B D, what text and picture say
+        said = [torch.zeros(len(weeks), 0, device=weeks.device)]  # B · each, what text and picture say
         if self.config.n_picture:
-            said = said + torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)
-        if self.config.use_text and self.body is not None:
+            said.append(picture * has_picture[:, None])
+            first = first + torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)[:, None]
+        if self.config.use_text:
             read = self.read_text(input_ids, text_mask) if read is None else read
-            read = self.from_text((read - self.text_centre) @ self.text_basis)
-            said = said + torch.where(has_text[:, None], read, self.absent_text)
-        first = first + said[:, None]
+            read = (read - self.text_centre) @ self.text_basis
+            said.append(read * has_text[:, None])
+            if self.body is not None:
+                first = first + torch.where(has_text[:, None], self.from_text(read), self.absent_text)[:, None]
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
@@ -261,8 +261,17 @@ class SalesBert(PreTrainedModel):
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        mean, dispersion = self._head(x[:, :, 1:], weeks, torch.cat([first, static], -1), plan, level)
-        loss = None if labels is None else self._loss(mean, dispersion, labels)
+        product = torch.cat([first, static], -1)
+        mean, dispersion = self._head(x[:, :, 1:], weeks, product, plan, level)
+        said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
+        new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
+        weight = own_weight if cold is None else own_weight.masked_fill(cold[:, None], 0.0)
+        weight = weight[:, None, :, None]  # B 1 T 1
+        mean = mean**weight * new ** (1 - weight)
+        dispersion = weight * dispersion + (1 - weight) * wide
+        loss = None
+        if labels is not None:
+            loss = self._loss(mean, dispersion, labels) + COLD * self._loss(new, wide, labels)
         return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
 
     def _backbone(self, x, text, text_mask, causal, graph) -> torch.Tensor:
@@ -316,6 +325,11 @@ class SalesBert(PreTrainedModel):
         out = self.head(state[:, :, :, None] + self.head_plan(plan) + self.head_horizon.weight[:h])  # B L T H 2
         mean = level[..., None] * torch.exp(out[..., 0].clamp(-6, 4))
         return mean, F.softplus(out[..., 1]) + 1e-4
+
+    def _cold(self, product, plan, usual):
+        """Mean and dispersion (B, L, T, H) of a product without a history, from what it is and what is planned."""
+        out = self.cold(self.cold_product(product)[:, :, None, None] + self.cold_plan(plan))
+        return usual[..., None] * torch.exp(out[..., 0].clamp(-6, 4)), F.softplus(out[..., 1]) + 1e-4
 
     def _loss(self, mean, dispersion, labels) -> torch.Tensor:
         wanted = ~labels.isnan()
