@@ -7,7 +7,6 @@ from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, write_
 
 from shelfcast import baselines, features, tables
 from shelfcast.panel import examples
-from shelfcast.dataset import own_weight
 from shelfcast.regions import CHAIN
 
 LAUNCHES = {"p02": 20, "p03": 37}  # in the training weeks, and in the last test weeks
@@ -78,7 +77,7 @@ def test_prices_of_stores_weeks_and_products_that_are_missing(raw, tmp_path):
     panel = load_retailer(raw | {"prices": every}, tmp_path)
     north, south = (at(panel, "p00", f"region_{k}", "price_level") for k in (1, 2))
     np.testing.assert_allclose(abs(north - south), np.log(1.5))
-    assert panel.meta["plan_assumed"]
+    assert panel.meta["prices_assumed"]
     ahead = at(panel, "p00", "region_1", "price")
     np.testing.assert_allclose(ahead[WEEKS:], ahead[WEEKS - 1])
     assert np.isfinite(at(panel, "p01", CHAIN, "price")).all()
@@ -148,15 +147,6 @@ def test_a_history_begins_with_the_launch(panel, product):
     np.testing.assert_allclose(level[:start], usual[:start])
     n, own = 1, y[start]  # a week of its own counts a fifth, four weeks of others the rest
     np.testing.assert_allclose(level[start], (n * own + 4 * (usual[start] - 0.1)) / (n + 4) + 0.1)
-
-
-def test_own_history_counts_more_with_each_week(panel):
-    y = np.stack([at(panel, p, CHAIN, "y")[:WEEKS] for p in ("p00", *LAUNCHES)])
-    weight = own_weight(y)
-    assert (weight[0] == 1).all()
-    for row, start in zip(weight[1:], LAUNCHES.values(), strict=True):
-        n = np.clip(np.arange(WEEKS) - start + 1, 0, None)
-        np.testing.assert_allclose(row, n / (n + 4))
 
 
 def test_what_sold_before_a_launch_is_left_out_and_counted(panel, raw, tmp_path):

@@ -144,23 +144,19 @@ def test_a_forecast_without_a_history_sees_none(small_panel, tiny_bert):
     weeks = t["weeks"].clone()
     weeks[..., :-n_plan] += 1
     before = predict(model, market, cold=True)
-    for got, old in zip(predict(model, altered(market, weeks=weeks, level=2 * t["level"]), cold=True), before, strict=True):
+    for got, old in zip(
+        predict(model, altered(market, weeks=weeks, level=2 * t["level"]), cold=True), before, strict=True
+    ):
         np.testing.assert_array_equal(got, old)
     words = torch.full_like(t["input_ids"], 8)
-    for told in (dict(input_ids=words), dict(plan=t["plan"] + 1), dict(static=t["static"] + 1), dict(usual=2 * t["usual"])):
+    for told in (
+        dict(input_ids=words),
+        dict(plan=t["plan"] + 1),
+        dict(static=t["static"] + 1),
+        dict(usual=2 * t["usual"]),
+    ):
         assert not np.allclose(predict(model, altered(market, **told), cold=True)[0], before[0], rtol=1e-4), told.keys()
     assert not np.allclose(predict(model, market)[0], before[0], rtol=0.1)
-
-
-def test_a_new_product_leans_on_its_history_as_it_grows(small_panel, tiny_bert):
-    model, market = make(small_panel, tiny_bert, body="compact")
-    (warm, _), (cold, _) = predict(model, market), predict(model, market, cold=True)
-    weight = torch.linspace(0, 1, warm.shape[2]).expand(len(market), -1)
-    between, _ = predict(model, altered(market, own_weight=weight))
-    np.testing.assert_allclose(between[:, :, 0], cold[:, :, 0], rtol=1e-5)
-    np.testing.assert_allclose(between[:, :, -1], warm[:, :, -1], rtol=1e-5)
-    share = np.log(between / cold).sum((0, 1, 3)) / np.log(warm / cold).sum((0, 1, 3))
-    np.testing.assert_allclose(share, weight[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("body", ["backbone", "compact"])

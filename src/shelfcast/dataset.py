@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
-from shelfcast.features import NEW
 from shelfcast.panel import Panel
 
 IN_UNITS = re.compile(r"(level|lag|mean|buyers|baskets|coupons)(_.+)?$")
@@ -38,7 +37,6 @@ class Batch(TypedDict):
     plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h
     level: torch.Tensor  # (B, L, T) float32, units a week, > 0
     usual: torch.Tensor  # (B, L, T) float32, units a week that a product of the category usually sells, > 0
-    own_weight: torch.Tensor  # (B, T) float32, how far the product's own history counts: 1, and less for a new one
     graph: torch.Tensor  # (B, L, L) float32, >= 0, the same for every product
     labels: torch.Tensor  # (B, L, T, H) float32, units in week t + h; NaN where it must not be learned or judged
 
@@ -92,7 +90,6 @@ class MarketTensors(torch.utils.data.Dataset):
         cut = {
             k: v[:, :, :n] if k in ("weeks", "plan", "level", "usual", "labels") else v for k, v in self.tensors.items()
         }
-        cut["own_weight"] = cut["own_weight"][:, :n]
         cut["labels"] = cut["labels"].masked_fill(~wanted, torch.nan)
         return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.scale)
 
@@ -142,18 +139,10 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
         "plan": _float(planned[:, :, target]),  # P L T H F
         "level": _float(level[:, :, :n]),
         "usual": _float(panel.usual[locations].to_numpy().T).expand(len(products), -1, -1),
-        "own_weight": _float(own_weight(y[:, 0, :n])),
         "graph": graph.expand(len(products), -1, -1),
         "labels": _float(y[:, :, target]),
     }
     return MarketTensors(products, locations, weeks, names, tensors, scale)
-
-
-def own_weight(sold: np.ndarray) -> np.ndarray:
-    """(P, T) units, NaN before a launch -> weight of a product's own history at the end of each week."""
-    seen = np.cumsum(~np.isnan(sold), 1)
-    new = np.isnan(sold[:, :1])  # launched within the data, or after
-    return np.where(new, seen / (seen + NEW), 1.0)
 
 
 def _float(x: np.ndarray) -> torch.Tensor:

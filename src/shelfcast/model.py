@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 HEAD = 128  # hidden units of the head
-COLD = 0.1  # weight of the loss of forecasts without a history
+COLD = 0.01  # weight of the loss of forecasts without a history: so small that it leaves gradient clipping to the other
 TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 DISTRIBUTIONS = ("negative_binomial", "poisson")
@@ -218,7 +218,6 @@ class SalesBert(PreTrainedModel):
         level,
         graph,
         usual,
-        own_weight,
         input_ids=None,
         text_mask=None,
         has_text=None,
@@ -265,10 +264,8 @@ class SalesBert(PreTrainedModel):
         mean, dispersion = self._head(x[:, :, 1:], weeks, product, plan, level)
         said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
         new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
-        weight = own_weight if cold is None else own_weight.masked_fill(cold[:, None], 0.0)
-        weight = weight[:, None, :, None]  # B 1 T 1
-        mean = mean**weight * new ** (1 - weight)
-        dispersion = weight * dispersion + (1 - weight) * wide
+        if cold is not None:
+            mean, dispersion = (torch.where(cold[:, None, None, None], *x) for x in ((new, mean), (wide, dispersion)))
         loss = None
         if labels is not None:
             loss = self._loss(mean, dispersion, labels) + COLD * self._loss(new, wide, labels)

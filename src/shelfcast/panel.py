@@ -168,14 +168,15 @@ def build(
     units = train.groupby("place")["quantity"].sum().reindex(range(1, len(names)), fill_value=0)
     share = np.r_[1.0, units / max(units.sum(), 1)]
     static = {"location_share": share, "promo_known": known}
+    prices_assumed = False
     if tables.prices is None:
         static["price_level"] = price_level[:, None]
     else:  # a plan of prices takes the place of the realised ones
-        planned, static["price_level"], unsaid = features.planned_prices(
+        planned, static["price_level"], prices_assumed = features.planned_prices(
             tables.prices, chosen, regions, names, ahead, train_end
         )
         plan |= planned
-        price_plan, assumed = {}, assumed or unsaid
+        price_plan = {}
     if (launch >= 0).any():
         plan |= features.newness(launch, (*shape[:2], len(ahead)))
         y = np.where(np.arange(n_weeks) >= launch[:, None, None], y, np.nan)
@@ -218,6 +219,7 @@ def build(
         "horizon": horizon,
         "n_launched": int((launch >= 0).sum()),
         "plan_assumed": assumed,
+        "prices_assumed": prices_assumed,
         "ignored": list(tables.ignored),
     }
     return Panel(
