@@ -15,8 +15,7 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build/soft_drinks"
-TRUE = ROOT / "build/simulated"
-FILES = ("README.md", "docs/data_card.md", "docs/model_card.md", "docs/simulated_market.md")
+FILES = ("README.md", "docs/data_card.md", "docs/model_card.md")
 LEVELS = {"product": "whole chain", "product_region": "regions"}
 
 
@@ -50,22 +49,6 @@ def verdict() -> str:
             f"(90 % interval {row.low:+.1%} to {row.high:+.1%}): {word}."
         )
     return "\n".join(lines)
-
-
-def truth() -> str:
-    """The simulated market: scores, and how much of the way from the average to the oracle each method goes."""
-    levels = json.loads((TRUE / "metrics.json").read_text())
-    table = pd.DataFrame()
-    for level, methods in levels.items():
-        wql = pd.Series({method: row["wql"] for method, row in methods.items()})
-        way = (wql["moving_average_8"] - wql) / (wql["moving_average_8"] - wql["oracle"])
-        table[f"WQL, {LEVELS[level]}"] = wql
-        table[f"over the oracle's, {LEVELS[level]}"] = (wql / wql["oracle"]).map("{:.2f}".format)
-        table[f"way from the average, {LEVELS[level]}"] = way.map("{:.0%}".format)
-    table = table.sort_values("WQL, whole chain")
-    for level in LEVELS.values():
-        table[f"WQL, {level}"] = table[f"WQL, {level}"].map("{:.3f}".format)
-    return markdown(table.rename_axis("method").reset_index())
 
 
 def seeds() -> str:

@@ -159,7 +159,8 @@ class SalesBert(PreTrainedModel):
         self.space = nn.ModuleList(SpaceAttention(width) for _ in range(n_layers if config.use_space else 0))
         # The head's first layer, cut by what each input depends on, so that no part is computed for every horizon again.
         self.head_week = nn.Linear(width + config.n_week, HEAD)
-        self.head_product = nn.Linear(width + config.n_static, HEAD)
+        self.product = nn.Linear(width, HEAD // 4)
+        self.head_product = nn.Linear(HEAD // 4 + config.n_static, HEAD)
         self.head_plan = nn.Linear(config.n_plan, HEAD)
         self.head_horizon = nn.Embedding(config.horizon, HEAD)
         self.head = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(HEAD, 2))
@@ -260,7 +261,7 @@ class SalesBert(PreTrainedModel):
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        product = torch.cat([first, static], -1)
+        product = torch.cat([self.product(first), static], -1)
         mean, dispersion = self._head(x[:, :, 1:], weeks, product, plan, level)
         said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
         new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
