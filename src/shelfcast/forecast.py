@@ -38,7 +38,9 @@ def predict(
     parts = []
     for start in range(0, len(market), batch_products):
         batch = {k: v[start : start + batch_products] for k, v in market.tensors.items() if k != "labels"}
-        out = model(**batch, cold=torch.ones(len(batch["weeks"]), dtype=torch.bool) if cold else None)
+        if cold:
+            batch["cold"] = torch.ones(len(batch["weeks"]), dtype=torch.bool)
+        out = model(**batch)
         parts.append((out.mean, out.dispersion))
     return tuple(torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
 

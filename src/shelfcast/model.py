@@ -246,6 +246,11 @@ class SalesBert(PreTrainedModel):
             said.append(read * has_text[:, None])
             if self.body is not None:
                 first = first + torch.where(has_text[:, None], self.from_text(read), self.absent_text)[:, None]
+        said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
+        new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
+        if cold is not None and cold.all():  # nothing of a history is needed
+            loss = None if labels is None else self._loss(new, wide, labels)
+            return SalesBertOutput(loss=loss, mean=new, dispersion=wide)
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
@@ -261,10 +266,7 @@ class SalesBert(PreTrainedModel):
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        product = torch.cat([self.product(first), static], -1)
-        mean, dispersion = self._head(x[:, :, 1:], weeks, product, plan, level)
-        said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
-        new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
+        mean, dispersion = self._head(x[:, :, 1:], weeks, torch.cat([self.product(first), static], -1), plan, level)
         if cold is not None:
             mean, dispersion = (torch.where(cold[:, None, None, None], *x) for x in ((new, mean), (wide, dispersion)))
         loss = None

@@ -171,7 +171,7 @@ def check() -> Iterator[str]:
     from papermill.cli import papermill as papermill_cli
 
     params = section(PARAMS)
-    for name in [k for part in ("markets", "simulations", "variants") for k in params.get(part, {})]:
+    for name in [k for part in ("markets", "simulations", "variants", "ablations") for k in params.get(part, {})]:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
             yield f"{PARAMS}: {name!r} becomes a path; write small letters, digits and _, a letter first."
             return

@@ -1,0 +1,152 @@
+"""What is kept from a model is kept from it, and nothing else; products hidden on purpose leave no trace."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from shelfcast import ablate, cold
+from shelfcast.dataset import load_tokenizer, market_tensors
+from shelfcast.forecast import predict
+from shelfcast.model import SalesBert
+from shelfcast.regions import CHAIN
+
+
+@pytest.fixture(scope="module")
+def market(small_panel, tiny_bert):
+    seen = pd.DataFrame(np.random.default_rng(0).normal(size=(6, 3)), small_panel.products.index, ["a", "b", "c"])
+    return market_tensors(dataclasses.replace(small_panel, pictures=seen), load_tokenizer(tiny_bert))
+
+
+def changed(before, after) -> dict[str, list[str]]:
+    """Fields that differ, and which of their columns where they have names."""
+    found = {}
+    for field, x in before.tensors.items():
+        y = after.tensors[field]
+        if not torch.equal(
+            x.nan_to_num(-9) if x.is_floating_point() else x, y.nan_to_num(-9) if y.is_floating_point() else y
+        ):
+            names = before.names.get(field, [])
+            found[field] = [n for k, n in enumerate(names) if not torch.equal(x[..., k], y[..., k])]
+    return found
+
+
+def test_each_modality_is_taken_away_alone(market):
+    assert changed(market, ablate.blind(market, "text")) == {"has_text": []}
+    assert changed(market, ablate.blind(market, "picture")) == {"has_picture": []}
+    gone = changed(market, ablate.blind(market, "behavior"))
+    assert set(gone) == {"weeks"} and set(gone["weeks"]) == {"buyers", "baskets", "repeat_share", "traffic"}
+    gone = changed(market, ablate.blind(market, "plan"))
+    assert {"promotion", "category_promotion"} <= set(gone["plan"]) and not set(gone["plan"]) & ablate.CALENDAR
+    assert {"promotion", "price_ratio", "mean_promoted"} <= set(gone["weeks"]) and "lag_0" not in gone["weeks"]
+    assert "price_level" in gone["static"] and "labels" not in gone
+    assert changed(market, market) == {}
+
+
+def test_what_is_taken_away_cannot_reach_the_forecast(market, tiny_bert):
+    torch.manual_seed(0)
+    model = SalesBert.from_backbone(tiny_bert, layers=2, body="compact", width=32, **market.sizes()).eval()
+    with torch.no_grad():
+        for head in (model.head, model.cold):
+            head[-1].weight.normal_()
+    for what, fields in {"text": ["input_ids"], "picture": ["picture"]}.items():
+        blind = ablate.blind(market, what)
+        other = copy.copy(blind)
+        object.__setattr__(other, "tensors", blind.tensors | {f: blind.tensors[f] * 0 + 7 for f in fields})
+        for ways in (dict(), dict(cold=True)):
+            np.testing.assert_array_equal(predict(model, other, **ways)[0], predict(model, blind, **ways)[0])
+            assert not np.allclose(predict(model, blind, **ways)[0], predict(model, market, **ways)[0], rtol=1e-4), what
+
+
+def test_shuffling_keeps_what_there_is_and_breaks_whose_it_is(market):
+    other = ablate.shuffle(market, "text", seed=1)
+    rows = [sorted(map(tuple, m.tensors["input_ids"].tolist())) for m in (market, other)]
+    assert rows[0] == rows[1] and set(changed(market, other)) <= {"input_ids", "text_mask", "has_text"}
+    assert changed(market, other)
+    assert set(changed(market, ablate.shuffle(market, "picture", seed=1))) == {"picture"}
+    assert changed(market, ablate.shuffle(market, "picture", 1)) == changed(
+        market, ablate.shuffle(market, "picture", 1)
+    )
+    graph = market.tensors["graph"].clone()
+    graph[:, 1, 2] = graph[:, 2, 1] = 0.3
+    graph[:, 0] = torch.tensor([1.0, 0.5, 0.25])
+    market = dataclasses.replace(market, tensors=market.tensors | {"graph": graph})
+    moved = next(
+        m for m in (ablate.shuffle(market, "space", s).tensors["graph"] for s in range(20)) if not torch.equal(m, graph)
+    )
+    torch.testing.assert_close(moved[:, 0], torch.tensor([1.0, 0.25, 0.5]).expand(6, 3))  # the chain stays where it is
+
+
+@pytest.mark.parametrize("f, name", [(ablate.blind, "prices"), (lambda m, w: ablate.shuffle(m, w, 0), "behavior")])
+def test_an_unknown_modality_is_named(market, f, name):
+    with pytest.raises(ValueError, match=f"{name}.*choose one of text, picture"):
+        f(market, name)
+
+
+def test_worth_is_paired_by_seed():
+    rows = [
+        ("whole", 0, 0.50),
+        ("whole", 1, 0.40),
+        ("blind", 0, 0.55),
+        ("blind", 1, 0.44),
+        ("noise", 0, 0.51),
+        ("noise", 1, 0.39),
+    ]
+    scores = pd.DataFrame(rows, columns=["variant", "seed", "wql"]).assign(level="product")
+    found = ablate.worth(scores).set_index("variant")
+    assert found.loc["blind", ["estimate", "low", "high"]].to_numpy(float) == pytest.approx([0.1, 0.1, 0.1])
+    assert found.loc["noise", "low"] < 0 < found.loc["noise", "high"] and (found["seeds"] == 2).all()
+
+
+# ---------------------------------------------------------------- products without a history
+
+
+def test_hidden_products_leave_no_trace(market, small_panel):
+    names = market.products[:2]
+    rest, hidden = cold.hold_out(market, names)
+    assert hidden.products == names and rest.products == market.products[2:]
+    level = market.tensors["level"].clone()
+    level[:2] *= 50
+    other = dataclasses.replace(market, tensors=market.tensors | {"level": level})
+    for part, again in zip((rest, hidden), cold.hold_out(other, names), strict=True):
+        torch.testing.assert_close(part.tensors["usual"], again.tensors["usual"])
+    attributes = small_panel.products
+    spoilt = attributes.assign(units=np.where(attributes.index.isin(names), 1e6, attributes["units"]))
+    for method in cold.BASELINES.values():
+        torch.testing.assert_close(method(rest, hidden, attributes), method(rest, hidden, spoilt))
+    assert hidden.tensors["cold"].all() and rest.tensors["cold"].all()
+
+
+def test_nearest_has_the_same_attributes(market):
+    rest, hidden = cold.hold_out(market, market.products[:1])
+    attributes = pd.DataFrame({"kind": ["a", "b", "b", "a", "b", "b"]}, market.products)
+    static = market.tensors["static"] * 0
+    rest, hidden = (dataclasses.replace(m, tensors=m.tensors | {"static": static[: len(m)]}) for m in (rest, hidden))
+    cold_neighbours, cold.NEIGHBOURS = cold.NEIGHBOURS, 1
+    try:
+        found = cold.nearest_by_attributes(rest, hidden, attributes)
+    finally:
+        cold.NEIGHBOURS = cold_neighbours
+    torch.testing.assert_close(found[0], market.tensors["level"][3])
+
+
+@pytest.mark.parametrize("name", list(cold.BASELINES))
+def test_baselines_give_a_forecast_frame(market, small_panel, name):
+    rest, hidden = cold.hold_out(market, market.products[:2])
+    cutoffs = small_panel.cutoffs
+    frame = cold.baseline(name, rest, hidden, small_panel.products, cutoffs["validation"], cutoffs["test"])
+    assert len(frame) == 2 * len(market.locations) * len(cutoffs["test"]) * 4
+    assert (frame["mean"] > 0).all() and (frame["q100"] <= frame["q900"]).all()
+    truth = small_panel.frame.set_index(["unique_id", "ds"])["y"]
+    np.testing.assert_array_equal(frame["y"], truth.reindex(pd.MultiIndex.from_frame(frame[["unique_id", "ds"]])))
+    assert frame["unique_id"].str.endswith(CHAIN).any()
+
+
+def test_bad_products_to_hide(market):
+    with pytest.raises(ValueError, match="nobody: no products of the market"):
+        cold.hold_out(market, ["nobody"])
+    with pytest.raises(ValueError, match="at least one must be left"):
+        cold.hold_out(market, market.products)
