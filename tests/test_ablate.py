@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -99,6 +100,34 @@ def test_worth_is_paired_by_seed():
     found = ablate.worth(scores).set_index("variant")
     assert found.loc["blind", ["estimate", "low", "high"]].to_numpy(float) == pytest.approx([0.1, 0.1, 0.1])
     assert found.loc["noise", "low"] < 0 < found.loc["noise", "high"] and (found["seeds"] == 2).all()
+
+
+def test_folds_add_up():
+    rows = [
+        ("new_0", "shelfcast", -1, 0.5, 0.6, 100), ("new_1", "shelfcast", -1, 0.8, 1.0, 300), ("new_0", "shelfcast", 0, 9, 9, 100),
+        ("new_0", "category_mean", -1, 1.0, 1.0, 100), ("new_0_shuffled_text", "shelfcast", -1, 0.7, 0.9, 100),
+        ("new_0_shuffled_text", "category_mean", -1, 1.0, 1.0, 100), ("whole", "shelfcast", -1, 0.1, 0.1, 400),
+    ]  # fmt: skip
+    scores = pd.DataFrame(rows, columns=["variant", "method", "seed", "wql", "wape", "units"]).assign(level="product")
+    found = ablate.new_products(scores).set_index(["told", "method"])[["wql", "wape"]]
+    assert found.loc[("", "shelfcast")].tolist() == pytest.approx([0.725, 0.9])
+    assert found.loc[("shuffled_text", "shelfcast"), "wape"] == 0.9 and len(found) == 3
+
+
+def test_scores_become_one_small_file(tmp_path):
+    rows = [("whole", 0, 0.5), ("whole", 1, 0.5), ("no_text", 0, 0.6), ("no_text", 1, 0.6), ("no_text", -1, 0.6)]
+    scores = pd.DataFrame(rows, columns=["variant", "seed", "wql"]).assign(
+        method="shelfcast", level="product", wape=1.0, bias=0.0, units=10
+    )
+    with pytest.raises(ValueError, match="Run `make ablate` first"):
+        ablate.collect("shop", tmp_path, tmp_path / "out")
+    (tmp_path / "shop/ablation").mkdir(parents=True)
+    (tmp_path / "shop/panel").mkdir()
+    for variant, part in scores.groupby("variant"):
+        part.to_csv(tmp_path / f"shop/ablation/{variant}.csv", index=False)
+    facts = json.loads(ablate.collect("shop", tmp_path, tmp_path / "out").read_text())
+    assert facts["seeds"] == [0, 1] and facts["new"] == [] and facts["panel_md5"]
+    assert [row["estimate"] for row in facts["worth"]] == pytest.approx([0.2])
 
 
 # ---------------------------------------------------------------- products without a history

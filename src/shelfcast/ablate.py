@@ -6,7 +6,11 @@ what chance is worth.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +19,7 @@ from scipy import stats
 
 from shelfcast.dataset import MarketTensors
 from shelfcast.regions import CHAIN
+from shelfcast.tables import atomic, folder_md5
 
 MODALITIES = ("text", "picture", "behavior", "space", "plan")
 SHUFFLED = ("text", "picture", "space")
@@ -94,3 +99,50 @@ def worth(scores: pd.DataFrame, whole: str = "whole") -> pd.DataFrame:
             mid = x.mean()
             rows.append((variant, level, *np.expm1([mid, mid - half, mid + half]), len(x)))
     return pd.DataFrame(rows, columns=["variant", "level", "estimate", "low", "high", "seeds"])
+
+
+def new_products(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of products without a history, all folds together: errors and sales are added up over them.
+
+    Parameters
+    ----------
+    scores : rows of the variants `new_<fold>…` with method, level, seed (-1: all averaged), wql, wape, units.
+
+    Returns
+    -------
+    Columns told (what was kept from the model, '' for nothing), method, level, wql, wape, units.
+    """
+    rows = scores[(scores["seed"] == -1) & scores["variant"].str.match(r"new_\d+")]
+    rows = rows.assign(told=rows["variant"].str.replace(r"new_\d+_?", "", regex=True))
+    rows = rows[(rows["method"] == "shelfcast") | (rows["told"] == "")]
+    added = rows.assign(wql=rows["wql"] * rows["units"], wape=rows["wape"] * rows["units"])
+    added = added.groupby(["told", "method", "level"], as_index=False)[["wql", "wape", "units"]].sum()
+    return added.assign(wql=added["wql"] / added["units"], wape=added["wape"] / added["units"])
+
+
+def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation")) -> Path:
+    """Write `ablation/<market>.json` from what `make ablate` left in build/: the scores, what made them, the tables."""
+    paths = sorted((build / market / "ablation").glob("*.csv"))
+    if not paths:
+        raise ValueError(f"{build}/{market}/ablation holds no scores. Run `make ablate` first.")
+    scores = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    alone = scores[(scores["seed"] >= 0) & ~scores["variant"].str.match(r"new_\d+")]
+    facts = {
+        "revision": revision or None,
+        "panel_md5": folder_md5(build / market / "panel"),
+        "seeds": sorted(map(int, alone["seed"].unique())),
+        "worth": worth(alone).round(6).to_dict("records"),
+        "new": new_products(scores).round(6).to_dict("records"),
+    }
+    with atomic(to / f"{market}.json") as part:
+        part.write_text(json.dumps(facts, indent=1) + "\n")
+    return to / f"{market}.json"
+
+
+if __name__ == "__main__":
+    try:
+        for name in sys.argv[1:]:
+            print(collect(name))
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
