@@ -63,10 +63,11 @@ def at(panel, product, location, column) -> np.ndarray:
 def test_a_plan_of_prices_is_known_in_advance(panel, raw):
     price = raw["prices"].query("product_id == 'p00'")["price"].to_numpy()
     regular = [np.median(np.log(price[: t + 1])) for t in range(WEEKS + 4)]
-    np.testing.assert_allclose(at(panel, "p00", CHAIN, "price"), regular)
+    usual = np.median(np.log(price[: (panel.weeks <= panel.meta["train_end"]).sum()]))  # no later price decides it
+    np.testing.assert_allclose(at(panel, "p00", CHAIN, "price"), np.log(price) - usual)
+    np.testing.assert_allclose(at(panel, "p00", CHAIN, "price_level"), usual)
     np.testing.assert_allclose(at(panel, "p00", "region_1", "price_cut"), np.log(price) - regular)
     assert {"price", "price_cut"} <= set(panel.roles["known_future"]) and not panel.roles["price_plan"]
-    assert "price_level" not in panel.roles["static"]
 
 
 def test_prices_of_stores_weeks_and_products_that_are_missing(raw, tmp_path):
@@ -74,10 +75,10 @@ def test_prices_of_stores_weeks_and_products_that_are_missing(raw, tmp_path):
     every["price"] *= np.where(every["store_id"] < "s4", 1.0, 1.5)
     every = every[(every["week"] < MONDAYS[WEEKS]) & (every["product_id"] != "p01")]  # no plan ahead; none for p01
     panel = load_retailer(raw | {"prices": every}, tmp_path)
-    north, south = (at(panel, "p00", f"region_{k}", "price") for k in (1, 2))
+    north, south = (at(panel, "p00", f"region_{k}", "price_level") for k in (1, 2))
     np.testing.assert_allclose(abs(north - south), np.log(1.5))
-    assert panel.meta["plan_assumed"]
-    ahead = at(panel, "p00", "region_1", "price_cut") + at(panel, "p00", "region_1", "price")
+    assert panel.meta["prices_assumed"]
+    ahead = at(panel, "p00", "region_1", "price")
     np.testing.assert_allclose(ahead[WEEKS:], ahead[WEEKS - 1])
     assert np.isfinite(at(panel, "p01", CHAIN, "price")).all()
     said = panel.quality.set_index("check")

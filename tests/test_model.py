@@ -1,6 +1,7 @@
 """SalesBert: properties that hold for any weights."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pandas as pd
@@ -22,13 +23,14 @@ def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, Market
     sizes = dict(
         n_static=len(market.names["static"]), n_week=len(market.names["weeks"]), n_plan=len(market.names["plan"])
     )
+    sizes |= dict(n_picture=len(market.names["picture"]))
     torch.manual_seed(seed)
     model = SalesBert.from_backbone(
         backbone, layers=layers, width=32, **config, **sizes, n_locations=len(market.locations), horizon=4
     )
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if name.endswith("gate") or name.startswith("head.3"):
+            if name.endswith("gate") or name.startswith(("head.2", "cold.2")):
                 p.copy_(0.3 * torch.randn_like(p))
     return model.eval(), market
 
@@ -61,7 +63,7 @@ def test_future_cannot_reach_the_past(pair, week):
     model, market = pair
     changed = {k: v.clone() for k, v in market.tensors.items()}
     generator = torch.Generator().manual_seed(1)
-    for name in ("weeks", "plan", "level"):
+    for name in ("weeks", "plan", "level", "usual"):
         part = changed[name][:, :, week + 1 :]
         part += torch.rand(part.shape, generator=generator)
     other = copy.copy(market)
@@ -128,6 +130,48 @@ def test_text_and_space_change_the_forecast(small_panel, tiny_bert):
         other = copy.copy(market)
         object.__setattr__(other, "tensors", changed)
         assert not np.allclose(predict(model, other)[0], before, rtol=1e-5), name
+
+
+def altered(market, **fields) -> MarketTensors:
+    other = copy.copy(market)
+    object.__setattr__(other, "tensors", dict(market.tensors) | fields)
+    return other
+
+
+def test_a_forecast_without_a_history_sees_none(small_panel, tiny_bert):
+    model, market = make(small_panel, tiny_bert, body="compact")
+    t, n_plan = market.tensors, len(market.names["plan"])
+    weeks = t["weeks"].clone()
+    weeks[..., :-n_plan] += 1
+    before = predict(model, market, cold=True)
+    for got, old in zip(
+        predict(model, altered(market, weeks=weeks, level=2 * t["level"]), cold=True), before, strict=True
+    ):
+        np.testing.assert_array_equal(got, old)
+    words = torch.full_like(t["input_ids"], 8)
+    for told in (
+        dict(input_ids=words),
+        dict(plan=t["plan"] + 1),
+        dict(static=t["static"] + 1),
+        dict(usual=2 * t["usual"]),
+    ):
+        assert not np.allclose(predict(model, altered(market, **told), cold=True)[0], before[0], rtol=1e-4), told.keys()
+    assert not np.allclose(predict(model, market)[0], before[0], rtol=0.1)
+
+
+@pytest.mark.parametrize("body", ["backbone", "compact"])
+def test_pictures_change_the_forecast_where_there_are_any(small_panel, tiny_bert, body):
+    seen = pd.DataFrame(np.random.default_rng(0).normal(size=(6, 3)), small_panel.products.index, ["a", "b", "c"])
+    seen.iloc[2] = np.nan
+    model, market = make(dataclasses.replace(small_panel, pictures=seen), tiny_bert, body=body)
+    assert market.tensors["has_picture"].tolist() == [True, True, False, True, True, True]
+    other = altered(market, picture=market.tensors["picture"] + 1)
+    for cold in (False, True):
+        same = np.isclose(predict(model, other, cold=cold)[0], predict(model, market, cold=cold)[0], rtol=1e-5)
+        assert same[2].all() and not same[[0, 1, 3, 4, 5]].all((1, 2, 3)).any()
+    model.train()
+    model(**dict(market.split(list(market.weeks_index[4:20])).tensors)).loss.backward()
+    assert all(p.grad.abs().sum() > 0 for n, p in model.named_parameters() if "picture" in n)
 
 
 def test_a_location_reaches_another_only_through_space(small_panel, tiny_bert):

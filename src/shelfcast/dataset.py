@@ -30,10 +30,13 @@ class Batch(TypedDict):
     input_ids: torch.Tensor  # (B, S) int64, product text
     text_mask: torch.Tensor  # (B, S) bool, False on padding
     has_text: torch.Tensor  # (B,) bool
+    picture: torch.Tensor  # (B, F_picture) float32, 0 where there is none
+    has_picture: torch.Tensor  # (B,) bool
     static: torch.Tensor  # (B, L, F_static) float32, standardised
     weeks: torch.Tensor  # (B, L, T, F_week) float32, what is known at the end of week t
     plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h
     level: torch.Tensor  # (B, L, T) float32, units a week, > 0
+    usual: torch.Tensor  # (B, L, T) float32, units a week that a product of the category usually sells, > 0
     graph: torch.Tensor  # (B, L, L) float32, >= 0, the same for every product
     labels: torch.Tensor  # (B, L, T, H) float32, units in week t + h; NaN where it must not be learned or judged
 
@@ -84,7 +87,9 @@ class MarketTensors(torch.utils.data.Dataset):
             h = np.arange(1, horizon + 1).astype("timedelta64[W]")
             ends = self.weeks_index.to_numpy()[:n, None] + h
             wanted &= torch.as_tensor(ends <= np.datetime64(last_label))
-        cut = {k: v[:, :, :n] if k in ("weeks", "plan", "level", "labels") else v for k, v in self.tensors.items()}
+        cut = {
+            k: v[:, :, :n] if k in ("weeks", "plan", "level", "usual", "labels") else v for k, v in self.tensors.items()
+        }
         cut["labels"] = cut["labels"].masked_fill(~wanted, torch.nan)
         return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.scale)
 
@@ -114,21 +119,26 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
 
     plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
     names = {"static": panel.roles["static"], "weeks": panel.roles["past"] + plan, "plan": plan}
+    names["picture"] = list(panel.pictures.columns)
     planned = np.stack([feature(c) for c in plan], -1)  # P L T+H F
     past = np.stack([feature(c) for c in panel.roles["past"]], -1)
     target = np.arange(n)[:, None] + np.arange(1, horizon + 1)  # T H, index of week t + h
     y = frame["y"].to_numpy(float).reshape(shape)
     texts = panel.products["text"].fillna("").tolist()
     tokens = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TEXT, return_tensors="pt")
+    pictures = panel.pictures.loc[products].to_numpy(float)
     graph = torch.tensor(panel.graph.loc[locations, locations].to_numpy(np.float32))
     tensors = {
         "input_ids": tokens["input_ids"],
         "text_mask": tokens["attention_mask"].bool(),
         "has_text": torch.tensor([bool(text.strip()) for text in texts]),
+        "picture": _float(np.nan_to_num(pictures)),
+        "has_picture": torch.tensor(~np.isnan(pictures).any(1) & bool(names["picture"])),
         "static": _float(np.stack([feature(c)[:, :, 0] for c in panel.roles["static"]], -1)),
         "weeks": _float(np.concatenate([past, planned], -1)[:, :, :n]),
         "plan": _float(planned[:, :, target]),  # P L T H F
         "level": _float(level[:, :, :n]),
+        "usual": _float(panel.usual[locations].to_numpy().T).expand(len(products), -1, -1),
         "graph": graph.expand(len(products), -1, -1),
         "labels": _float(y[:, :, target]),
     }

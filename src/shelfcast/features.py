@@ -19,7 +19,7 @@ OLD = 52  # weeks after its launch when a product no longer counts as new
 MOST_EVENTS = 8  # kinds of behaviour, the most frequent ones
 
 MEANING = {  # column -> (role, what it means); channels, seasons and events are added as found
-    "price_level": ("static", "log of the mean price paid in the training weeks"),
+    "price_level": ("static", "log of the price in the training weeks: mean of those paid, or median of those planned"),
     "location_share": ("static", "location's share of the category's training units"),
     "promo_known": ("static", "share of the location's units sold in stores with promotion records"),
     "level": ("past", "robust level: half 13-week mean, half running mean, plus 0.1 units"),
@@ -50,8 +50,8 @@ MEANING = {  # column -> (role, what it means); channels, seasons and events are
     "holiday": ("known_future", "public holidays in the week"),
     "holiday_next": ("known_future", "public holidays in the week after"),
     "pay_week": ("known_future", "1 when the week holds the 1st or the 15th of a month"),
-    "price": ("known_future", "log of the regular price: median of the planned prices so far"),
-    "price_cut": ("known_future", "log of the planned price over the regular one"),
+    "price": ("known_future", "log of the planned price over the product's usual one, the price level"),
+    "price_cut": ("known_future", "log of the planned price over the regular one: median of the planned prices so far"),
     "on_sale": ("known_future", "1 from the week of the product's launch on"),
     "age": ("known_future", "log of one plus weeks since the launch, at most 52"),
     "season_sin": ("known_future", "sine of the day of the year"),
@@ -175,14 +175,15 @@ def events(table: pd.DataFrame, chosen, regions: dict, names, weeks: pd.Datetime
     return columns
 
 
-def planned_prices(table: pd.DataFrame, chosen, regions: dict, names, ahead: pd.DatetimeIndex):
-    """The price plan as known-future columns (P, L, T + horizon): regular price, and the week's cut of it.
+def planned_prices(table: pd.DataFrame, chosen, regions: dict, names, ahead: pd.DatetimeIndex, train_end: int):
+    """The price plan as known-future columns (P, L, T + horizon): against the usual price, and against the regular one.
 
-    Weeks without a price keep the one before; a product without any has the median of the others.
+    Weeks without a price keep the one before, those before the first one have that; a product without any has the
+    median of the others.
 
     Returns
     -------
-    Columns, and whether the plan of the coming weeks had to be assumed.
+    Columns; the static price level (P, L); whether the plan of the coming weeks had to be assumed.
     """
     weeks = pd.RangeIndex(len(ahead))
     rows = table[table["product_id"].isin(chosen)].assign(week=(table["week"] - ahead[0]).dt.days // 7)
@@ -202,7 +203,9 @@ def planned_prices(table: pd.DataFrame, chosen, regions: dict, names, ahead: pd.
         filled.append(wide.T.fillna(wide.median(axis=1)).T)
     price = np.stack([wide.to_numpy().T for wide in filled], 1)  # P L T+H
     regular = np.stack([wide.expanding().median().to_numpy().T for wide in filled], 1)
-    return {"price": regular, "price_cut": price - regular}, bool(rows["week"].max() < len(ahead) - 1)
+    level = np.median(price[..., :train_end], -1)
+    columns = {"price": price - level[..., None], "price_cut": price - regular}
+    return columns, level, bool(rows["week"].max() < len(ahead) - 1)
 
 
 def newness(launch: np.ndarray, shape: tuple) -> dict[str, np.ndarray]:
@@ -257,11 +260,15 @@ def prices(items: pd.DataFrame, shape: tuple, train_end: int):
     return past, {"price_ratio_plan": np.broadcast_to(plan, shape)}, price_level
 
 
-def promotion_plan(table, chosen, items, regions, names, ahead, train_end, horizon):
+def promotion_plan(table, chosen, category, items, regions, names, ahead, train_end, horizon):
     """Promotion channels as known-future columns over T + horizon weeks.
 
     A store without any promotion record says nothing, so shares are over the recorded stores, weighted by their
     training units. Weeks after the last recorded one repeat the mean of the last few: a plan that is not known.
+
+    Parameters
+    ----------
+    category : (P,) category of each product; the others of the same one are its rivals.
 
     Returns
     -------
@@ -299,9 +306,10 @@ def promotion_plan(table, chosen, items, regions, names, ahead, train_end, horiz
             share[..., last:] = share[..., max(last - horizon, 0) : last].mean(-1, keepdims=True)
         plan[name] = share
     units = items[items["week"] < train_end].groupby("item")["quantity"].sum()
-    weighted = np.maximum(units.reindex(range(len(chosen)), fill_value=0).to_numpy(), 1e-3)[:, None, None]
-    others = (plan["promotion"] * weighted).sum(0) - plan["promotion"] * weighted
-    plan["category_promotion"] = others / np.maximum(weighted.sum() - weighted, 1e-9)
+    weight = np.maximum(units.reindex(range(len(chosen)), fill_value=0).to_numpy(), 1e-3)
+    rival = (np.equal.outer(category, category) & ~np.eye(len(chosen), dtype=bool)) * weight
+    others = np.einsum("pq,qlt->plt", rival, plan["promotion"])
+    plan["category_promotion"] = others / np.maximum(rival.sum(1), 1e-9)[:, None, None]
     return plan, known, last < len(ahead)
 
 

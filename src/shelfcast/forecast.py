@@ -28,12 +28,17 @@ def load_models(folder: str | Path) -> list[SalesBert]:
 
 
 @torch.no_grad()
-def predict(model: SalesBert, market: MarketTensors, batch_products: int = 25) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (units a week) and dispersion from every week of the market, each (P, L, T, H) float64."""
+def predict(
+    model: SalesBert, market: MarketTensors, batch_products: int = 25, cold: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (units a week) and dispersion from every week of the market, each (P, L, T, H) float64.
+
+    cold : forecast every product as if it were new.
+    """
     parts = []
     for start in range(0, len(market), batch_products):
         batch = {k: v[start : start + batch_products] for k, v in market.tensors.items() if k != "labels"}
-        out = model(**batch)
+        out = model(**batch, cold=torch.ones(len(batch["weeks"]), dtype=torch.bool) if cold else None)
         parts.append((out.mean, out.dispersion))
     return tuple(torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
 
@@ -50,8 +55,10 @@ def coherent(mean: np.ndarray, locations: list[str]) -> np.ndarray:
     return scaled
 
 
-def forecast(models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
-    """Forecast every series from each cutoff, by the mean over the models' distributions.
+def forecast(
+    models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp], cold: bool = False
+) -> pd.DataFrame:
+    """Forecast every series from each cutoff, by the mean over the models' distributions; `cold`: as if all were new.
 
     Returns
     -------
@@ -59,7 +66,7 @@ def forecast(models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[p
     data). The average of negative binomials is read as one with their mean mean, and the dispersion that keeps their
     mean variance.
     """
-    parts = [predict(model, market) for model in models]
+    parts = [predict(model, market, cold=cold) for model in models]
     means, variances = (
         np.stack([mean for mean, _ in parts]),
         np.stack([mean + dispersion * mean**2 for mean, dispersion in parts]),

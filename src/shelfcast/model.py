@@ -20,6 +20,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+HEAD = 128  # hidden units of the head
+COLD = 0.01  # weight of the loss of forecasts without a history: so small that it leaves gradient clipping to the other
+TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 DISTRIBUTIONS = ("negative_binomial", "poisson")
 
@@ -32,7 +35,8 @@ class SalesBertConfig(PretrainedConfig):
         of `width` and `compact_layers` carry the weeks; choose it for speed.
     use_text : False leaves text and encoder out altogether (the control 'small_transformer', with body 'compact').
     use_space : attention between locations. layers : encoder layers kept, from the bottom.
-    n_static, n_week, n_plan, n_locations, horizon : sizes of the batch (see dataset.Batch).
+    n_static, n_week, n_plan, n_picture, n_locations, horizon : sizes of the batch (see dataset.Batch); without pictures
+        n_picture is 0.
     """
 
     model_type = "salesbert"
@@ -51,6 +55,7 @@ class SalesBertConfig(PretrainedConfig):
         n_static: int = 1,
         n_week: int = 1,
         n_plan: int = 1,
+        n_picture: int = 0,
         n_locations: int = 1,
         horizon: int = 4,
         **kwargs,
@@ -64,7 +69,7 @@ class SalesBertConfig(PretrainedConfig):
             distribution,
         )
         self.n_static, self.n_week, self.n_plan, self.n_locations = n_static, n_week, n_plan, n_locations
-        self.horizon = horizon
+        self.n_picture, self.horizon = n_picture, horizon
         super().__init__(**kwargs)
 
     def check(self) -> None:
@@ -128,6 +133,8 @@ class SalesBert(PreTrainedModel):
             self.embeddings, self.layers = encoder.embeddings, encoder.encoder.layer
             text_width = encoder_config.hidden_size
             self.absent_text = nn.Parameter(torch.zeros(text_width if config.body == "backbone" else width))
+            self.register_buffer("text_centre", torch.zeros(text_width))
+            self.register_buffer("text_basis", torch.eye(text_width, TEXT_PARTS))
             # RoBERTa's positions start behind its padding index.
             self.first_position = encoder_config.pad_token_id + 1 if encoder_config.model_type != "bert" else 0
         if config.body == "backbone":
@@ -140,25 +147,33 @@ class SalesBert(PreTrainedModel):
                 for _ in range(config.compact_layers)
             )
             if config.use_text:
-                self.from_text = nn.Linear(text_width, width)
-                self.register_buffer("text_centre", torch.zeros(text_width))
-                self.register_buffer("text_spread", torch.ones(text_width))
+                self.from_text = nn.Linear(TEXT_PARTS, width)
+        if config.n_picture:
+            self.from_picture = nn.Linear(config.n_picture, width)
+            self.absent_picture = nn.Parameter(torch.zeros(width))
         self.static_in = nn.Linear(config.n_static, width)
         self.location = nn.Embedding(config.n_locations, width)
         self.week_in = nn.Linear(config.n_week, width)
         self.norm_in = nn.LayerNorm(width)
         n_layers = config.layers if config.body == "backbone" else config.compact_layers
         self.space = nn.ModuleList(SpaceAttention(width) for _ in range(n_layers if config.use_space else 0))
-        self.horizons = nn.Embedding(config.horizon, 16)
-        self.head = nn.Sequential(
-            nn.Linear(width + config.n_week + config.n_static + config.n_plan + 16, 128),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(128, 2),
-        )
+        # The head's first layer, cut by what each input depends on, so that no part is computed for every horizon again.
+        self.head_week = nn.Linear(width + config.n_week, HEAD)
+        self.product = nn.Linear(width, HEAD // 4)
+        self.head_product = nn.Linear(HEAD // 4 + config.n_static, HEAD)
+        self.head_plan = nn.Linear(config.n_plan, HEAD)
+        self.head_horizon = nn.Embedding(config.horizon, HEAD)
+        self.head = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(HEAD, 2))
+        # What a product is speaks here through weights of its own: shared ones would learn how well each product of the
+        # training weeks sold, and the forecasts from a history would lean on that instead of on the history.
+        n_said = TEXT_PARTS * config.use_text + config.n_picture
+        self.cold_product = nn.Linear(n_said + config.n_static, HEAD // 4)
+        self.cold_plan = nn.Linear(config.n_plan, HEAD // 4)
+        self.cold = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(HEAD // 4, 2))
         self.post_init()
-        nn.init.zeros_(self.head[-1].weight)  # step 0 forecasts the causal level
-        nn.init.zeros_(self.head[-1].bias)
+        for head in (self.head, self.cold):
+            nn.init.zeros_(head[-1].weight)  # step 0 forecasts the causal level
+            nn.init.zeros_(head[-1].bias)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -197,15 +212,40 @@ class SalesBert(PreTrainedModel):
         return model
 
     def forward(
-        self, static, weeks, plan, level, graph, input_ids=None, text_mask=None, has_text=None, read=None, labels=None
+        self,
+        static,
+        weeks,
+        plan,
+        level,
+        graph,
+        usual,
+        input_ids=None,
+        text_mask=None,
+        has_text=None,
+        read=None,
+        picture=None,
+        has_picture=None,
+        cold=None,
+        labels=None,
     ) -> SalesBertOutput:
         """One pass over all cutoffs; see dataset.Batch for shapes. Labels that are NaN are left out of the loss.
 
         read : what `read_text` made of the text, where it is known already (body 'compact').
+        cold : (B,) bool, products to forecast as if they had no history.
         """
         n_locations, n_weeks = weeks.shape[1:3]
         place = torch.arange(n_locations, device=weeks.device)
         first = self.static_in(static) + self.location(place)  # B L D
+        said = [torch.zeros(len(weeks), 0, device=weeks.device)]  # B · each, what text and picture say
+        if self.config.n_picture:
+            said.append(picture * has_picture[:, None])
+            first = first + torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)[:, None]
+        if self.config.use_text:
+            read = self.read_text(input_ids, text_mask) if read is None else read
+            read = (read - self.text_centre) @ self.text_basis
+            said.append(read * has_text[:, None])
+            if self.body is not None:
+                first = first + torch.where(has_text[:, None], self.from_text(read), self.absent_text)[:, None]
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
@@ -215,19 +255,21 @@ class SalesBert(PreTrainedModel):
             seen = torch.where(has_text[:, None], text_mask, first_word)  # B S
             x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph)
         else:
-            if self.config.use_text:
-                read = self.read_text(input_ids, text_mask) if read is None else read
-                read = self.from_text((read - self.text_centre) / self.text_spread)
-                said = torch.where(has_text[:, None], read, self.absent_text)  # B D
-                x = torch.cat([x[:, :, :1] + said[:, None, None], x[:, :, 1:]], 2)
             # No positions: those of weeks to come were never trained, and those of past weeks learn them by heart.
             x = self.norm_in(x)
             x = F.dropout(x, self.config.dropout, self.training)
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        mean, dispersion = self._head(x[:, :, 1:], weeks, static, plan, level)
-        loss = None if labels is None else self._loss(mean, dispersion, labels)
+        product = torch.cat([self.product(first), static], -1)
+        mean, dispersion = self._head(x[:, :, 1:], weeks, product, plan, level)
+        said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
+        new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
+        if cold is not None:
+            mean, dispersion = (torch.where(cold[:, None, None, None], *x) for x in ((new, mean), (wide, dispersion)))
+        loss = None
+        if labels is not None:
+            loss = self._loss(mean, dispersion, labels) + COLD * self._loss(new, wide, labels)
         return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
 
     def _backbone(self, x, text, text_mask, causal, graph) -> torch.Tensor:
@@ -253,10 +295,19 @@ class SalesBert(PreTrainedModel):
         return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
 
     @torch.no_grad()
-    def centre_text(self, read: torch.Tensor) -> None:
-        """Take what a market's texts (P, D) have in common as the origin: they differ little, and that is what counts."""
+    def fit_text(self, read: torch.Tensor) -> None:
+        """Take the principal components of a market's texts (P, D), each with variance 1, for what they say.
+
+        Texts of a category differ little, and what tells their products apart (a flavour, a claim) varies less than
+        brand and pack do: unscaled, it is hardly learned before the rest is learned by heart.
+        """
         self.text_centre.copy_(read.mean(0))
-        self.text_spread.copy_(read.std(0, unbiased=False) + 1e-3)
+        centred = read - self.text_centre
+        kept = min(TEXT_PARTS, len(read) // 2)
+        _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
+        scale = scale[:kept] / len(read) ** 0.5
+        self.text_basis.zero_()
+        self.text_basis[:, :kept] = torch.where(scale > 1e-3 * scale[:1], axes[:kept].T / scale.clamp(min=1e-6), 0.0)
 
     def _embed_text(self, input_ids) -> torch.Tensor:
         """(B, S) tokens -> (B, S, D) word vectors."""
@@ -265,16 +316,18 @@ class SalesBert(PreTrainedModel):
         kind = torch.zeros_like(input_ids)
         return self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
 
-    def _head(self, x, weeks, static, plan, level):
-        """x: (B, L, T, D) -> mean and dispersion, each (B, L, T, H)."""
+    def _head(self, x, weeks, product, plan, level):
+        """x (B, L, T, D), product (B, L, ·) -> mean and dispersion, each (B, L, T, H)."""
         h = plan.shape[3]
-        n_weeks = x.shape[2]
-        parts = [x, weeks, static[:, :, None].expand(-1, -1, n_weeks, -1)]
-        state = torch.cat(parts, -1)[:, :, :, None].expand(-1, -1, -1, h, -1)
-        ahead = self.horizons.weight[:h].expand(*plan.shape[:3], -1, -1)
-        out = self.head(torch.cat([state, plan, ahead], -1))  # B L T H 2
+        state = self.head_week(torch.cat([x, weeks], -1)) + self.head_product(product)[:, :, None]
+        out = self.head(state[:, :, :, None] + self.head_plan(plan) + self.head_horizon.weight[:h])  # B L T H 2
         mean = level[..., None] * torch.exp(out[..., 0].clamp(-6, 4))
         return mean, F.softplus(out[..., 1]) + 1e-4
+
+    def _cold(self, product, plan, usual):
+        """Mean and dispersion (B, L, T, H) of a product without a history, from what it is and what is planned."""
+        out = self.cold(self.cold_product(product)[:, :, None, None] + self.cold_plan(plan))
+        return usual[..., None] * torch.exp(out[..., 0].clamp(-6, 4)), F.softplus(out[..., 1]) + 1e-4
 
     def _loss(self, mean, dispersion, labels) -> torch.Tensor:
         wanted = ~labels.isnan()

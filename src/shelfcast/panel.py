@@ -20,6 +20,7 @@ from shelfcast import features
 from shelfcast.regions import CHAIN, group_stores, with_chain
 from shelfcast.tables import Tables
 
+PARTS = ("frame", "products", "locations", "graph", "pictures", "usual", "quality")
 MIN_PRODUCTS, MIN_TRAIN_WEEKS = 5, 13  # fewer cannot be learned from, nor judged
 
 
@@ -31,6 +32,8 @@ class Panel:
     products : index product_id; text, training units and the raw attributes.
     locations : index location; stores, share of training units.
     graph : location x location, weights >= 0 of how much two regions have in common; the chain's are 1.
+    pictures : index product_id; principal components of the pictures' embeddings, NaN without one, no columns where no
+        product has one.
     usual : week x location, what a product of the category usually sells (units a week, > 0).
     roles : static, past, known_future, price_plan -> column names.
     cutoffs : train, validation, test, latest -> Mondays of last observed weeks.
@@ -41,6 +44,7 @@ class Panel:
     products: pd.DataFrame
     locations: pd.DataFrame
     graph: pd.DataFrame
+    pictures: pd.DataFrame
     usual: pd.DataFrame
     roles: dict[str, list[str]]
     cutoffs: dict[str, list[pd.Timestamp]]
@@ -49,7 +53,7 @@ class Panel:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("frame", "products", "locations", "graph", "usual", "quality"):
+        for name in PARTS:
             getattr(self, name).to_parquet(folder / f"{name}.parquet")
         cutoffs = {k: [str(c.date()) for c in v] for k, v in self.cutoffs.items()}
         facts = {"roles": self.roles, "cutoffs": cutoffs, "meta": self.meta}
@@ -61,8 +65,7 @@ class Panel:
         if not (folder / "panel.json").exists():
             raise ValueError(f"{folder}/ holds no panel. Run notebook 1_prepare (or `dvc repro`) first.")
         facts = json.loads((folder / "panel.json").read_text())
-        names = ("frame", "products", "locations", "graph", "usual", "quality")
-        frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
+        frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in PARTS}
         cutoffs = {k: [pd.Timestamp(c) for c in v] for k, v in facts["cutoffs"].items()}
         return cls(**frames, roles=facts["roles"], cutoffs=cutoffs, meta=facts["meta"])
 
@@ -149,8 +152,11 @@ def build(
 
     shape = (len(chosen), len(names), n_weeks)
     y = features.cube(items, "quantity", "sum", shape)
+    category = np.zeros(len(chosen))
+    if "category" in tables.products:
+        category = tables.products.set_index("product_id")["category"].reindex(chosen).fillna("").to_numpy()
     plan, known, assumed = features.promotion_plan(
-        tables.promotions, chosen, items, regions, names, ahead, train_end, horizon
+        tables.promotions, chosen, category, items, regions, names, ahead, train_end, horizon
     )
     plan |= features.calendar(ahead, country, n_weeks, (*shape[:2], len(ahead)))
     past, usual = features.past(items, rows, y, plan["promotion"][..., :n_weeks], shape, launch)
@@ -162,12 +168,15 @@ def build(
     units = train.groupby("place")["quantity"].sum().reindex(range(1, len(names)), fill_value=0)
     share = np.r_[1.0, units / max(units.sum(), 1)]
     static = {"location_share": share, "promo_known": known}
+    prices_assumed = False
     if tables.prices is None:
         static["price_level"] = price_level[:, None]
     else:  # a plan of prices takes the place of the realised ones
-        planned, unsaid = features.planned_prices(tables.prices, chosen, regions, names, ahead)
+        planned, static["price_level"], prices_assumed = features.planned_prices(
+            tables.prices, chosen, regions, names, ahead, train_end
+        )
         plan |= planned
-        price_plan, assumed = {}, assumed or unsaid
+        price_plan = {}
     if (launch >= 0).any():
         plan |= features.newness(launch, (*shape[:2], len(ahead)))
         y = np.where(np.arange(n_weeks) >= launch[:, None, None], y, np.nan)
@@ -210,6 +219,7 @@ def build(
         "horizon": horizon,
         "n_launched": int((launch >= 0).sum()),
         "plan_assumed": assumed,
+        "prices_assumed": prices_assumed,
         "ignored": list(tables.ignored),
     }
     return Panel(
@@ -220,6 +230,7 @@ def build(
         roles={role: list(found) for role, found in columns.items()},
         cutoffs={k: [weeks[c - 1] for c in v] for k, v in ends.items()},
         quality=pd.concat([tables.quality, pd.DataFrame(dropped)], ignore_index=True),
+        pictures=pd.DataFrame(index=pd.Index(chosen, name="product_id")),
         usual=pd.DataFrame(usual.T, weeks.rename("ds"), names),
         meta=facts | {"regions": regions} | (meta or {}),
     )

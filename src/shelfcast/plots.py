@@ -104,6 +104,16 @@ def spark(past, future) -> str:
     )
 
 
+def gallery(pictures: dict, title: str):
+    """Pictures (id -> PIL image) in a row, each under its id."""
+    figure, axes = canvas(title, (8.6, 1.6), columns=len(pictures))
+    for ax, (name, image) in zip(np.atleast_1d(axes), pictures.items(), strict=True):
+        ax.imshow(image)
+        ax.set_title(name, fontsize=8)
+        ax.axis("off")
+    return figure
+
+
 def _weeks(ax) -> None:
     locator = MonthLocator(interval=2)
     ax.xaxis.set_major_locator(locator)

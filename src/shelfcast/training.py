@@ -253,7 +253,7 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
     set_seed(seed)
     model = adapt(make_model(), recipe)
     judged = validation is not None
-    if model.config.use_text and model.config.body == "compact":
+    if model.config.use_text:
         train, validation = _read(model, train, recipe), validation and _read(model, validation, recipe)
     args = TrainingArguments(
         output_dir=str(folder),
@@ -308,13 +308,13 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
 def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTensors:
     """Tell the model where the market's texts lie; those that a frozen encoder has read need not be read again.
 
-    That is half of a training step's time.
+    That is half of a training step's time. A body that is the encoder itself reads them again at each step.
     """
     fields = dict(market.tensors)
     read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
-    model.centre_text(read[fields["has_text"]] if fields["has_text"].any() else read)
+    model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
     model.train()
-    if recipe.mode != "frozen":
+    if recipe.mode != "frozen" or model.config.body != "compact":
         return market
     kept = {k: v for k, v in fields.items() if k not in ("input_ids", "text_mask")}
     return replace(market, tensors=kept | {"read": read})
