@@ -76,6 +76,12 @@ class MarketTensors(torch.utils.data.Dataset):
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
         return {k: v[i] for k, v in self.tensors.items()}
 
+    def sizes(self) -> dict[str, int]:
+        """What a SalesBert for this market must be told; see SalesBertConfig."""
+        names = {"n_static": "static", "n_week": "weeks", "n_plan": "plan", "n_picture": "picture"}
+        found = {size: len(self.names[name]) for size, name in names.items()}
+        return found | {"n_locations": len(self.locations), "horizon": self.tensors["labels"].shape[-1]}
+
     def split(self, cutoffs: list[pd.Timestamp], last_label: pd.Timestamp | None = None) -> MarketTensors:
         """Labels only at `cutoffs` and up to `last_label`; weeks after the last cutoff are cut away."""
         at = self.weeks_index.get_indexer(cutoffs)

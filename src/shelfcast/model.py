@@ -263,8 +263,9 @@ class SalesBert(PreTrainedModel):
                 x = self.space[i](x, graph) if self.config.use_space else x
         product = torch.cat([self.product(first), static], -1)
         mean, dispersion = self._head(x[:, :, 1:], weeks, product, plan, level)
-        said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
-        new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
+        if cold is not None or labels is not None:
+            said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
+            new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
         if cold is not None:
             mean, dispersion = (torch.where(cold[:, None, None, None], *x) for x in ((new, mean), (wide, dispersion)))
         loss = None
