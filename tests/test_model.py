@@ -1,6 +1,5 @@
 """SalesBert: properties that hold for any weights."""
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -20,19 +19,17 @@ BODIES = [dict(body="backbone"), dict(body="compact"), dict(body="compact", use_
 def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, MarketTensors]:
     """A model whose every part matters: gates and head, which start at zero, get random weights."""
     market = market_tensors(panel, load_tokenizer(backbone))
-    sizes = dict(
-        n_static=len(market.names["static"]), n_week=len(market.names["weeks"]), n_plan=len(market.names["plan"])
-    )
-    sizes |= dict(n_picture=len(market.names["picture"]))
     torch.manual_seed(seed)
-    model = SalesBert.from_backbone(
-        backbone, layers=layers, width=32, **config, **sizes, n_locations=len(market.locations), horizon=4
-    )
+    model = SalesBert.from_backbone(backbone, layers=layers, width=32, **config, **market.sizes())
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name.endswith("gate") or name.startswith(("head.2", "cold.2")):
                 p.copy_(0.3 * torch.randn_like(p))
     return model.eval(), market
+
+
+def altered(market, **fields) -> MarketTensors:
+    return dataclasses.replace(market, tensors=market.tensors | fields)
 
 
 @pytest.fixture(params=BODIES, ids=lambda c: "-".join(map(str, c.values())))
@@ -49,10 +46,7 @@ def test_shapes_and_range(pair):
 
 def test_step_zero_forecasts_the_level(small_panel, tiny_bert):
     market = market_tensors(small_panel, load_tokenizer(tiny_bert))
-    sizes = dict(
-        n_static=len(market.names["static"]), n_week=len(market.names["weeks"]), n_plan=len(market.names["plan"])
-    )
-    model = SalesBert.from_backbone(tiny_bert, layers=2, **sizes, n_locations=3, horizon=4).eval()
+    model = SalesBert.from_backbone(tiny_bert, layers=2, **market.sizes()).eval()
     np.testing.assert_allclose(
         predict(model, market)[0], market.tensors["level"][..., None].expand(-1, -1, -1, 4), rtol=1e-5
     )
@@ -66,8 +60,7 @@ def test_future_cannot_reach_the_past(pair, week):
     for name in ("weeks", "plan", "level", "usual"):
         part = changed[name][:, :, week + 1 :]
         part += torch.rand(part.shape, generator=generator)
-    other = copy.copy(market)
-    object.__setattr__(other, "tensors", changed)
+    other = altered(market, **changed)
     for before, after in zip(predict(model, market), predict(model, other), strict=True):
         np.testing.assert_allclose(after[:, :, : week + 1], before[:, :, : week + 1], rtol=1e-5)
         assert not np.allclose(after[:, :, week + 1 :], before[:, :, week + 1 :], rtol=1e-3)
@@ -77,8 +70,7 @@ def test_the_past_reaches_the_future(pair):
     model, market = pair
     changed = {k: v.clone() for k, v in market.tensors.items()}
     changed["weeks"][:, :, 5] += 3
-    other = copy.copy(market)
-    object.__setattr__(other, "tensors", changed)
+    other = altered(market, **changed)
     assert not np.allclose(predict(model, other)[0][:, :, 20], predict(model, market)[0][:, :, 20], rtol=1e-4)
 
 
@@ -94,8 +86,7 @@ def test_batch_independence(pair):
     alone = predict(model, market, batch_products=1)[0]
     np.testing.assert_allclose(predict(model, market, batch_products=6)[0], alone, rtol=1e-5)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    other = copy.copy(market)
-    object.__setattr__(other, "tensors", {k: v[order] for k, v in market.tensors.items()})
+    other = altered(market, **{k: v[order] for k, v in market.tensors.items()})
     np.testing.assert_allclose(predict(model, other)[0], alone[order.numpy()], rtol=1e-5)
 
 
@@ -126,16 +117,8 @@ def test_text_and_space_change_the_forecast(small_panel, tiny_bert):
     model, market = make(small_panel, tiny_bert, body="backbone")
     before = predict(model, market)[0]
     for name, value in (("input_ids", 8), ("graph", 0.0)):
-        changed = dict(market.tensors) | {name: torch.full_like(market.tensors[name], value)}
-        other = copy.copy(market)
-        object.__setattr__(other, "tensors", changed)
+        other = altered(market, **{name: torch.full_like(market.tensors[name], value)})
         assert not np.allclose(predict(model, other)[0], before, rtol=1e-5), name
-
-
-def altered(market, **fields) -> MarketTensors:
-    other = copy.copy(market)
-    object.__setattr__(other, "tensors", dict(market.tensors) | fields)
-    return other
 
 
 def test_a_forecast_without_a_history_sees_none(small_panel, tiny_bert):
@@ -181,16 +164,14 @@ def test_a_location_reaches_another_only_through_space(small_panel, tiny_bert):
             torch.nn.init.constant_(block.gate, 3.0)  # wide open
         changed = {k: v.clone() for k, v in market.tensors.items()}
         changed["weeks"][:, 2] = 3 * changed["weeks"][:, 2].flip(0)  # of other products
-        other = copy.copy(market)
-        object.__setattr__(other, "tensors", changed)
+        other = altered(market, **changed)
         same = np.allclose(predict(model, other)[0][:, 1], predict(model, market)[0][:, 1], rtol=1e-5)
         assert same is not use_space
 
 
 def test_missing_text_still_forecasts(small_panel, tiny_bert):
     model, market = make(small_panel, tiny_bert, body="backbone")
-    other = copy.copy(market)
-    object.__setattr__(other, "tensors", dict(market.tensors) | {"has_text": torch.zeros(6, dtype=torch.bool)})
+    other = altered(market, has_text=torch.zeros(6, dtype=torch.bool))
     assert np.isfinite(predict(model, other)[0]).all()
 
 

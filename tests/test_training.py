@@ -35,11 +35,7 @@ class Setup:
         self.refit = self.market.split(list(learned), self.validation_end)
 
     def make_model(self, **config):
-        names = self.market.names
-        sizes = dict(n_static=len(names["static"]), n_week=len(names["weeks"]), n_plan=len(names["plan"]))
-        return SalesBert.from_backbone(
-            self.backbone, layers=2, width=32, **config, **sizes, n_locations=len(self.market.locations), horizon=4
-        )
+        return SalesBert.from_backbone(self.backbone, layers=2, width=32, **config, **self.market.sizes())
 
     def fit(self, work, recipe=RECIPE, seed=0, callbacks=(), fingerprint="x", **config):
         models, history = self.fit_all(work, recipe, [seed], callbacks, fingerprint, **config)

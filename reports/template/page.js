@@ -1,10 +1,12 @@
 // Tables sort on a click on their heading; a search box filters the rows below it.
 const value = (row, i) => row.cells[i].textContent.trim();
 const number = (text) => parseFloat(text.replace(/[,\s]/g, "").replace("−", "-"));
+const figure = /^[−+-]?\d[\d,.\s]*(–\d[\d,.\s]*)?%?$/; // 1,234 or −5 % or 12–15
 document.querySelectorAll("table.sortable").forEach((table) => {
   const body = table.tBodies[0];
   [...table.tHead.rows[0].cells].forEach((head, i) => {
-    const numeric = [...body.rows].some((row) => !isNaN(number(value(row, i))) && !/[a-z]{3}/i.test(value(row, i)));
+    const texts = [...body.rows].map((row) => value(row, i));
+    const numeric = texts.some((t) => figure.test(t)) && texts.every((t) => !t || t === "–" || figure.test(t));
     [head, ...[...body.rows].map((row) => row.cells[i])].forEach((cell) => cell.classList.toggle("n", numeric));
     const sort = () => {
       const up = head.getAttribute("aria-sort") === (numeric ? "descending" : "none") || !head.ariaSort && !numeric;

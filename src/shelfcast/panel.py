@@ -152,9 +152,7 @@ def build(
 
     shape = (len(chosen), len(names), n_weeks)
     y = features.cube(items, "quantity", "sum", shape)
-    category = np.zeros(len(chosen))
-    if "category" in tables.products:
-        category = tables.products.set_index("product_id")["category"].reindex(chosen).fillna("").to_numpy()
+    category = tables.products.set_index("product_id")["category"].reindex(chosen).fillna("").to_numpy()
     plan, known, assumed = features.promotion_plan(
         tables.promotions, chosen, category, items, regions, names, ahead, train_end, horizon
     )

@@ -124,11 +124,10 @@ def embed(images: dict[str, Path], encoder: str, cache: str | Path) -> tuple[pd.
             known.to_parquet(part)
     usable = [i for i in images if "unreadable" not in seen[i]]
     table = known.loc[[keys[i] for i in usable]].set_axis(usable)
-    actions = {"unreadable": "no picture", "grey": "kept"}
     counts = pd.Series([kind for kinds in seen.values() for kind in kinds], dtype=str).value_counts()
     found = {kind: int(counts.get(kind, 0)) for kind in dict.fromkeys(["unreadable", *counts.index])}
     rows = [
-        {"check": f"picture {k}", "found": n, "of": len(images), "share": n / max(len(images), 1), "action": actions.get(k, "kept")}
+        {"check": f"picture {k}", "found": n, "of": len(images), "share": n / max(len(images), 1), "action": "no picture" if k == "unreadable" else "kept"}
         for k, n in found.items()
     ]  # fmt: skip
     return table, pd.DataFrame(rows)

@@ -308,7 +308,7 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
 def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTensors:
     """Tell the model where the market's texts lie; those that a frozen encoder has read need not be read again.
 
-    That is half of a training step's time. A body that is the encoder itself reads them again at each step.
+    A body that is the encoder itself reads them again at each step.
     """
     fields = dict(market.tensors)
     read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
