@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-BUILD = ROOT / "build/soft_drinks"
-FILES = ("README.md", "docs/data_card.md", "docs/model_card.md")
+BUILD, TRUE = ROOT / "build/soft_drinks", ROOT / "build/simulated"
+FILES = ("README.md", "docs/data_card.md", "docs/model_card.md", "docs/simulated_market.md")
 LEVELS = {"product": "whole chain", "product_region": "regions"}
 
 
@@ -51,6 +51,56 @@ def verdict() -> str:
     return "\n".join(lines)
 
 
+def truth() -> str:
+    """The simulated market: scores, and how much of the way from the average to the oracle each method goes."""
+    levels = json.loads((TRUE / "metrics.json").read_text())
+    table = pd.DataFrame()
+    for level, methods in levels.items():
+        wql = pd.Series({method: row["wql"] for method, row in methods.items()})
+        way = (wql["moving_average_8"] - wql) / (wql["moving_average_8"] - wql["oracle"])
+        table[f"WQL, {LEVELS[level]}"] = wql.map("{:.3f}".format)
+        table[f"over the oracle's, {LEVELS[level]}"] = (wql / wql["oracle"]).map("{:.2f}".format)
+        table[f"way from the average, {LEVELS[level]}"] = way.map("{:.0%}".format)
+    return markdown(table.sort_values("WQL, whole chain").rename_axis("method").reset_index())
+
+
+def once() -> dict[str, dict]:
+    """What `make ablate` found, market by market."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "ablation/results").glob("*.json"))}
+
+
+def worth() -> str:
+    columns = {}
+    for market, found in once().items():
+        for level, rows in found["worth"].items():
+            table = pd.DataFrame(rows).T
+            columns[f"{market}, {LEVELS[level]}"] = table.apply(
+                lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%})", axis=1
+            )
+            if "recovered" in table:
+                columns[f"of the oracle's, {LEVELS[level]}"] = table["recovered"].dropna().map("{:.0%}".format)
+    return markdown(pd.DataFrame(columns).fillna("").rename_axis("kept from the model").reset_index())
+
+
+def new() -> str:
+    columns = {}
+    for market, found in once().items():
+        for level, rows in found["new"].items():
+            wape = pd.DataFrame(rows).T["wape"].sort_values()
+            columns[f"{market}, {LEVELS[level]}"] = wape.map("{:.3f}".format)
+            columns[f"against the mean, {market}, {LEVELS[level]}"] = (wape / wape["category_mean"] - 1).map(
+                "{:+.1%}".format
+            )
+    return markdown(pd.DataFrame(columns).rename_axis("forecast").reset_index())
+
+
+def made() -> str:
+    return "\n".join(
+        f"- `{market}`: revision {found['revision']}, seeds {', '.join(map(str, found['seeds']))}, panel {found['panel_md5']}."
+        for market, found in once().items()
+    )
+
+
 def seeds() -> str:
     table = pd.read_csv(BUILD / "plots/seeds.csv").pivot(index=["level", "method"], columns="seed", values="wql")
     table = table.map("{:.4f}".format).rename(columns=lambda seed: f"seed {seed}").reset_index()
@@ -79,14 +129,17 @@ def quality() -> str:
 
 def minutes() -> str:
     """As the executed notebooks say; starting DVC and papermill takes a little more."""
-    seconds = [json.loads(p.read_text())["metadata"]["papermill"]["duration"] for p in BUILD.glob("notebooks/*.ipynb")]
+    seconds = [
+        json.loads(p.read_text())["metadata"]["papermill"]["duration"]
+        for p in ROOT.glob("build/*/notebooks/[1-9]_*.ipynb")
+    ]
     return f"{sum(seconds) / 60:.0f} minutes"
 
 
 def pipeline() -> str:
     """`dvc dag` as a diagram that GitHub draws: one market, without the stage that only compares parameters."""
     dag = run("dvc dag --md")
-    others = re.findall(r'(node\d+)\["(?:check|[^"]*@simulated[^"]*)"\]', dag)
+    others = re.findall(r'(node\d+)\["(?:check|ablation/[^"]*|[^"]*@simulated[^"]*)"\]', dag)
     return "\n".join(line for line in dag.splitlines() if not re.search(rf"\b({'|'.join(others)})\b", line))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from shelfcast import ablate, cold
+from shelfcast import ablate, cold, panel, simulate, tables
 from shelfcast.dataset import load_tokenizer, market_tensors
 from shelfcast.forecast import predict
 from shelfcast.model import SalesBert
@@ -88,46 +88,49 @@ def test_an_unknown_modality_is_named(market, f, name):
 
 
 def test_worth_is_paired_by_seed():
-    rows = [
-        ("whole", 0, 0.50),
-        ("whole", 1, 0.40),
-        ("blind", 0, 0.55),
-        ("blind", 1, 0.44),
-        ("noise", 0, 0.51),
-        ("noise", 1, 0.39),
-    ]
+    wql = {"whole": (0.50, 0.40), "no_text": (0.55, 0.44), "noise_pictures": (0.51, 0.39)}
+    rows = [(variant, seed, x) for variant, both in wql.items() for seed, x in enumerate(both)]
     scores = pd.DataFrame(rows, columns=["variant", "seed", "wql"]).assign(level="product")
-    found = ablate.worth(scores).set_index("variant")
-    assert found.loc["blind", ["estimate", "low", "high"]].to_numpy(float) == pytest.approx([0.1, 0.1, 0.1])
-    assert found.loc["noise", "low"] < 0 < found.loc["noise", "high"] and (found["seeds"] == 2).all()
+    found = ablate.worth(scores, "whole").loc["product"]
+    assert found.loc["no_text", ["estimate", "low", "high"]].to_numpy(float) == pytest.approx([0.1, 0.1, 0.1])
+    assert found.loc["no_text", "wql"] == pytest.approx(0.045)
+    assert found.loc["noise_pictures", "low"] < 0 < found.loc["noise_pictures", "high"] and (found["seeds"] == 2).all()
 
 
-def test_folds_add_up():
-    rows = [
-        ("new_0", "shelfcast", -1, 0.5, 0.6, 100), ("new_1", "shelfcast", -1, 0.8, 1.0, 300), ("new_0", "shelfcast", 0, 9, 9, 100),
-        ("new_0", "category_mean", -1, 1.0, 1.0, 100), ("new_0_shuffled_text", "shelfcast", -1, 0.7, 0.9, 100),
-        ("new_0_shuffled_text", "category_mean", -1, 1.0, 1.0, 100), ("whole", "shelfcast", -1, 0.1, 0.1, 400),
-    ]  # fmt: skip
-    scores = pd.DataFrame(rows, columns=["variant", "method", "seed", "wql", "wape", "units"]).assign(level="product")
-    found = ablate.new_products(scores).set_index(["told", "method"])[["wql", "wape"]]
-    assert found.loc[("", "shelfcast")].tolist() == pytest.approx([0.725, 0.9])
-    assert found.loc[("shuffled_text", "shelfcast"), "wape"] == 0.9 and len(found) == 3
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """build/ with a market of known truth and what `make ablate` would have left of it."""
+    build = tmp_path_factory.mktemp("known")
+    folder = build / "shop"
+    simulate.write(folder, simulate.Settings(n_products=24, n_new=4, n_stores=6, n_weeks=60))
+    panel.build(tables.load("simulated", folder / "tables", None), n_products=20, n_regions=2).save(folder / "panel")
+    wql = {"whole": 0.5, "no_plan": 0.6, "new": 0.8, "new_no_text": 0.9}
+    (folder / "ablation").mkdir()
+    for variant, x in wql.items():
+        rows = [("shelfcast", seed, x) for seed in (0, 1, ablate.AVERAGED)]
+        rows += [("category_mean", ablate.AVERAGED, 1.0)] * variant.startswith("new")
+        frame = pd.DataFrame(rows, columns=["method", "seed", "wql"])
+        frame = frame.assign(variant=variant, level="product", wape=frame["wql"], bias=0.0)
+        frame.to_csv(folder / f"ablation/{variant}.csv", index=False)
+    return build
 
 
-def test_scores_become_one_small_file(tmp_path):
-    rows = [("whole", 0, 0.5), ("whole", 1, 0.5), ("no_text", 0, 0.6), ("no_text", 1, 0.6), ("no_text", -1, 0.6)]
-    scores = pd.DataFrame(rows, columns=["variant", "seed", "wql"]).assign(
-        method="shelfcast", level="product", wape=1.0, bias=0.0, units=10
-    )
+def test_scores_become_one_small_file(known, tmp_path):
     with pytest.raises(ValueError, match="Run `make ablate` first"):
-        ablate.collect("shop", tmp_path, tmp_path / "out")
-    (tmp_path / "shop/ablation").mkdir(parents=True)
-    (tmp_path / "shop/panel").mkdir()
-    for variant, part in scores.groupby("variant"):
-        part.to_csv(tmp_path / f"shop/ablation/{variant}.csv", index=False)
-    facts = json.loads(ablate.collect("shop", tmp_path, tmp_path / "out").read_text())
-    assert facts["seeds"] == [0, 1] and facts["new"] == [] and facts["panel_md5"]
-    assert [row["estimate"] for row in facts["worth"]] == pytest.approx([0.2])
+        ablate.collect("nowhere", known, tmp_path)
+    facts = json.loads(ablate.collect("shop", known, tmp_path).read_text())
+    assert facts["seeds"] == [0, 1] and facts["panel_md5"] == tables.folder_md5(known / "shop/panel")
+    worth = facts["worth"]["product"]
+    assert set(worth) == {"no_plan", "new_no_text"}
+    assert worth["no_plan"]["estimate"] == pytest.approx(0.2) and worth["no_plan"]["wql"] == pytest.approx(0.1)
+    assert worth["new_no_text"]["estimate"] == pytest.approx(0.125)  # against `new`, not against `whole`
+    assert facts["new"]["product"] == {
+        name: {"wql": x, "wape": x, "bias": 0.0}
+        for name, x in {"category_mean": 1.0, "new": 0.8, "new_no_text": 0.9}.items()
+    }
+    for row in worth.values():
+        assert row["recovered"] == pytest.approx(row["wql"] / row["oracle_wql"], rel=1e-3)
+    assert worth["no_plan"]["oracle_wql"] > 0 and worth["new_no_text"]["oracle_told"] > worth["no_plan"]["oracle_told"]
 
 
 # ---------------------------------------------------------------- products without a history

@@ -38,6 +38,9 @@ def project(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
+    (folder / "ablation/results").mkdir(parents=True)
+    (folder / "ablation/results/.gitkeep").touch()
+    shutil.copy(ROOT / "ablation/dvc.yaml", folder / "ablation")
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
     write_retailer(make_retailer(), folder / "tables")
@@ -245,3 +248,24 @@ def test_a_market_with_known_truth(restored):
     page = (restored / "reports/known/index.html").read_text()
     assert "Nothing on this page is real" in page and "How far from the truth" in page
     assert "stores that lie together" in page and "are known to the forecast" in page
+    assert "What each kind of data is worth" not in page
+
+    ablations = {"whole": {}, "no_plan": {"blind": "plan"}, "new": {"folds": 2}}
+    edit(restored, ablations=ablations, markets={"known": line})
+    done = call(restored, "dvc", "repro", "ablation/dvc.yaml")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    call(restored, "python", "-m", "shelfcast.ablate", "known", check=True)
+    done = call(restored, "dvc", "repro", "report@known")
+    assert done.stdout.count("Running stage") == 1, done.stdout
+    page = (restored / "reports/known/index.html").read_text()
+    for words in (
+        "most is lost with",
+        "Who knows the true laws also loses",
+        "Products without a history",
+        "Ten most alike",
+    ):
+        assert words in page, words
+    results = json.loads((restored / "ablation/results/known.json").read_text())
+    assert set(results["new"]["product"]) == {"new", "category_mean", "nearest_by_attributes"}
+    whole = pd.read_csv(restored / "build/known/ablation/whole.csv").set_index(["level", "seed"])["wql"]
+    assert whole["product", -1] == pytest.approx(metrics["product"]["shelfcast"]["wql"], abs=1e-9)

@@ -17,14 +17,26 @@ import pandas as pd
 import torch
 from scipy import stats
 
+from shelfcast import metrics
 from shelfcast.dataset import MarketTensors
+from shelfcast.oracle import oracle
+from shelfcast.panel import Panel
 from shelfcast.regions import CHAIN
+from shelfcast.simulate import load_truth
 from shelfcast.tables import atomic, folder_md5
 
 MODALITIES = ("text", "picture", "behavior", "space", "plan")
 SHUFFLED = ("text", "picture", "space")
 SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons", "traffic"}  # behaviour that the sales rows tell
 CALENDAR = {"holiday", "holiday_next", "pay_week", "season_sin", "season_cos", "on_sale", "age"}
+AVERAGED = -1  # the seed of a row that averages all
+ORACLE = {  # variant -> what the oracle is not told beside it, and without the modality
+    "no_behavior": ((), ("behavior",)),
+    "no_space": ((), ("space",)),
+    "no_plan": ((), ("plan",)),
+    "new_no_text": (("history",), ("history", "text")),
+    "new_no_picture": (("history",), ("history", "picture")),
+}
 PRICES = {"price_level", "price_ratio", "discount", "mean_promoted", "mean_unpromoted", "promo_known"}
 
 
@@ -78,8 +90,8 @@ def shuffle(market: MarketTensors, what: str, seed: int) -> MarketTensors:
     return replace(market, tensors=t)
 
 
-def worth(scores: pd.DataFrame, whole: str = "whole") -> pd.DataFrame:
-    """What leaving each thing out costs: relative WQL against the whole model, mean over seeds and its 90 % interval.
+def worth(scores: pd.DataFrame, whole: str) -> pd.DataFrame:
+    """What leaving each thing out costs, against the model `whole`: mean over seeds and its 90 % interval (Student's t).
 
     Parameters
     ----------
@@ -87,57 +99,82 @@ def worth(scores: pd.DataFrame, whole: str = "whole") -> pd.DataFrame:
 
     Returns
     -------
-    Columns variant, level, estimate, low, high (shares; above 0: worse without), seeds.
+    Index level, variant; estimate, low, high (relative; above 0: worse without), wql (the same in units of WQL), seeds.
     """
-    wide = np.log(scores.pivot(index=["variant", "seed"], columns="level", values="wql"))
-    rows = []
-    for variant in wide.index.unique("variant").drop(whole):
-        gap = wide.loc[variant] - wide.loc[whole]
-        for level in wide.columns:
-            x = gap[level].dropna()
-            half = stats.t.ppf(0.95, len(x) - 1) * x.std() / np.sqrt(len(x)) if len(x) > 1 else np.nan
-            mid = x.mean()
-            rows.append((variant, level, *np.expm1([mid, mid - half, mid + half]), len(x)))
-    return pd.DataFrame(rows, columns=["variant", "level", "estimate", "low", "high", "seeds"])
+    wide = scores.pivot(index=["level", "seed"], columns="variant", values="wql")
+    rows = {}
+    for level, part in wide.groupby("level"):
+        for variant in wide.columns.drop(whole):
+            gap = np.log(part[variant] / part[whole]).dropna()
+            half = stats.t.ppf(0.95, len(gap) - 1) * gap.std() / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
+            mid = gap.mean()
+            span = dict(zip(("estimate", "low", "high"), np.expm1([mid, mid - half, mid + half]), strict=True))
+            rows[level, variant] = span | {"wql": (part[variant] - part[whole]).mean(), "seeds": len(gap)}
+    index = pd.MultiIndex.from_tuples(rows, names=["level", "variant"])
+    return pd.DataFrame(list(rows.values()), index, columns=["estimate", "low", "high", "wql", "seeds"])
 
 
-def new_products(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores of products without a history, all folds together: errors and sales are added up over them.
+def known_worth(folder: Path, panel: Panel, seed: int = 0) -> pd.DataFrame:
+    """What each modality is worth to who knows the laws of a simulated market; `folder` holds its `truth/`.
 
-    Parameters
-    ----------
-    scores : rows of the variants `new_<fold>…` with method, level, seed (-1: all averaged), wql, wape, units.
+    A long history gives away what text and picture tell: to the oracle they are worth something for new products alone.
 
     Returns
     -------
-    Columns told (what was kept from the model, '' for nothing), method, level, wql, wape, units.
+    Index level, variant as in `worth`, for those of `ORACLE`; wql (what not being told costs), told (the oracle's own WQL).
     """
-    rows = scores[(scores["seed"] == -1) & scores["variant"].str.match(r"new_\d+")]
-    rows = rows.assign(told=rows["variant"].str.replace(r"new_\d+_?", "", regex=True))
-    rows = rows[(rows["method"] == "shelfcast") | (rows["told"] == "")]
-    added = rows.assign(wql=rows["wql"] * rows["units"], wape=rows["wape"] * rows["units"])
-    added = added.groupby(["told", "method", "level"], as_index=False)[["wql", "wape", "units"]].sum()
-    return added.assign(wql=added["wql"] / added["units"], wape=added["wape"] / added["units"])
+    market, places = load_truth(folder / "truth"), panel.places
+    y = panel.frame[["unique_id", "ds", "y"]]
+    found = {}
+    for hidden in {h for pair in ORACLE.values() for h in pair}:
+        frame = oracle(market, panel.cutoffs["test"], places, hidden=hidden, seed=seed).merge(y, on=["unique_id", "ds"])
+        found[hidden] = metrics.scores(metrics.add_level(frame), panel.frame, by=["level"])["wql"]
+    costs = {
+        (level, variant): {"wql": found[without][level] - found[told][level], "told": found[told][level]}
+        for variant, (told, without) in ORACLE.items()
+        for level in found[told].index
+    }
+    return pd.DataFrame(costs).T.rename_axis(["level", "variant"])
 
 
-def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation")) -> Path:
-    """Write `ablation/<market>.json` from what `make ablate` left in build/: the scores, what made them, the tables."""
-    paths = sorted((build / market / "ablation").glob("*.csv"))
+def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation/results")) -> Path:
+    """Write `<to>/<market>.json` from what `make ablate` left in `build`: the tables, and what they were made with."""
+    folder = build / market
+    paths = sorted((folder / "ablation").glob("*.csv"))
     if not paths:
-        raise ValueError(f"{build}/{market}/ablation holds no scores. Run `make ablate` first.")
+        raise ValueError(f"{folder}/ablation holds no scores. Run `make ablate` first.")
     scores = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
     revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    alone = scores[(scores["seed"] >= 0) & ~scores["variant"].str.match(r"new_\d+")]
+    new = scores["variant"].str.startswith("new")
+    ours = scores["method"] == "shelfcast"
+    alone = ours & (scores["seed"] >= 0)
+    parts = {"whole": scores[alone & ~new], "new": scores[alone & new]}
+    costs = pd.concat(worth(part, whole) for whole, part in parts.items() if whole in set(part["variant"]))
+    if (folder / "truth").exists():
+        panel = Panel.load(folder / "panel")
+        costs = costs.join(known_worth(folder, panel).add_prefix("oracle_"))
+        costs["recovered"] = costs["wql"] / costs["oracle_wql"]
+    unknown = scores[new & (scores["seed"] == AVERAGED) & (ours | (scores["variant"] == "new"))]
+    name = unknown["variant"].where(unknown["method"] == "shelfcast", unknown["method"])
     facts = {
         "revision": revision or None,
-        "panel_md5": folder_md5(build / market / "panel"),
-        "seeds": sorted(map(int, alone["seed"].unique())),
-        "worth": worth(alone).round(6).to_dict("records"),
-        "new": new_products(scores).round(6).to_dict("records"),
+        "panel_md5": folder_md5(folder / "panel"),
+        "seeds": sorted(map(int, scores.loc[alone, "seed"].unique())),
+        "worth": _nested(costs),
+        "new": _nested(unknown.assign(name=name).set_index(["level", "name"])[["wql", "wape", "bias"]]),
     }
     with atomic(to / f"{market}.json") as part:
         part.write_text(json.dumps(facts, indent=1) + "\n")
     return to / f"{market}.json"
+
+
+def _nested(table: pd.DataFrame) -> dict:
+    """Level -> name -> column -> number, without the NaN that JSON does not know."""
+    rows = table.astype(float).round(6)
+    return {
+        level: {name: row.dropna().to_dict() for name, row in part.droplevel(0).iterrows()}
+        for level, part in rows.groupby(level=0)
+    }
 
 
 if __name__ == "__main__":

@@ -86,6 +86,12 @@ class Panel:
         """Mondays of the observed weeks; `frame` goes on for `horizon` weeks more, which hold the plan alone."""
         return pd.date_range(self.meta["first_week"], self.meta["last_week"], freq="7D", name="ds")
 
+    @property
+    def places(self) -> dict[str, list[str]]:
+        """The stores of each location, by name."""
+        stores = pd.Series(self.meta["regions"])
+        return {CHAIN: list(stores.index)} | {name: list(own.index) for name, own in stores.groupby(stores)}
+
 
 def examples(panel: Panel, cutoffs: list[pd.Timestamp], price_plan: bool = False) -> pd.DataFrame:
     """One row per series, cutoff and horizon: what was known at the cutoff, what is planned for the target week, y.

@@ -29,7 +29,20 @@ METHODS = {  # key -> (name, group, in plain words)
     "small_transformer": ("Small transformer", "control", "a compact model of the same kind, trained from nothing"),
     "shelfcast_price_plan": ("Shelfcast, prices known", "upper bound", "told the prices of the coming weeks: not a fair row"),
     "lightgbm_price_plan": ("LightGBM, prices known", "upper bound", "told the prices of the coming weeks: not a fair row"),
+    "category_mean": ("Category mean", "alternative", "what the category's products usually sell"),
+    "nearest_by_attributes": ("Ten most alike", "alternative", "what the ten products nearest by attributes and price sell"),
     "oracle": ("Truth", "upper bound", "the simulated market's own expectation: nothing can beat it"),
+}  # fmt: skip
+WITHOUT = {  # ablation -> (name, group): a control tells nothing, so it should cost nothing more
+    "no_text": ("no product text", "kept from it"),
+    "no_picture": ("no pictures", "kept from it"),
+    "no_behavior": ("no shoppers' behaviour", "kept from it"),
+    "no_space": ("no view of other regions", "kept from it"),
+    "no_plan": ("no promotions and prices", "kept from it"),
+    "random_backbone": ("language model not pretrained", "control"),
+    "shuffled_text": ("texts of other products", "control"),
+    "noise_pictures": ("noise for pictures", "control"),
+    "shuffled_stores": ("regions exchanged on the map", "control"),
 }  # fmt: skip
 SHORT = {  # till abbreviations, whatever the category
     "sft": "soft", "drnk": "drink", "drnks": "drinks", "btl": "bottle", "carb": "carbonated", "mlt": "multi", "pk": "pack",
@@ -66,6 +79,12 @@ def method_name(key: str) -> str:
 
 def method_group(key: str) -> str:
     return METHODS.get(key, ("", "upper bound" if key.endswith("_price_plan") else "alternative"))[1]
+
+
+def without_name(variant: str) -> str:
+    """Of an ablation: 'new_no_text' is 'no product text' told of a new product."""
+    key = variant.removeprefix("new_")
+    return WITHOUT.get(key, (key.replace("_", " "),))[0]
 
 
 def day(date: pd.Timestamp) -> str:
