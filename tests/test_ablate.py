@@ -150,6 +150,18 @@ def test_hidden_products_leave_no_trace(market, small_panel):
     for method in cold.BASELINES.values():
         torch.testing.assert_close(method(rest, hidden, attributes), method(rest, hidden, spoilt))
     assert hidden.tensors["cold"].all() and rest.tensors["cold"].all()
+    named = market.names | {"plan": ["year_ago", "year_ago_category", *market.names["plan"][2:]]}
+    for part in cold.hold_out(dataclasses.replace(market, names=named), names):  # made of sales, so not told
+        assert not part.tensors["plan"][..., :2].any() and part.tensors["plan"].any()
+
+
+def test_a_new_product_has_its_category_s_season(market):
+    named = market.names | {"plan": ["year_ago", "year_ago_category", *market.names["plan"][2:]]}
+    scale = {"year_ago": [0.5, 2.0], "year_ago_category": [1.0, 4.0]}
+    new = dataclasses.replace(market, names=named, scale=scale).as_new().tensors["plan"]
+    own, kin = (new[..., k] * scale[name][1] + scale[name][0] for k, name in enumerate(scale))
+    torch.testing.assert_close(own, kin)
+    assert torch.equal(new[..., 1:], market.tensors["plan"][..., 1:])
 
 
 def test_nearest_has_the_same_attributes(market):

@@ -23,7 +23,7 @@ def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, Market
     model = SalesBert.from_backbone(backbone, layers=layers, width=32, **config, **market.sizes())
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if name.endswith("gate") or name.startswith(("head.2", "cold.2")):
+            if name.endswith("gate") or name.startswith(("head.1", "cold.2")):
                 p.copy_(0.3 * torch.randn_like(p))
     return model.eval(), market
 

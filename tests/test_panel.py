@@ -208,6 +208,34 @@ def test_calendar():
 # ---------------------------------------------------------------- the frame
 
 
+def test_last_year_by_naive_loops():
+    """Two old products of one category, one of another, and one launched too late to have a year behind it."""
+    y = np.random.default_rng(0).poisson(5, (4, 2, 120)).astype(float)
+    launch, category, floor = np.array([-1, -1, -1, 30]), np.array(["a", "a", "b", "a"]), features.LEVEL_FLOOR
+    found = features.year_ago(y, category, launch, horizon=4)
+    assert {x.shape for x in found.values()} == {(4, 2, 124)} and np.isnan(found["year_ago"][..., :54]).all()
+    for week in (54, 60, 90, 123):
+        around = [x[:, 0, week - 54 : week - 49].mean(-1) for x in (y, y[:2].sum(0)[None])]
+        year = [
+            x[:, 0, week - 4 - 51 : week - 3].mean(-1) if week > 55 else x[:, 0, : week - 3].mean(-1)
+            for x in (y, y[:2].sum(0)[None])
+        ]
+        own, kin = (np.log((a + floor) / (b + floor)) for a, b in zip(around, year, strict=True))
+        np.testing.assert_allclose(found["year_ago"][:3, 1, week], own[:3])
+        np.testing.assert_allclose(found["year_ago_category"][:2, 0, week], kin[0])
+        np.testing.assert_allclose(found["year_ago"][3, 0, week], own[3] if week >= 84 else kin[0])
+
+
+def test_leak_last_year_is_known_at_every_cutoff():
+    y = np.random.default_rng(0).poisson(5, (3, 1, 120)).astype(float)
+    other = y.copy()
+    other[..., 100:] *= 9  # the cutoff is week 99
+    before, after = (features.year_ago(x, np.array(list("aab")), np.full(3, -1), 4) for x in (y, other))
+    for name in before:
+        np.testing.assert_array_equal(before[name][..., :104], after[name][..., :104])
+        assert not np.array_equal(before[name], after[name], equal_nan=True)
+
+
 def test_describe_names_every_column(small_panel):
     said = small_panel.describe().set_index("column")["role"]
     keys = {"unique_id", "product_id", "location", "ds", "y"}

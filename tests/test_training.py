@@ -15,7 +15,7 @@ from shelfcast.forecast import forecast, predict
 from shelfcast.model import SalesBert
 from shelfcast.training import Recipe, finish, fit, validation_wql
 
-RECIPE = Recipe(epochs=4, batch_products=3, learning_rate=3e-3, patience=4)
+RECIPE = Recipe(epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
 
 
 @dataclasses.dataclass

@@ -28,7 +28,17 @@ from shelfcast.tables import atomic, folder_md5
 MODALITIES = ("text", "picture", "behavior", "space", "plan")
 SHUFFLED = ("text", "picture", "space")
 SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons", "traffic"}  # behaviour that the sales rows tell
-CALENDAR = {"holiday", "holiday_next", "pay_week", "season_sin", "season_cos", "on_sale", "age"}
+CALENDAR = {
+    "holiday",
+    "holiday_next",
+    "pay_week",
+    "season_sin",
+    "season_cos",
+    "year_ago",
+    "year_ago_category",
+    "on_sale",
+    "age",
+}
 AVERAGED = -1  # the seed of a row that averages all
 ORACLE = {  # variant -> what the oracle is not told beside it, and without the modality
     "no_behavior": ((), ("behavior",)),

@@ -34,8 +34,10 @@ def hold_out(market: MarketTensors, products: list[str]) -> tuple[MarketTensors,
     def part(chosen: torch.Tensor) -> MarketTensors:
         t = {k: v[chosen] for k, v in market.tensors.items()}
         t["usual"] = usual.expand_as(t["usual"])
-        t["cold"] = torch.ones(len(t["usual"]), dtype=torch.bool)
-        return replace(market, products=[p for p, c in zip(market.products, chosen, strict=True) if c], tensors=t)
+        season = torch.tensor([name.startswith("year_ago") for name in market.names["plan"]])
+        t["plan"] = t["plan"].masked_fill(season, 0.0)  # a category's last year has the hidden products in it
+        names = [p for p, c in zip(market.products, chosen, strict=True) if c]
+        return replace(market, products=names, tensors=t | {"cold": torch.ones(len(names), dtype=torch.bool)})
 
     return part(~hidden), part(hidden)
 

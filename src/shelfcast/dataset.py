@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -81,6 +81,16 @@ class MarketTensors(torch.utils.data.Dataset):
         names = {"n_static": "static", "n_week": "weeks", "n_plan": "plan", "n_picture": "picture"}
         found = {size: len(self.names[name]) for size, name in names.items()}
         return found | {"n_locations": len(self.locations), "horizon": self.tensors["labels"].shape[-1]}
+
+    def as_new(self) -> MarketTensors:
+        """As if no product had a history: `cold`, and last year's season is its category's."""
+        changed = {"cold": torch.ones(len(self), dtype=torch.bool)}
+        if "year_ago" in self.names["plan"]:
+            own, kin = (self.names["plan"].index(name) for name in ("year_ago", "year_ago_category"))
+            (mean, deviation), (its_mean, its) = self.scale["year_ago"], self.scale["year_ago_category"]
+            changed["plan"] = self.tensors["plan"].clone()
+            changed["plan"][..., own] = (changed["plan"][..., kin] * its + its_mean - mean) / max(deviation, 1e-6)
+        return replace(self, tensors=self.tensors | changed)
 
     def split(self, cutoffs: list[pd.Timestamp], last_label: pd.Timestamp | None = None) -> MarketTensors:
         """Labels only at `cutoffs` and up to `last_label`; weeks after the last cutoff are cut away."""

@@ -16,6 +16,7 @@ import pandas as pd
 LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
 NEW = 4  # weeks of its own that weigh as much as what a product of the category usually sells
 OLD = 52  # weeks after its launch when a product no longer counts as new
+YEAR = 52  # weeks
 MOST_EVENTS = 8  # kinds of behaviour, the most frequent ones
 
 MEANING = {  # column -> (role, what it means); channels, seasons and events are added as found
@@ -206,6 +207,28 @@ def planned_prices(table: pd.DataFrame, chosen, regions: dict, names, ahead: pd.
     level = np.median(price[..., :train_end], -1)
     columns = {"price": price - level[..., None], "price_cut": price - regular}
     return columns, level, bool(rows["week"].max() < len(ahead) - 1)
+
+
+def year_ago(y: np.ndarray, category: np.ndarray, launch: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
+    """What last year tells of a week's season, each (P, L, T + horizon); NaN where there was none.
+
+    Units in the whole chain, of the five weeks around the same week a year ago, over a mean of 52 weeks that ends
+    `horizon` weeks before: known at every cutoff from which the week is forecast. A product that is younger has its
+    category's.
+    """
+    n_places, n_weeks = y.shape[1:]
+    week = np.arange(n_weeks + horizon)
+    around, until = np.maximum(week - YEAR + 2, 0), np.maximum(week - horizon, 0)
+
+    def index(x):
+        return np.log((mean(x, 5)[:, around] + LEVEL_FLOOR) / (mean(x, YEAR)[:, until] + LEVEL_FLOOR))
+
+    kin = (category[:, None] == category) & (launch < 0)
+    theirs = index(kin @ y[:, 0])
+    own = np.where(week - YEAR - 2 < launch[:, None], theirs, index(y[:, 0]))
+    columns = {"year_ago": own, "year_ago_category": theirs}
+    columns = {name: np.where(week >= YEAR + 2, x, np.nan)[:, None] for name, x in columns.items()}
+    return {name: np.repeat(x, n_places, 1) for name, x in columns.items()}
 
 
 def newness(launch: np.ndarray, shape: tuple) -> dict[str, np.ndarray]:

@@ -36,10 +36,9 @@ def predict(
     cold : forecast every product as if it were new.
     """
     parts = []
+    market = market.as_new() if cold else market
     for start in range(0, len(market), batch_products):
         batch = {k: v[start : start + batch_products] for k, v in market.tensors.items() if k != "labels"}
-        if cold:
-            batch["cold"] = torch.ones(len(batch["weeks"]), dtype=torch.bool)
         out = model(**batch)
         parts.append((out.mean, out.dispersion))
     return tuple(torch.cat(part).double().numpy() for part in zip(*parts, strict=True))

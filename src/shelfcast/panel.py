@@ -163,6 +163,8 @@ def build(
         tables.promotions, chosen, category, items, regions, names, ahead, train_end, horizon
     )
     plan |= features.calendar(ahead, country, n_weeks, (*shape[:2], len(ahead)))
+    if train_end >= features.YEAR + MIN_TRAIN_WEEKS:
+        plan |= features.year_ago(y, category, launch, horizon)
     past, usual = features.past(items, rows, y, plan["promotion"][..., :n_weeks], shape, launch)
     prices, price_plan, price_level = features.prices(items, shape, train_end)
     past |= prices

@@ -38,21 +38,22 @@ class Recipe:
 
     mode : 'full' trains everything, 'lora' low-rank adapters in the encoder, 'frozen' leaves the encoder as it is.
     learning_rate : of the new parts and adapters; backbone_learning_rate : of the encoder under 'full'.
-    batch_products : products a step, each with all its locations. patience : epochs without a better validation WQL.
-    average : share of the weights' running average that a step keeps; the average is what is judged and what comes out
+    batch_weeks : weeks of products that a step sees, each with all locations: the longer the history, the fewer
+        products, and the more steps an epoch has. patience : epochs without a better validation WQL.
+    average_epochs : how far back the weights' running average reaches; the average is what is judged and what comes out
         (Izmailov et al. 2018, SWA, with an exponential mean). 0 takes the last step's weights.
     accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
     """
 
     mode: str = "full"
     epochs: int = 10
-    batch_products: int = 8
+    batch_weeks: int = 300
     learning_rate: float = 1e-3
     backbone_learning_rate: float = 1e-4
     weight_decay: float = 0.1
     warmup: float = 0.1
     patience: int = 3
-    average: float = 0.98
+    average_epochs: float = 2.5
     lora_rank: int = 8
     accumulation: int = 1
     precision: str = "fp32"
@@ -62,9 +63,9 @@ class Recipe:
             raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"finetune.average is {self.average}; choose a share from 0 to below 1.")
-        for name in ("epochs", "batch_products", "patience", "accumulation", "lora_rank"):
+        if self.average_epochs < 0:
+            raise ValueError(f"finetune.average_epochs is {self.average_epochs}; choose 0 or more.")
+        for name in ("epochs", "batch_weeks", "patience", "accumulation", "lora_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"finetune.{name} is {getattr(self, name)}; it must be at least 1.")
 
@@ -75,7 +76,9 @@ class SalesTrainer(Trainer):
     def __init__(self, recipe: Recipe, **kwargs):
         self.recipe = recipe
         super().__init__(**kwargs)
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        products_a_step = self.args.per_device_train_batch_size * recipe.accumulation
+        reach = recipe.average_epochs * len(self.train_dataset) / products_a_step  # steps
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
         self.add_callback(Average(self.average))
 
     def evaluate(self, *args, **kwargs):
@@ -225,12 +228,15 @@ def fit(
         return [], pd.DataFrame(columns=columns)
     folders = [_claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds]
     runs = list(zip(seeds, folders, strict=True))
+    batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))  # in both phases, whose epochs are to be alike
     select = pd.concat(
-        _phase(make_model, train, validation, recipe, seed, folder / "select", None, callbacks)[1]
+        _phase(make_model, train, validation, recipe, batch, seed, folder / "select", None, callbacks)[1]
         for seed, folder in runs
     )
     best = int(select.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1).idxmin())
-    again = [_phase(make_model, refit, None, recipe, seed, folder / "refit", best, callbacks) for seed, folder in runs]
+    again = [
+        _phase(make_model, refit, None, recipe, batch, seed, folder / "refit", best, callbacks) for seed, folder in runs
+    ]
     log = pd.concat(
         [select.assign(phase="select", best=select["epoch"] == best)]
         + [history.assign(phase="refit", best=False) for _, history in again],
@@ -249,7 +255,7 @@ def _claim(folder: Path, facts: list) -> Path:
     return folder
 
 
-def _phase(make_model, train, validation, recipe, seed, folder, stop_after, callbacks):
+def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_after, callbacks):
     set_seed(seed)
     model = adapt(make_model(), recipe)
     judged = validation is not None
@@ -258,8 +264,8 @@ def _phase(make_model, train, validation, recipe, seed, folder, stop_after, call
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_products,
-        per_device_eval_batch_size=4 * recipe.batch_products,
+        per_device_train_batch_size=batch,
+        per_device_eval_batch_size=4 * batch,
         gradient_accumulation_steps=recipe.accumulation,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
