@@ -64,6 +64,20 @@ def truth() -> str:
     return markdown(table.sort_values("WQL, whole chain").rename_axis("method").reset_index())
 
 
+def limit() -> str:
+    """How far `shelfcast` goes to the oracle, from where one would start without it."""
+    levels = json.loads((TRUE / "metrics.json").read_text())
+    lines = []
+    for level, methods in levels.items():
+        wql = {method: row["wql"] for method, row in methods.items()}
+        way = {m: (wql[m] - wql["shelfcast"]) / (wql[m] - wql["oracle"]) for m in ("moving_average_8", "lightgbm")}
+        lines.append(
+            f"- `shelfcast`, {LEVELS[level]}: {way['moving_average_8']:.0%} of the way from the eight-week average to the "
+            f"oracle, {way['lightgbm']:.0%} of the way from LightGBM to the oracle."
+        )
+    return "\n".join(lines)
+
+
 def once() -> dict[str, dict]:
     """What `make ablate` found, market by market."""
     return {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "ablation/results").glob("*.json"))}

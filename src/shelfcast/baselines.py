@@ -230,7 +230,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
         parts = []
         for cutoff in cutoffs:
             past = history.loc[:, :cutoff].to_numpy()
-            blocks = np.array_split(past, -(-len(past) // 16))  # larger blocks outgrow the processor's cache
+            blocks = np.array_split(past, -(-len(past) // 8))  # larger blocks outgrow the processor's cache
             ahead = np.concatenate([model.forecast_batch(block, horizon=panel.meta["horizon"]) for block in blocks])
             index = pd.MultiIndex.from_product([history.index, [cutoff], range(1, panel.meta["horizon"] + 1)])
             parts.append(pd.DataFrame(np.sort(ahead, -1).reshape(len(index), -1), index, columns=model.quantiles))
