@@ -81,6 +81,7 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
         "4_evaluate": params["evaluate"],
     }
     sections["8_report"] = params["report"]
+    sections["ablate"] = params["finetune"] | params["ablate"] | {"variant": "whole"}
     for path in NOTEBOOKS:
         cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
         defaults = {n.target.id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}
