@@ -153,7 +153,8 @@ def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation/
     paths = sorted((folder / "ablation").glob("*.csv"))
     if not paths:
         raise ValueError(f"{folder}/ablation holds no scores. Run `make ablate` first.")
-    scores = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    read = map(pd.read_csv, paths)
+    scores = pd.concat([rows for rows in read if len(rows)], ignore_index=True)  # none where a market has no pictures
     revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
     new = scores["variant"].str.startswith("new")
     ours = scores["method"] == "shelfcast"
