@@ -105,7 +105,7 @@ def new() -> str:
             columns[f"against the mean, {market}, {LEVELS[level]}"] = (wape / wape["category_mean"] - 1).map(
                 "{:+.1%}".format
             )
-    return markdown(pd.DataFrame(columns).rename_axis("forecast").reset_index())
+    return markdown(pd.DataFrame(columns).fillna("").rename_axis("forecast").reset_index())
 
 
 def made() -> str:
