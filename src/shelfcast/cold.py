@@ -10,13 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 
 from shelfcast.dataset import MarketTensors
+from shelfcast.features import LEVEL_FLOOR
 from shelfcast.metrics import QUANTILES, fit_dispersion, negative_binomial_quantiles, quantile_column
 from shelfcast.regions import CHAIN
 
 NEIGHBOURS = 10
+RECENT = 4  # weeks that tell what products of the category sell now: all of them together vary little
 TELLING = ["units", "text", "launch"]  # no attributes: units would give the hidden history away
 
 
@@ -29,7 +32,10 @@ def hold_out(market: MarketTensors, products: list[str]) -> tuple[MarketTensors,
     hidden = torch.tensor([p in set(products) for p in market.products])
     if hidden.all():
         raise ValueError("all products are hidden; at least one must be left to learn from.")
-    usual = market.tensors["level"][~hidden].mean(0)
+    # labels of week t are the sales from t + 1 on; the very first week's sales are no label
+    sold = F.pad(market.tensors["labels"][~hidden][..., :-1, 0].nanmean(0), (1, 0), value=torch.nan)
+    recent = F.pad(sold, (RECENT - 1, 0), value=torch.nan).unfold(-1, RECENT, 1).nanmean(-1) + LEVEL_FLOOR
+    usual = torch.where(recent.isnan(), market.tensors["level"][~hidden].mean(0), recent)
 
     def part(chosen: torch.Tensor) -> MarketTensors:
         t = {k: v[chosen] for k, v in market.tensors.items()}

@@ -115,7 +115,7 @@ def past(items, rows, y, promotion, shape, launch: np.ndarray) -> tuple[dict[str
     columns = {f"level_{k}": mean(y, k, n) for k in (4, 8, 13, 26)}
     own = 0.5 * columns["level_13"] + 0.5 * mean(y, None, n)
     settled = n >= np.minimum(week + 1, 13)
-    usual = (own * settled).sum(0) / np.maximum(settled.sum(0), 1)
+    usual = (columns["level_4"] * settled).sum(0) / np.maximum(settled.sum(0), 1)
     weight = np.where(launch[:, None, None] >= 0, n / (n + NEW), 1.0)
     level = weight * own + (1 - weight) * usual + LEVEL_FLOOR
     columns |= {"level": level, "level_chain": np.broadcast_to(level[:, :1], shape)}

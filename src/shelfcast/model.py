@@ -21,7 +21,6 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 HEAD = 128  # hidden units of the head
-COLD = 0.01  # weight of the loss of forecasts without a history: so small that it leaves gradient clipping to the other
 TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 DISTRIBUTIONS = ("negative_binomial", "poisson")
@@ -114,6 +113,25 @@ class SpaceAttention(nn.Module):
         return x + torch.tanh(self.gate) * self.out(y.transpose(2, 3).flatten(-2)).transpose(1, 2)
 
 
+class ColdHead(nn.Module):
+    """Forecasts a product without a history from what it is and what is planned; `appeal.teach` trains it, apart.
+
+    With weights shared with the rest, the model learned how well each product of the training weeks sold, and its
+    forecasts from a history leaned on that instead of on the history.
+    """
+
+    def __init__(self, config: SalesBertConfig, width: int = 32):
+        super().__init__()
+        self.product, self.plan = nn.Linear(1 + config.n_static, width), nn.Linear(config.n_plan, width)
+        self.dropout, self.out = nn.Dropout(config.dropout), nn.Linear(width, 2)
+
+    def forward(self, usual, appeal, static, plan) -> tuple[torch.Tensor, torch.Tensor]:
+        """usual (…), appeal (…, 1), static (…, F) and plan (…, F_plan) -> mean and dispersion (…); all broadcast."""
+        product = self.product(torch.cat([appeal, static], -1))
+        out = self.out(self.dropout(F.gelu(product + self.plan(plan))))
+        return usual * torch.exp((appeal[..., 0] + out[..., 0]).clamp(-6, 4)), F.softplus(out[..., 1]) + 1e-4
+
+
 class SalesBert(PreTrainedModel):
     """See the module's docstring. `forward` takes the fields of dataset.Batch by name."""
 
@@ -135,6 +153,8 @@ class SalesBert(PreTrainedModel):
             self.absent_text = nn.Parameter(torch.zeros(text_width if config.body == "backbone" else width))
             self.register_buffer("text_centre", torch.zeros(text_width))
             self.register_buffer("text_basis", torch.eye(text_width, TEXT_PARTS))
+            self.register_buffer("appeal_text_centre", torch.zeros(text_width))
+            self.register_buffer("appeal_text", torch.zeros(text_width, config.n_locations))
             # RoBERTa's positions start behind its padding index.
             self.first_position = encoder_config.pad_token_id + 1 if encoder_config.model_type != "bert" else 0
         if config.body == "backbone":
@@ -153,6 +173,9 @@ class SalesBert(PreTrainedModel):
         if config.n_picture:
             self.from_picture = nn.Linear(config.n_picture, width)
             self.absent_picture = nn.Parameter(torch.zeros(width))
+            self.register_buffer("appeal_picture_centre", torch.zeros(config.n_picture))
+            self.register_buffer("appeal_picture", torch.zeros(config.n_picture, config.n_locations))
+        self.register_buffer("appeal_bias", torch.zeros(config.n_locations))
         self.static_in = nn.Linear(config.n_static, width)
         self.location = nn.Embedding(config.n_locations, width)
         self.week_in = nn.Linear(config.n_week, width)
@@ -166,16 +189,11 @@ class SalesBert(PreTrainedModel):
         self.head_plan = nn.Linear(config.n_plan, HEAD)
         self.head_horizon = nn.Embedding(config.horizon, HEAD)
         self.head = nn.Sequential(nn.GELU(), nn.Linear(HEAD, 2))
-        # What a product is speaks here through weights of its own: shared ones would learn how well each product of the
-        # training weeks sold, and the forecasts from a history would lean on that instead of on the history.
-        n_said = TEXT_PARTS * config.use_text + config.n_picture
-        self.cold_product = nn.Linear(n_said + config.n_static, HEAD // 4)
-        self.cold_plan = nn.Linear(config.n_plan, HEAD // 4)
-        self.cold = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(HEAD // 4, 2))
+        self.cold = ColdHead(config)
         self.post_init()
-        for head in (self.head, self.cold):
-            nn.init.zeros_(head[-1].weight)  # step 0 forecasts the causal level
-            nn.init.zeros_(head[-1].bias)
+        for last in (self.head[-1], self.cold.out):
+            nn.init.zeros_(last.weight)  # step 0 forecasts the causal level
+            nn.init.zeros_(last.bias)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -238,21 +256,19 @@ class SalesBert(PreTrainedModel):
         n_locations, n_weeks = weeks.shape[1:3]
         place = torch.arange(n_locations, device=weeks.device)
         first = self.static_in(static) + self.location(place)  # B L D
-        said = [torch.zeros(len(weeks), 0, device=weeks.device)]  # B · each, what text and picture say
         if self.config.n_picture:
-            said.append(picture * has_picture[:, None])
             first = first + torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)[:, None]
         if self.config.use_text:
             read = self.read_text(input_ids, text_mask) if read is None else read
-            read = (read - self.text_centre) @ self.text_basis
-            said.append(read * has_text[:, None])
             if self.body is not None:
-                first = first + torch.where(has_text[:, None], self.from_text(read), self.absent_text)[:, None]
-        said = torch.cat(said, -1)[:, None].expand(-1, n_locations, -1)
-        new, wide = self._cold(torch.cat([said, static], -1), plan, usual)
-        if cold is not None and cold.all():  # nothing of a history is needed
-            loss = None if labels is None else self._loss(new, wide, labels)
-            return SalesBertOutput(loss=loss, mean=new, dispersion=wide)
+                parts = self.from_text((read - self.text_centre) @ self.text_basis)
+                first = first + torch.where(has_text[:, None], parts, self.absent_text)[:, None]
+        if cold is not None:
+            appeal = self.appeal(read, has_text, picture, has_picture)[:, :, None, None, None]
+            new, wide = self.cold(usual[..., None], appeal, static[:, :, None, None], plan)
+            if cold.all():  # nothing of a history is needed
+                loss = None if labels is None else self.loss(new, wide, labels)
+                return SalesBertOutput(loss=loss, mean=new, dispersion=wide)
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
         if self.body is None:
@@ -271,9 +287,7 @@ class SalesBert(PreTrainedModel):
         mean, dispersion = self._head(x[:, :, 1:], weeks, torch.cat([self.product(first), static], -1), plan, level)
         if cold is not None:
             mean, dispersion = (torch.where(cold[:, None, None, None], *x) for x in ((new, mean), (wide, dispersion)))
-        loss = None
-        if labels is not None:
-            loss = self._loss(mean, dispersion, labels) + COLD * self._loss(new, wide, labels)
+        loss = None if labels is None else self.loss(mean, dispersion, labels)
         return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
 
     def _backbone(self, x, text, text_mask, causal, graph) -> torch.Tensor:
@@ -313,6 +327,15 @@ class SalesBert(PreTrainedModel):
         self.text_basis.zero_()
         self.text_basis[:, :kept] = torch.where(scale > 1e-3 * scale[:1], axes[:kept].T / scale.clamp(min=1e-6), 0.0)
 
+    def appeal(self, read=None, has_text=None, picture=None, has_picture=None) -> torch.Tensor:
+        """(B, L) log of what a product sells over what is usual, by what its text (as read) and picture say."""
+        found = self.appeal_bias
+        if self.config.use_text:
+            found = found + (read - self.appeal_text_centre) * has_text[:, None] @ self.appeal_text
+        if self.config.n_picture:
+            found = found + (picture - self.appeal_picture_centre) * has_picture[:, None] @ self.appeal_picture
+        return found.expand(len(picture), -1)
+
     def _embed_text(self, input_ids) -> torch.Tensor:
         """(B, S) tokens -> (B, S, D) word vectors."""
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
@@ -329,12 +352,8 @@ class SalesBert(PreTrainedModel):
         mean = level[..., None] * torch.exp(out[..., 0].clamp(-6, 4))
         return mean, F.softplus(out[..., 1]) + 1e-4
 
-    def _cold(self, product, plan, usual):
-        """Mean and dispersion (B, L, T, H) of a product without a history, from what it is and what is planned."""
-        out = self.cold(self.cold_product(product)[:, :, None, None] + self.cold_plan(plan))
-        return usual[..., None] * torch.exp(out[..., 0].clamp(-6, 4)), F.softplus(out[..., 1]) + 1e-4
-
-    def _loss(self, mean, dispersion, labels) -> torch.Tensor:
+    def loss(self, mean, dispersion, labels) -> torch.Tensor:
+        """Mean negative log-likelihood of the labels that are not NaN."""
         wanted = ~labels.isnan()
         y, mean = labels[wanted], mean[wanted]
         if self.config.distribution == "poisson":

@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from shelfcast.appeal import teach
 from shelfcast.dataset import MarketTensors
 from shelfcast.metrics import WQL_QUANTILES, negative_binomial_quantiles
 from shelfcast.model import SalesBert
@@ -242,7 +243,16 @@ def fit(
         + [history.assign(phase="refit", best=False) for _, history in again],
         ignore_index=True,
     )
-    return [merged(model).eval() for model, _ in again], log[columns]
+    return [teach(merged(model), refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)], log[columns]
+
+
+def fit_new(make_model: Callable[[], SalesBert], market: MarketTensors, seeds: list[int]) -> list[SalesBert]:
+    """One model a seed for products without a history alone: the rest of it stays as it was made."""
+    models = []
+    for seed in seeds:
+        set_seed(seed)
+        models.append(teach(make_model(), market, seed))
+    return models
 
 
 def _claim(folder: Path, facts: list) -> Path:
