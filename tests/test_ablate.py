@@ -51,8 +51,8 @@ def test_what_is_taken_away_cannot_reach_the_forecast(market, tiny_bert):
     torch.manual_seed(0)
     model = SalesBert.from_backbone(tiny_bert, layers=2, body="compact", width=32, **market.sizes()).eval()
     with torch.no_grad():
-        for head in (model.head, model.cold):
-            head[-1].weight.normal_()
+        for x in (model.head[-1].weight, model.cold.out.weight, model.appeal_text, model.appeal_picture):
+            x.normal_()
     for what, fields in {"text": ["input_ids"], "picture": ["picture"]}.items():
         blind = ablate.blind(market, what)
         other = copy.copy(blind)

@@ -22,8 +22,8 @@ def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, Market
     torch.manual_seed(seed)
     model = SalesBert.from_backbone(backbone, layers=layers, width=32, **config, **market.sizes())
     with torch.no_grad():
-        for name, p in model.named_parameters():
-            if name.endswith("gate") or name.startswith(("head.1", "cold.2")):
+        for name, p in [*model.named_parameters(), *model.named_buffers()]:
+            if name.endswith("gate") or name.startswith(("head.1", "cold.out", "appeal")):
                 p.copy_(0.3 * torch.randn_like(p))
     return model.eval(), market
 
@@ -109,8 +109,11 @@ def test_gradients_reach_every_part(pair):
     model(**batch).loss.backward()
     assert batch["weeks"].grad.abs().sum() > 0
     silent = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum())]
-    # Not used on this path: BERT's sentence-pair vector, positions beyond the sequence are rows of used tables.
-    assert not [n for n in silent if "absent_text" not in n or model.config.use_text]
+    # Not used on this path: BERT's sentence-pair vector, positions beyond the sequence are rows of used tables, and the
+    # head for products without a history, which is taught apart.
+    assert {n for n in silent if "absent_text" not in n or model.config.use_text} == {
+        f"cold.{n}" for n, _ in model.cold.named_parameters()
+    }
 
 
 def test_text_and_space_change_the_forecast(small_panel, tiny_bert):

@@ -17,6 +17,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from transformers import set_seed
 
 from shelfcast.dataset import MarketTensors
+from shelfcast.features import LEVEL_FLOOR
 from shelfcast.model import SalesBert
 from shelfcast.regions import CHAIN
 
@@ -24,7 +25,7 @@ PENALTIES = np.logspace(-2, 4, 25)
 SHARES = (0.0, 0.5, 1.0)  # how loud text and picture are heard, against each other
 FEWEST = 20  # products, under which nothing is learned of what they are worth
 SOLD = 8  # weeks a product must have sold to be learned from
-RATE, DECAY, EPOCHS, ROWS = 0.01, 0.1, 10, 2048  # of the head: learning rate, weight decay, and rows in a step
+RATE, DECAY, EPOCHS, ROWS = 0.01, 0.1, 15, 2048  # of the head: learning rate, weight decay, and rows in a step
 
 
 def fit_appeal(kinds: list[np.ndarray], sold: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -72,24 +73,23 @@ def _appeal(model: SalesBert, market: MarketTensors) -> torch.Tensor:
     if model.config.n_picture:
         said["picture"] = t["picture"], t["has_picture"]
     wanted = ~t["labels"].isnan()
-    y, usual = (torch.where(wanted, x, 0).sum((2, 3)) for x in (t["labels"], t["usual"][..., None]))
-    weeks = wanted.sum((2, 3)).clamp(min=1)
     chain = market.locations.index(CHAIN)
-    order = [chain, *(i for i in range(len(market.locations)) if i != chain)]
     known = wanted[:, chain].any(-1).sum(-1) >= SOLD
     if known.sum() < 2:
-        return torch.zeros(weeks.shape)
-    floor = 0.1  # units a week, as in the levels
-    sold = torch.log((y / weeks + floor) / (usual / weeks + floor))[known][:, order].double().numpy()
+        return torch.zeros(wanted.shape[:2])
     kinds = []
     for name, (x, has) in said.items():
         centre = x[has & known].mean(0) if (has & known).any() else torch.zeros(x.shape[1])
         getattr(model, f"appeal_{name}_centre").copy_(centre)
         kinds.append(((x - centre) * has[:, None])[known].double().numpy())
+    a_week = wanted.sum((2, 3)).clamp(min=1)
+    y, usual = (torch.where(wanted, x, 0).sum((2, 3)) / a_week for x in (t["labels"], t["usual"][..., None]))
+    first = [chain, *(i for i in range(len(market.locations)) if i != chain)]
+    sold = torch.log((y + LEVEL_FLOOR) / (usual + LEVEL_FLOOR))[known][:, first].double().numpy()
     weights, bias, held_out = fit_appeal(kinds, sold)
-    back = np.argsort(order)
-    for name, w in zip(said, weights, strict=True):
-        getattr(model, f"appeal_{name}").copy_(torch.as_tensor(w[:, back]))
+    back = np.argsort(first)
+    for name, weight in zip(said, weights, strict=True):
+        getattr(model, f"appeal_{name}").copy_(torch.as_tensor(weight[:, back]))
     model.appeal_bias.copy_(torch.as_tensor(bias[back]))
     appeal = model.appeal(said.get("text", (None,))[0], t["has_text"], t["picture"], t["has_picture"]).clone()
     appeal[known] = torch.as_tensor(held_out[:, back], dtype=appeal.dtype)
@@ -111,7 +111,7 @@ def teach(model: SalesBert, market: MarketTensors, seed: int) -> SalesBert:
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(y)).split(ROWS):
             at = p[rows], place[rows]
-            mean, dispersion = head(usual[rows], appeal[at][:, None], t["static"][at], plan[rows])
+            mean, dispersion = head(usual[rows], appeal[at], t["static"][at], plan[rows])
             optimizer.zero_grad()
             model.loss(mean, dispersion, y[rows]).backward()
             optimizer.step()

@@ -122,14 +122,14 @@ class ColdHead(nn.Module):
 
     def __init__(self, config: SalesBertConfig, width: int = 32):
         super().__init__()
-        self.product, self.plan = nn.Linear(1 + config.n_static, width), nn.Linear(config.n_plan, width)
+        self.product, self.plan = nn.Linear(config.n_static, width), nn.Linear(config.n_plan, width)
         self.dropout, self.out = nn.Dropout(config.dropout), nn.Linear(width, 2)
+        self.trust = nn.Parameter(torch.ones(1))
 
     def forward(self, usual, appeal, static, plan) -> tuple[torch.Tensor, torch.Tensor]:
-        """usual (…), appeal (…, 1), static (…, F) and plan (…, F_plan) -> mean and dispersion (…); all broadcast."""
-        product = self.product(torch.cat([appeal, static], -1))
-        out = self.out(self.dropout(F.gelu(product + self.plan(plan))))
-        return usual * torch.exp((appeal[..., 0] + out[..., 0]).clamp(-6, 4)), F.softplus(out[..., 1]) + 1e-4
+        """usual and appeal (…), static (…, F) and plan (…, F_plan) -> mean and dispersion (…); all broadcast."""
+        out = self.out(self.dropout(F.gelu(self.product(static) + self.plan(plan))))
+        return usual * torch.exp((self.trust * appeal + out[..., 0]).clamp(-6, 4)), F.softplus(out[..., 1]) + 1e-4
 
 
 class SalesBert(PreTrainedModel):
@@ -264,7 +264,7 @@ class SalesBert(PreTrainedModel):
                 parts = self.from_text((read - self.text_centre) @ self.text_basis)
                 first = first + torch.where(has_text[:, None], parts, self.absent_text)[:, None]
         if cold is not None:
-            appeal = self.appeal(read, has_text, picture, has_picture)[:, :, None, None, None]
+            appeal = self.appeal(read, has_text, picture, has_picture)[:, :, None, None]
             new, wide = self.cold(usual[..., None], appeal, static[:, :, None, None], plan)
             if cold.all():  # nothing of a history is needed
                 loss = None if labels is None else self.loss(new, wide, labels)
