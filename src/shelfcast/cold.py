@@ -24,7 +24,7 @@ TELLING = ["units", "text", "launch"]  # no attributes: units would give the hid
 
 
 def hold_out(market: MarketTensors, products: list[str]) -> tuple[MarketTensors, MarketTensors]:
-    """(the others to train on, the hidden ones to forecast), both `cold`; usual is the mean of the others' levels."""
+    """(the others to train on, the hidden ones to forecast), both `cold`; usual is what the others sold of late."""
     if unknown := set(products) - set(market.products):
         raise ValueError(
             f"{', '.join(sorted(unknown)[:3])}: no products of the market; it has {', '.join(market.products[:3])}, …"
