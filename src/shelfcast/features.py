@@ -99,10 +99,10 @@ def _slug(text: object) -> str:
 
 
 def past(items, rows, y, promotion, shape, launch: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Columns known at the end of their own week, each (P, L, T), and what a product usually sells, (L, T).
+    """Columns known at the end of their own week, each (P, L, T), and what a product sold in four weeks' mean, (L, T).
 
     A product's history begins with its launch: before it, columns of its own are NaN, and its level is what products
-    of the category usually sell there; after it the two are blended until its own weeks outweigh the others.
+    of the category sell there; after it the two are blended until its own weeks outweigh the others.
 
     Parameters
     ----------

@@ -258,7 +258,7 @@ class SalesBert(PreTrainedModel):
         first = self.static_in(static) + self.location(place)  # B L D
         if self.config.n_picture:
             first = first + torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)[:, None]
-        if self.config.use_text:
+        if self.config.use_text and (self.body is not None or cold is not None):
             read = self.read_text(input_ids, text_mask) if read is None else read
             if self.body is not None:
                 parts = self.from_text((read - self.text_centre) @ self.text_basis)
@@ -327,7 +327,7 @@ class SalesBert(PreTrainedModel):
         self.text_basis.zero_()
         self.text_basis[:, :kept] = torch.where(scale > 1e-3 * scale[:1], axes[:kept].T / scale.clamp(min=1e-6), 0.0)
 
-    def appeal(self, read=None, has_text=None, picture=None, has_picture=None) -> torch.Tensor:
+    def appeal(self, read, has_text, picture, has_picture) -> torch.Tensor:
         """(B, L) log of what a product sells over what is usual, by what its text (as read) and picture say."""
         found = self.appeal_bias
         if self.config.use_text:

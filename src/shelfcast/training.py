@@ -221,8 +221,8 @@ def fit(
 
     Returns
     -------
-    The models of the second phase in eval mode, and one row per phase, seed and epoch: loss, wql (validation; NaN in
-    the refit) and best (the chosen epoch).
+    The models of the second phase in eval mode, taught to forecast products without a history too, and one row per
+    phase, seed and epoch: loss, wql (validation; NaN in the refit) and best (the chosen epoch).
     """
     columns = ["phase", "seed", "epoch", "loss", "wql", "best"]
     if not seeds:
