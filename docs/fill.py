@@ -109,9 +109,12 @@ def new() -> str:
 
 
 def made() -> str:
+    names = {"whole": "products with a history", "new": "products without one"}
     return "\n".join(
-        f"- `{market}`: revision {found['revision']}, seeds {', '.join(map(str, found['seeds']))}, panel {found['panel_md5']}."
+        f"- `{market}`, {names[part]}: revision {made['revision']}, seeds {', '.join(map(str, made['seeds']))}, "
+        f"panel {made['panel_md5']}."
         for market, found in once().items()
+        for part, made in sorted(found["made"].items())
     )
 
 

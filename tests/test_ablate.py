@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,8 @@ def test_scores_become_one_small_file(known, tmp_path):
     with pytest.raises(ValueError, match="Run `make ablate` first"):
         ablate.collect("nowhere", known, tmp_path)
     facts = json.loads(ablate.collect("shop", known, tmp_path).read_text())
-    assert facts["seeds"] == [0, 1] and facts["panel_md5"] == tables.folder_md5(known / "shop/panel")
+    for made in facts["made"]["whole"], facts["made"]["new"]:
+        assert made["seeds"] == [0, 1] and made["panel_md5"] == tables.folder_md5(known / "shop/panel")
     worth = facts["worth"]["product"]
     assert set(worth) == {"no_plan", "new_no_text"}
     assert worth["no_plan"]["estimate"] == pytest.approx(0.2) and worth["no_plan"]["wql"] == pytest.approx(0.1)
@@ -131,6 +133,26 @@ def test_scores_become_one_small_file(known, tmp_path):
     for row in worth.values():
         assert row["recovered"] == pytest.approx(row["wql"] / row["oracle_wql"], rel=1e-3)
     assert worth["no_plan"]["oracle_wql"] > 0 and worth["new_no_text"]["oracle_told"] > worth["no_plan"]["oracle_told"]
+
+
+def test_what_was_not_measured_anew_stays(known, tmp_path):
+    before = json.loads(ablate.collect("shop", known, tmp_path).read_text())
+    again = tmp_path / "again/shop"
+    shutil.copytree(known / "shop", again)
+    for path in again.glob("ablation/[!n]*.csv"):  # whole
+        path.unlink()
+    (again / "ablation/no_plan.csv").unlink()
+    table = pd.read_csv(again / "ablation/new_no_text.csv")
+    table.assign(wql=1.2 * table["wql"], seed=table["seed"].replace(1, 5)).to_csv(
+        again / "ablation/new_no_text.csv", index=False
+    )
+    table = pd.read_csv(again / "ablation/new.csv")
+    table.assign(seed=table["seed"].replace(1, 5)).to_csv(again / "ablation/new.csv", index=False)
+    after = json.loads(ablate.collect("shop", again.parent, tmp_path).read_text())
+    assert after["worth"]["product"]["no_plan"] == before["worth"]["product"]["no_plan"]
+    assert after["made"]["whole"] == before["made"]["whole"] and after["made"]["new"]["seeds"] == [0, 5]
+    assert after["worth"]["product"]["new_no_text"]["estimate"] == pytest.approx(0.35)
+    assert after["new"]["product"]["new_no_text"]["wql"] == pytest.approx(1.08)
 
 
 # ---------------------------------------------------------------- products without a history

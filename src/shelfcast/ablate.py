@@ -148,35 +148,50 @@ def known_worth(folder: Path, panel: Panel, seed: int = 0) -> pd.DataFrame:
 
 
 def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation/results")) -> Path:
-    """Write `<to>/<market>.json` from what `make ablate` left in `build`: the tables, and what they were made with."""
-    folder = build / market
+    """Write `<to>/<market>.json` from what `make ablate` left in `build`: the tables, and what they were made with.
+
+    Two parts, 'whole' (products with a history) and 'new': what of them was not measured anew stays as the file has it.
+    """
+    folder, path = build / market, to / f"{market}.json"
     paths = sorted((folder / "ablation").glob("*.csv"))
     if not paths:
         raise ValueError(f"{folder}/ablation holds no scores. Run `make ablate` first.")
     read = map(pd.read_csv, paths)
     scores = pd.concat([rows for rows in read if len(rows)], ignore_index=True)  # none where a market has no pictures
-    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    new = scores["variant"].str.startswith("new")
-    ours = scores["method"] == "shelfcast"
-    alone = ours & (scores["seed"] >= 0)
-    parts = {"whole": scores[alone & ~new], "new": scores[alone & new]}
-    costs = pd.concat(worth(part, whole) for whole, part in parts.items() if whole in set(part["variant"]))
+    ours, single = scores["method"] == "shelfcast", scores["seed"] >= 0
+    scores["part"] = np.where(scores["variant"].str.startswith("new"), "new", "whole")
+    alone = dict(list(scores[ours & single].groupby("part")))
+    costs = pd.concat(worth(rows, part) for part, rows in alone.items() if part in set(rows["variant"]))
     if (folder / "truth").exists():
         panel = Panel.load(folder / "panel")
         costs = costs.join(known_worth(folder, panel).add_prefix("oracle_"))
         costs["recovered"] = costs["wql"] / costs["oracle_wql"]
-    unknown = scores[new & (scores["seed"] == AVERAGED) & (ours | (scores["variant"] == "new"))]
+    unknown = scores[(scores["part"] == "new") & ~single & (ours | (scores["variant"] == "new"))]
     name = unknown["variant"].where(unknown["method"] == "shelfcast", unknown["method"])
-    facts = {
-        "revision": revision or None,
-        "panel_md5": folder_md5(folder / "panel"),
-        "seeds": sorted(map(int, scores.loc[alone, "seed"].unique())),
-        "worth": _nested(costs),
-        "new": _nested(unknown.assign(name=name).set_index(["level", "name"])[["wql", "wape", "bias"]]),
+    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    origin = {"revision": revision or None, "panel_md5": folder_md5(folder / "panel")}
+    made = {part: origin | {"seeds": sorted(map(int, rows["seed"].unique()))} for part, rows in alone.items()}
+    found = {"made": made, "worth": _nested(costs)}
+    found["new"] = _nested(unknown.assign(name=name).set_index(["level", "name"])[["wql", "wape", "bias"]])
+    with atomic(path) as part:
+        part.write_text(json.dumps(_with_what_stays(found, path), indent=1) + "\n")
+    return path
+
+
+def _with_what_stays(found: dict, path: Path) -> dict:
+    """Complete `found` by the parts of an earlier file that were not measured anew."""
+    before = json.loads(path.read_text()) if path.exists() else {"made": {}, "worth": {}, "new": {}}
+    stays = before["made"].keys() - found["made"].keys()
+    rows = {
+        level: {v: row for v, row in variants.items() if ("new" if v.startswith("new") else "whole") in stays}
+        for level, variants in before["worth"].items()
     }
-    with atomic(to / f"{market}.json") as part:
-        part.write_text(json.dumps(facts, indent=1) + "\n")
-    return to / f"{market}.json"
+    levels = dict.fromkeys([*rows, *found["worth"]])
+    return {
+        "made": {part: before["made"][part] for part in stays} | found["made"],
+        "worth": {level: rows.get(level, {}) | found["worth"].get(level, {}) for level in levels},
+        "new": before["new"] if "new" in stays else found["new"],
+    }
 
 
 def _nested(table: pd.DataFrame) -> dict:
