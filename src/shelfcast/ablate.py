@@ -147,7 +147,15 @@ def known_worth(folder: Path, panel: Panel, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(costs).T.rename_axis(["level", "variant"])
 
 
-def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation/results")) -> Path:
+def revision() -> str | None:
+    """The state of the checkout; to be asked before anything of it is written."""
+    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return asked.stdout.strip() or None
+
+
+def collect(
+    market: str, build: Path = Path("build"), to: Path = Path("ablation/results"), state: str | None = None
+) -> Path:
     """Write `<to>/<market>.json` from what `make ablate` left in `build`: the tables, and what they were made with.
 
     Two parts, 'whole' (products with a history) and 'new': what of them was not measured anew stays as the file has it.
@@ -168,8 +176,7 @@ def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation/
         costs["recovered"] = costs["wql"] / costs["oracle_wql"]
     unknown = scores[(scores["part"] == "new") & ~single & (ours | (scores["variant"] == "new"))]
     name = unknown["variant"].where(unknown["method"] == "shelfcast", unknown["method"])
-    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    origin = {"revision": revision or None, "panel_md5": folder_md5(folder / "panel")}
+    origin = {"revision": state or revision(), "panel_md5": folder_md5(folder / "panel")}
     made = {part: origin | {"seeds": sorted(map(int, rows["seed"].unique()))} for part, rows in alone.items()}
     found = {"made": made, "worth": _nested(costs)}
     found["new"] = _nested(unknown.assign(name=name).set_index(["level", "name"])[["wql", "wape", "bias"]])
@@ -205,7 +212,8 @@ def _nested(table: pd.DataFrame) -> dict:
 
 if __name__ == "__main__":
     try:
+        state = revision()
         for name in sys.argv[1:]:
-            print(collect(name))
+            print(collect(name, state=state))
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
