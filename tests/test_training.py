@@ -151,6 +151,19 @@ def test_early_stopping_and_refit_length(setup, tmp_path):
     assert len(refit) == best
 
 
+def test_a_kill_does_not_lengthen_its_patience(setup, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=12, patience=2, learning_rate=0.3)
+    whole, history = setup.fit(tmp_path / "whole", recipe)
+    select = history[history["phase"] == "select"]
+    steps = -(-len(setup.train) // max(1, round(recipe.batch_weeks / len(setup.train.weeks_index))))
+    last_epoch = KillAt("select", steps * (len(select) - 1) + 1)
+    with pytest.raises(KeyboardInterrupt):
+        setup.fit(tmp_path / "killed", recipe, callbacks=[last_epoch])
+    model, again = setup.fit(tmp_path / "killed", recipe)
+    pd.testing.assert_frame_equal(again, history, check_exact=True)
+    assert equal_weights(model, whole)
+
+
 @pytest.mark.parametrize("mode", ["lora", "frozen"])
 def test_modes(setup, tmp_path, mode):
     recipe = dataclasses.replace(RECIPE, epochs=3, mode=mode)  # the head starts at zero: step one moves it alone

@@ -288,6 +288,7 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
         metric_for_best_model="wql",
         greater_is_better=False,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # how long it has been without a better score
         remove_unused_columns=False,
         label_names=["labels"],
         report_to=["tensorboard"],
