@@ -167,7 +167,7 @@ def collect(
     read = map(pd.read_csv, paths)
     scores = pd.concat([rows for rows in read if len(rows)], ignore_index=True)  # none where a market has no pictures
     ours, single = scores["method"] == "shelfcast", scores["seed"] >= 0
-    scores["part"] = np.where(scores["variant"].str.startswith("new"), "new", "whole")
+    scores["part"] = scores["variant"].map(_part)
     alone = dict(list(scores[ours & single].groupby("part")))
     costs = pd.concat(worth(rows, part) for part, rows in alone.items() if part in set(rows["variant"]))
     if (folder / "truth").exists():
@@ -185,12 +185,16 @@ def collect(
     return path
 
 
+def _part(variant: str) -> str:
+    return "new" if variant.startswith("new") else "whole"
+
+
 def _with_what_stays(found: dict, path: Path) -> dict:
     """Complete `found` by the parts of an earlier file that were not measured anew."""
     before = json.loads(path.read_text()) if path.exists() else {"made": {}, "worth": {}, "new": {}}
     stays = before["made"].keys() - found["made"].keys()
     rows = {
-        level: {v: row for v, row in variants.items() if ("new" if v.startswith("new") else "whole") in stays}
+        level: {variant: row for variant, row in variants.items() if _part(variant) in stays}
         for level, variants in before["worth"].items()
     }
     levels = dict.fromkeys([*rows, *found["worth"]])
