@@ -63,6 +63,14 @@ def test_what_is_taken_away_cannot_reach_the_forecast(market, tiny_bert):
             assert not np.allclose(predict(model, blind, **ways)[0], predict(model, market, **ways)[0], rtol=1e-4), what
 
 
+@pytest.mark.parametrize("what, column", [("behavior", "buyers"), ("plan", "mean_promoted")])
+def test_noise_of_the_level_is_not_told_by_what_is_taken_away(market, what, column):
+    i, noise = market.names["weeks"].index(column), torch.full_like(market.tensors["level"], 1.5)
+    for told, some in ((market, True), (ablate.blind(market, what), False)):
+        moved = told.with_levels(told.tensors, noise)["weeks"] - told.tensors["weeks"]
+        assert bool(moved[..., i].any()) == some and moved[..., market.names["weeks"].index("lag_0")].all()
+
+
 def test_shuffling_keeps_what_there_is_and_breaks_whose_it_is(market):
     other = ablate.shuffle(market, "text", seed=1)
     rows = [sorted(map(tuple, m.tensors["input_ids"].tolist())) for m in (market, other)]

@@ -10,7 +10,7 @@ from conftest import changed_after
 from transformers import Trainer, TrainerCallback
 
 from shelfcast import metrics
-from shelfcast.dataset import load_tokenizer, market_tensors
+from shelfcast.dataset import IN_UNITS, load_tokenizer, market_tensors
 from shelfcast.forecast import forecast, predict
 from shelfcast.model import SalesBert
 from shelfcast.training import Recipe, finish, fit, validation_wql
@@ -207,11 +207,50 @@ def test_validation_score_is_the_evaluations(trained, setup):
     assert validation_wql(outputs)["wql"] == pytest.approx(theirs, rel=1e-6)
 
 
+def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monkeypatch):
+    """Another level tells the same sales: what it is, times how much of it was sold, stays."""
+    market, seen = setup.market, []
+    level, columns = market.tensors["level"], {name: i for i, name in enumerate(market.names["weeks"])}
+
+    def units(batch, name):
+        mean, deviation = market.scale[name]
+        return torch.exp(batch["weeks"][..., columns[name]] * deviation + mean) * (batch["level"] + 0.1) - 0.1
+
+    times = torch.exp(0.5 * torch.randn(level.shape, generator=torch.Generator().manual_seed(0)))
+    other = market.with_levels(market.tensors, times)
+    torch.testing.assert_close(other["level"], level * times)
+    of_level = (other["weeks"] - market.tensors["weeks"])[..., columns["level"]]
+    torch.testing.assert_close(of_level, times.log() / market.scale["level"][1])
+    for name in ("level_13", "lag_0", "mean_promoted", "buyers"):
+        torch.testing.assert_close(units(other, name), units(market.tensors, name), rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(other["weeks"][..., columns[name]], market.tensors["weeks"][..., columns[name]])
+    same = [i for name, i in columns.items() if not IN_UNITS.match(name)]
+    torch.testing.assert_close(other["weeks"][..., same], market.tensors["weeks"][..., same])
+    assert all(other[k] is v for k, v in market.tensors.items() if k not in ("level", "weeks"))
+
+    head = SalesBert._head
+
+    def watched(model, *given):
+        seen.append((model.training, given[-1]))
+        return head(model, *given)
+
+    monkeypatch.setattr(SalesBert, "_head", watched)
+    for size in (0.5, 0.0):
+        seen.clear()
+        setup.fit(tmp_path / str(size), dataclasses.replace(RECIPE, epochs=1, batch_weeks=10_000, level_noise=size))
+        for training, told in seen:
+            own = level[..., : told.shape[-1]]
+            as_it_is = torch.equal(told.flatten().sort()[0], own.flatten().sort()[0])  # products come in any order
+            assert as_it_is == (not training or size == 0)
+        assert {training for training, _ in seen} == {True, False}
+
+
 def test_unusable_recipes():
     for wrong, said in (
         (dict(mode="half"), "full, lora, frozen"),
         (dict(precision="fp8"), "bf16"),
         (dict(epochs=0), "epochs"),
+        (dict(level_noise=-0.1), "level_noise"),
     ):
         with pytest.raises(ValueError, match=said):
             Recipe(**wrong)

@@ -73,6 +73,9 @@ def blind(market: MarketTensors, what: str) -> MarketTensors:
         }[what]
         for field in ("static", "weeks", "plan"):
             t[field] = _without(t[field], [gone(name) for name in market.names[field]])
+        # a column that tells nothing has no scale either, in which noise of the level could be read
+        scale = {name: [mean, 0.0 if gone(name) else x] for name, (mean, x) in market.scale.items()}
+        market = replace(market, scale=scale)
     return replace(market, tensors=t)
 
 

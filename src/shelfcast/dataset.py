@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,9 +18,11 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
+from shelfcast.features import LEVEL_FLOOR
 from shelfcast.panel import Panel
 
 IN_UNITS = re.compile(r"(level|lag|mean|buyers|baskets|coupons)(_.+)?$")
+CONSTANT = 1e-6  # standard deviation of a column that tells nothing
 CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 MAX_TEXT = 64  # tokens of product text
 
@@ -82,6 +85,23 @@ class MarketTensors(torch.utils.data.Dataset):
         found = {size: len(self.names[name]) for size, name in names.items()}
         return found | {"n_locations": len(self.locations), "horizon": self.tensors["labels"].shape[-1]}
 
+    @cached_property
+    def _per_log(self) -> torch.Tensor:
+        """(2, F_week): how much each column of weeks rises with the log it is of, for level itself and units over it."""
+        deviation = np.array([self.scale[name][1] for name in self.names["weeks"]])
+        rise = np.where(deviation > CONSTANT, 1 / np.maximum(deviation, CONSTANT), 0.0)
+        level = np.array([name == "level" for name in self.names["weeks"]])
+        units = np.array([bool(IN_UNITS.match(name)) for name in self.names["weeks"]]) & ~level
+        return _float(np.stack([level * rise, units * rise]))
+
+    def with_levels(self, batch: dict[str, torch.Tensor], times: torch.Tensor) -> dict[str, torch.Tensor]:
+        """A batch of this market told relative to `times` (B, L, T) its levels; what was sold stays the same."""
+        level = batch["level"] * times
+        of_level, of_units = self._per_log.to(level.device)
+        over = torch.log((level + LEVEL_FLOOR) / (batch["level"] + LEVEL_FLOOR))
+        weeks = batch["weeks"] + times.log()[..., None] * of_level - over[..., None] * of_units
+        return batch | {"level": level, "weeks": weeks}
+
     def as_new(self) -> MarketTensors:
         """As if no product had a history: `cold`, and last year's season is its category's."""
         changed = {"cold": torch.ones(len(self), dtype=torch.bool)}
@@ -89,7 +109,7 @@ class MarketTensors(torch.utils.data.Dataset):
             own, kin = (self.names["plan"].index(name) for name in ("year_ago", "year_ago_category"))
             (mean, deviation), (its_mean, its) = self.scale["year_ago"], self.scale["year_ago_category"]
             changed["plan"] = self.tensors["plan"].clone()
-            changed["plan"][..., own] = (changed["plan"][..., kin] * its + its_mean - mean) / max(deviation, 1e-6)
+            changed["plan"][..., own] = (changed["plan"][..., kin] * its + its_mean - mean) / max(deviation, CONSTANT)
         return replace(self, tensors=self.tensors | changed)
 
     def split(self, cutoffs: list[pd.Timestamp], last_label: pd.Timestamp | None = None) -> MarketTensors:
@@ -126,12 +146,12 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
     def feature(column: str) -> np.ndarray:
         x = frame[column].to_numpy(float).reshape(shape)
         if IN_UNITS.match(column):
-            x = np.log(x) if column == "level" else np.log((x + 0.1) / (level + 0.1))
+            x = np.log(x) if column == "level" else np.log((x + LEVEL_FLOOR) / (level + LEVEL_FLOOR))
         seen = x[:, :, :n_train]
         scale[column] = [float(np.nanmean(seen)), float(np.nanstd(seen))]
         mean, deviation = scale[column]
         x = np.where(np.isnan(x), mean, x)  # beyond the data, where no forecast that needs it is made
-        return np.clip((x - mean) / deviation if deviation > 1e-6 else np.zeros_like(x), -CLIP, CLIP)
+        return np.clip((x - mean) / deviation if deviation > CONSTANT else np.zeros_like(x), -CLIP, CLIP)
 
     plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
     names = {"static": panel.roles["static"], "weeks": panel.roles["past"] + plan, "plan": plan}

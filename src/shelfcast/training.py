@@ -43,6 +43,8 @@ class Recipe:
         products, and the more steps an epoch has. patience : epochs without a better validation WQL.
     average_epochs : how far back the weights' running average reaches; the average is what is judged and what comes out
         (Izmailov et al. 2018, SWA, with an exponential mean). 0 takes the last step's weights.
+    level_noise : standard deviation of what is added to the log of each week's level in a training step, while columns
+        in units are told relative to it: the level is a reference, and the same sales are to be forecast from any.
     accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
     """
 
@@ -55,6 +57,7 @@ class Recipe:
     warmup: float = 0.1
     patience: int = 3
     average_epochs: float = 2.5
+    level_noise: float = 0.5
     lora_rank: int = 8
     accumulation: int = 1
     precision: str = "fp32"
@@ -64,15 +67,16 @@ class Recipe:
             raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
-        if self.average_epochs < 0:
-            raise ValueError(f"finetune.average_epochs is {self.average_epochs}; choose 0 or more.")
+        for name in ("average_epochs", "level_noise"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"finetune.{name} is {getattr(self, name)}; choose 0 or more.")
         for name in ("epochs", "batch_weeks", "patience", "accumulation", "lora_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"finetune.{name} is {getattr(self, name)}; it must be at least 1.")
 
 
 class SalesTrainer(Trainer):
-    """A Trainer that averages weights, with one learning rate for the pretrained encoder and one for everything new."""
+    """A Trainer that averages weights and varies levels, with one learning rate for the pretrained encoder and one for everything new."""
 
     def __init__(self, recipe: Recipe, **kwargs):
         self.recipe = recipe
@@ -81,6 +85,11 @@ class SalesTrainer(Trainer):
         reach = recipe.average_epochs * len(self.train_dataset) / products_a_step  # steps
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
         self.add_callback(Average(self.average))
+
+    def training_step(self, model, inputs, *args):
+        level = inputs["level"]  # noise is drawn where it is the same on every device
+        noise = self.recipe.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
+        return super().training_step(model, self.train_dataset.with_levels(inputs, noise.exp()), *args)
 
     def evaluate(self, *args, **kwargs):
         own, self.model = self.model, self.average.module
@@ -318,7 +327,7 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
         epochs["wql"] = pd.Series(seen["eval_wql"].to_numpy(), seen["epoch"].round().astype(int))
     else:
         epochs["wql"] = np.nan
-    return trainer.average.module, epochs.reset_index().assign(seed=seed)
+    return trainer.average.module.cpu(), epochs.reset_index().assign(seed=seed)  # an accelerator has done its part
 
 
 @torch.no_grad()
