@@ -93,3 +93,5 @@ def test_labels():
     till = {"product_type": "SFT DRNK 2 LITER BTL CARB INCL", "category": "SOFT DRINKS", "package_size": "2 LTR"}
     assert story.product_label(pd.Series(till | {"text": "…"})) == "2 liter bottle carbonated"
     assert story.product_label(pd.Series({"text": "blend: green tea", "category": "TEA"})) == "Blend: green tea"
+    long = {"name": "Brook & Vale raspberry sparkling water, no sugar added, 500 ml bottle", "text": "…"}
+    assert story.product_label(pd.Series(long)) == "Brook & vale raspberry sparkling water, no sugar added, …"

@@ -8,6 +8,7 @@ stretches of weeks there are.
 """
 
 import re
+import textwrap
 from html import escape
 
 import numpy as np
@@ -66,7 +67,7 @@ def product_label(row: pd.Series) -> str:
     name = _words(name.replace("&", " & "))
     for word in str(row.get("category") or "").lower().split():
         name = re.sub(rf"^{re.escape(word.rstrip('s'))}s?\b[\s:,]*", "", name)
-    name = name.strip()[:60] or str(row.get("category", "product")).lower()
+    name = textwrap.shorten(name, 60, placeholder=" …") or str(row.get("category", "product")).lower()
     size = _words(str(row.get("package_size") or "nan").lower())
     if size != "nan" and size.split()[0] not in name.split():
         name += f", {size}"
