@@ -40,7 +40,7 @@ def test_each_modality_is_taken_away_alone(market):
     assert changed(market, ablate.blind(market, "text")) == {"has_text": []}
     assert changed(market, ablate.blind(market, "picture")) == {"has_picture": []}
     gone = changed(market, ablate.blind(market, "behavior"))
-    assert set(gone) == {"weeks"} and set(gone["weeks"]) == {"buyers", "baskets", "repeat_share", "traffic"}
+    assert set(gone) == {"weeks"} and set(gone["weeks"]) == {"buyers", "baskets", "repeat_share"}
     gone = changed(market, ablate.blind(market, "plan"))
     assert {"promotion", "category_promotion"} <= set(gone["plan"]) and not set(gone["plan"]) & ablate.CALENDAR
     assert {"promotion", "price_ratio", "mean_promoted"} <= set(gone["weeks"]) and "lag_0" not in gone["weeks"]

@@ -12,6 +12,7 @@ from transformers import AutoModel, ViTConfig, ViTModel
 from shelfcast.dataset import MarketTensors, backbone_path, load_tokenizer, market_tensors
 from shelfcast.forecast import coherent, forecast, predict
 from shelfcast.model import SalesBert, _additive, _attend
+from shelfcast.space import Travel
 
 BODIES = [dict(body="backbone"), dict(body="compact"), dict(body="compact", use_text=False)]
 
@@ -23,7 +24,7 @@ def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, Market
     model = SalesBert.from_backbone(backbone, layers=layers, width=32, **config, **market.sizes())
     with torch.no_grad():
         for name, p in [*model.named_parameters(), *model.named_buffers()]:
-            if name.endswith("gate") or name.startswith(("head.1", "cold.out", "appeal")):
+            if name.endswith("gate") or name.startswith(("head.1", "cold.out", "appeal", "travel")):
                 p.copy_(0.3 * torch.randn_like(p))
     return model.eval(), market
 
@@ -57,7 +58,7 @@ def test_future_cannot_reach_the_past(pair, week):
     model, market = pair
     changed = {k: v.clone() for k, v in market.tensors.items()}
     generator = torch.Generator().manual_seed(1)
-    for name in ("weeks", "plan", "level", "usual"):
+    for name in ("weeks", "plan", "level", "usual", "local"):
         part = changed[name][:, :, week + 1 :]
         part += torch.rand(part.shape, generator=generator)
     other = altered(market, **changed)
@@ -170,6 +171,41 @@ def test_a_location_reaches_another_only_through_space(small_panel, tiny_bert):
         other = altered(market, **changed)
         same = np.allclose(predict(model, other)[0][:, 1], predict(model, market)[0][:, 1], rtol=1e-5)
         assert same is not use_space
+
+
+def test_what_travels_reaches_every_product_and_is_found(small_panel, tiny_bert):
+    """A shock that is next door a week later, and a second market in which nothing follows from anything."""
+    model, market = make(small_panel, tiny_bert, body="compact")
+    local, before = market.tensors["local"].clone(), predict(model, market)[0]
+    assert not local[:, 0].any() and not local[:, :, :8].any() and (local[:, 1:, 8:] != 0).any()
+    local[:, 2, 20] += 1
+    after = predict(model, altered(market, local=local))[0]
+    moved = np.log(after / before)
+    np.testing.assert_allclose(moved[:, :, 20], np.tile(model.travel.weight[:, :, 2].T.detach(), (6, 1, 1)), atol=1e-5)
+    assert not moved[:, :, np.arange(40) != 20].any()
+
+    chance = torch.Generator().manual_seed(0)
+    here, noise = (torch.randn(2, 240, generator=chance) for _ in range(2))
+    shocks = torch.stack([torch.zeros(240), here[0], torch.cat([torch.zeros(1), here[0, :-1]])])
+    for told, expected in ((shocks, 1.0), (torch.cat([torch.zeros(1, 240), noise]), 0.0)):
+        travel = Travel(3, 4)
+        travel.fit(told)
+        torch.testing.assert_close(travel.weight[0, 2, 1].item(), expected, atol=0.1, rtol=0)
+        others = travel.weight.detach().clone()
+        others[0, 2, 1] = 0
+        assert others.abs().max() < 0.2
+    travel = Travel(3, 4)
+    travel.fit(shocks[:, :8])  # too few to learn from
+    assert not travel.weight.any()
+
+
+def test_no_column_of_a_products_weeks_is_the_same_for_all_products(small_panel, tiny_bert):
+    """Calendar and plan apart, which are known ahead."""
+    market = market_tensors(small_panel, load_tokenizer(tiny_bert))
+    history = market.tensors["weeks"][..., : -len(market.names["plan"])]
+    assert {"category_now", "location_now"} <= set(small_panel.roles["past"])
+    same = (history == history[:1]).flatten(0, 2).all(0)
+    assert not (same & (history.flatten(0, 2).std(0) > 0)).any()
 
 
 def test_missing_text_still_forecasts(small_panel, tiny_bert):

@@ -150,6 +150,27 @@ def test_past_features_by_naive_loops(small_panel):
             np.testing.assert_allclose(at(small_panel, product, location, column).dropna(), values, err_msg=column)
 
 
+def test_a_locations_own_shock_by_naive_loops(small_panel):
+    wide = small_panel.frame.dropna(subset="y").pivot(index=["location", "ds"], columns="product_id", values="y")
+    for region in ("region_1", "region_2"):
+        expected = []
+        for t in range(WEEKS):
+            sold = wide.loc[region].iloc[t].sum()
+            usual = 0.0
+            for product in wide:
+                own = wide.loc[region, product].iloc[:t].sum()
+                all_own = own + wide.loc["region_1" if region == "region_2" else "region_2", product].iloc[:t].sum()
+                kin = wide.loc[region].iloc[:t].sum().sum() / max(
+                    wide.drop(CHAIN).groupby("ds").sum().iloc[:t].sum().sum(), 1
+                )
+                share = (own + 20 * kin) / (all_own + 20)
+                usual += share * sum(wide.loc[r, product].iloc[t] for r in ("region_1", "region_2"))
+            expected.append(np.log((sold + 1) / (usual + 1)) if t >= 8 else 0.0)
+        for product in small_panel.products.index[:2]:
+            np.testing.assert_allclose(at(small_panel, product, region, "location_now")[:WEEKS], expected, atol=1e-9)
+    assert not at(small_panel, small_panel.products.index[0], CHAIN, "location_now")[:WEEKS].any()
+
+
 def test_behaviour_by_naive_loops(small_panel, retailer):
     product = small_panel.products.index[0]
     rows = retailer["transactions"].query("product_id == @product")

@@ -140,6 +140,25 @@ def test_seeds_choose_the_epoch_together(setup, tmp_path):
     assert not equal_weights(*models)
 
 
+def test_seeds_side_by_side_are_what_they_are_alone(setup, tmp_path, monkeypatch):
+    found = []
+    for cores in (1, 2):
+        monkeypatch.setattr("shelfcast.parallel.cpu_count", lambda cores=cores: cores)
+        found.append(setup.fit_all(tmp_path / str(cores)))
+    (alone, history), (together, same) = found
+    assert all(equal_weights(a, b) for a, b in zip(alone, together, strict=True))
+    pd.testing.assert_frame_equal(history, same, check_exact=True)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_an_error_in_another_process_is_heard(setup, tmp_path, monkeypatch, cores):
+    monkeypatch.setattr("shelfcast.parallel.cpu_count", lambda: cores)
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError, match="body is 'cat'"):
+        setup.fit_all(tmp_path, body="cat")
+    assert torch.get_num_threads() == before
+
+
 def test_early_stopping_and_refit_length(setup, tmp_path):
     """A learning rate that only harms after the start: the first epochs win, the refit stops where they did."""
     recipe = dataclasses.replace(RECIPE, epochs=12, patience=2, learning_rate=0.3)
@@ -245,10 +264,12 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
         assert {training for training, _ in seen} == {True, False}
 
 
-def test_unusable_recipes():
+def test_unusable_recipes(monkeypatch):
+    monkeypatch.setattr("shelfcast.training.is_torch_bf16_gpu_available", lambda: False)
     for wrong, said in (
         (dict(mode="half"), "full, lora, frozen"),
-        (dict(precision="fp8"), "bf16"),
+        (dict(precision="fp8"), "choose 'fp32' or 'bf16'"),
+        (dict(precision="bf16"), "no accelerator of this machine"),
         (dict(epochs=0), "epochs"),
         (dict(level_noise=-0.1), "level_noise"),
     ):

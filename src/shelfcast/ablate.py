@@ -27,7 +27,7 @@ from shelfcast.tables import atomic, folder_md5
 
 MODALITIES = ("text", "picture", "behavior", "space", "plan")
 SHUFFLED = ("text", "picture", "space")
-SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons", "traffic"}  # behaviour that the sales rows tell
+SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons"}  # behaviour that the sales rows tell
 CALENDAR = {
     "holiday",
     "holiday_next",

@@ -22,6 +22,8 @@ from shelfcast.features import LEVEL_FLOOR
 from shelfcast.panel import Panel
 
 IN_UNITS = re.compile(r"(level|lag|mean|buyers|baskets|coupons)(_.+)?$")
+LOCAL = "location_now"
+OF_ALL = ("category_level", "category_now", "traffic", LOCAL)  # the same for all products of a location
 CONSTANT = 1e-6  # standard deviation of a column that tells nothing
 CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 MAX_TEXT = 64  # tokens of product text
@@ -40,6 +42,7 @@ class Batch(TypedDict):
     plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h
     level: torch.Tensor  # (B, L, T) float32, units a week, > 0
     usual: torch.Tensor  # (B, L, T) float32, units a week that a product of the category usually sells, > 0
+    local: torch.Tensor  # (B, L, T) float32, log of a location's units over its usual share of all, for every product
     graph: torch.Tensor  # (B, L, L) float32, >= 0, the same for every product
     labels: torch.Tensor  # (B, L, T, H) float32, units in week t + h; NaN where it must not be learned or judged
 
@@ -123,9 +126,8 @@ class MarketTensors(torch.utils.data.Dataset):
             h = np.arange(1, horizon + 1).astype("timedelta64[W]")
             ends = self.weeks_index.to_numpy()[:n, None] + h
             wanted &= torch.as_tensor(ends <= np.datetime64(last_label))
-        cut = {
-            k: v[:, :, :n] if k in ("weeks", "plan", "level", "usual", "labels") else v for k, v in self.tensors.items()
-        }
+        by_week = ("weeks", "plan", "level", "usual", "local", "labels")
+        cut = {k: v[:, :, :n] if k in by_week else v for k, v in self.tensors.items()}
         cut["labels"] = cut["labels"].masked_fill(~wanted, torch.nan)
         return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.scale)
 
@@ -139,7 +141,7 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
     index = pd.MultiIndex.from_product([products, locations, ahead])
     frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
     n, n_train = len(weeks), int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
-    level = frame["level"].to_numpy().reshape(shape)
+    level, local = (frame[name].to_numpy().reshape(shape) for name in ("level", LOCAL))
 
     scale: dict[str, list[float]] = {}
 
@@ -153,11 +155,12 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
         x = np.where(np.isnan(x), mean, x)  # beyond the data, where no forecast that needs it is made
         return np.clip((x - mean) / deviation if deviation > CONSTANT else np.zeros_like(x), -CLIP, CLIP)
 
+    past = [name for name in panel.roles["past"] if name not in OF_ALL]  # by these a week would be learned by heart
     plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
-    names = {"static": panel.roles["static"], "weeks": panel.roles["past"] + plan, "plan": plan}
+    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": plan}
     names["picture"] = list(panel.pictures.columns)
     planned = np.stack([feature(c) for c in plan], -1)  # P L T+H F
-    past = np.stack([feature(c) for c in panel.roles["past"]], -1)
+    history = np.stack([feature(c) for c in past], -1)
     target = np.arange(n)[:, None] + np.arange(1, horizon + 1)  # T H, index of week t + h
     y = frame["y"].to_numpy(float).reshape(shape)
     texts = panel.products["text"].fillna("").tolist()
@@ -171,10 +174,11 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
         "picture": _float(np.nan_to_num(pictures)),
         "has_picture": torch.tensor(~np.isnan(pictures).any(1) & bool(names["picture"])),
         "static": _float(np.stack([feature(c)[:, :, 0] for c in panel.roles["static"]], -1)),
-        "weeks": _float(np.concatenate([past, planned], -1)[:, :, :n]),
+        "weeks": _float(np.concatenate([history, planned], -1)[:, :, :n]),
         "plan": _float(planned[:, :, target]),  # P L T H F
         "level": _float(level[:, :, :n]),
         "usual": _float(panel.usual[locations].to_numpy().T).expand(len(products), -1, -1),
+        "local": _float(local[:, :, :n]),
         "graph": graph.expand(len(products), -1, -1),
         "labels": _float(y[:, :, target]),
     }

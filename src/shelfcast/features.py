@@ -17,6 +17,8 @@ LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sol
 NEW = 4  # weeks of its own that weigh as much as what a product of the category usually sells
 OLD = 52  # weeks after its launch when a product no longer counts as new
 YEAR = 52  # weeks
+SHARED = 20  # units of a product, so few that its shares by location are half its own and half the category's
+SETTLED = 8  # weeks before shares are known
 MOST_EVENTS = 8  # kinds of behaviour, the most frequent ones
 
 MEANING = {  # column -> (role, what it means); channels, seasons and events are added as found
@@ -39,6 +41,7 @@ MEANING = {  # column -> (role, what it means); channels, seasons and events are
     "level_chain": ("past", "the product's robust level in the whole chain"),
     "category_level": ("past", "category units at the location, last 4 weeks over the running mean"),
     "category_now": ("past", "category units at the location, this week over the running mean"),
+    "location_now": ("past", "log of the location's units this week over its usual shares of the chain's, by product"),
     "traffic": ("past", "baskets of any category at the location, this week over the running mean"),
     "buyers": ("past", "distinct customers who bought it this week"),
     "baskets": ("past", "baskets with it this week"),
@@ -144,10 +147,27 @@ def past(items, rows, y, promotion, shape, launch: np.ndarray) -> tuple[dict[str
     units = by_place(rows[rows["in_category"]], "quantity", "sum")
     columns["category_level"] = np.broadcast_to((mean(units, 4) + 1) / (mean(units) + 1), shape)
     columns["category_now"] = np.broadcast_to(np.log((units + 1) / (mean(units) + 1)), shape)
+    columns["location_now"] = np.broadcast_to(location_now(y), shape)
     if "basket_id" in rows:
         baskets = by_place(rows[["place", "week", "basket_id"]].drop_duplicates(), "basket_id", "size")
         columns["traffic"] = np.broadcast_to((baskets + 1) / (mean(baskets) + 1), shape)
     return columns, usual + LEVEL_FLOOR
+
+
+def location_now(y: np.ndarray) -> np.ndarray:
+    """Log of what each location sold in a week over what its usual shares of the chain's units make, (P, L, T) -> (L, T).
+
+    What all locations share (a promotion, a season, a fashion) cancels out product by product. The shares are those of
+    the weeks before, drawn towards the category's. The chain's is 0, and so is every location's in the first weeks.
+    """
+    regions = y[:, 1:]
+    before = shift(np.cumsum(regions, -1), 1)
+    kin = before.sum(0) / np.maximum(before.sum((0, 1)), 1)
+    share = (before + SHARED * kin) / (before.sum(1, keepdims=True) + SHARED)
+    expected = (regions.sum(1, keepdims=True) * share).sum(0)
+    found = np.log((regions.sum(0) + 1) / (expected + 1))
+    found[:, :SETTLED] = 0.0
+    return np.concatenate([np.zeros_like(found[:1]), found])
 
 
 def events(table: pd.DataFrame, chosen, regions: dict, names, weeks: pd.DatetimeIndex) -> dict[str, np.ndarray]:

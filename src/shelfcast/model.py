@@ -5,7 +5,7 @@ product; static and week tokens attend to it, to themselves and to earlier weeks
 UniLM), so one pass forecasts from every cutoff. Between layers the locations of a product attend to each other within
 a week (factorised space-time attention, Arnab et al. 2021, ViViT), gated to zero at the start so that the pretrained
 encoder is intact at step 0. The head turns the state at a cutoff and the plan for week t + h into a negative binomial
-(Salinas et al. 2020, DeepAR) whose mean is the causal level times exp(·).
+(Salinas et al. 2020, DeepAR) whose mean is the causal level times exp(·), times what travels between locations.
 
 Axes: B products, L locations, S text tokens, T weeks, N = 1 + T static and week tokens, H horizons, D width, A heads.
 """
@@ -20,6 +20,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from shelfcast.space import SpaceAttention, Travel
+
 HEAD = 128  # hidden units of the head
 TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -33,7 +35,7 @@ class SalesBertConfig(PretrainedConfig):
     body : 'backbone' lets the encoder carry the weeks; 'compact' lets it read the text once and a small transformer
         of `width` and `compact_layers` carry the weeks; choose it for speed.
     use_text : False leaves text and encoder out altogether (the control 'small_transformer', with body 'compact').
-    use_space : attention between locations. layers : encoder layers kept, from the bottom.
+    use_space : what locations tell of each other. layers : encoder layers kept, from the bottom.
     n_static, n_week, n_plan, n_picture, n_locations, horizon : sizes of the batch (see dataset.Batch); without pictures
         n_picture is 0.
     """
@@ -88,29 +90,6 @@ class SalesBertOutput(ModelOutput):
     loss: torch.Tensor | None = None
     mean: torch.Tensor | None = None
     dispersion: torch.Tensor | None = None
-
-
-class SpaceAttention(nn.Module):
-    """Locations of one product attend to each other within a week; the graph is a prior of learned strength."""
-
-    def __init__(self, width: int, heads: int = 4, head_width: int = 16):
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * heads * head_width)
-        self.out = nn.Linear(heads * head_width, width)
-        self.strength = nn.Parameter(torch.ones(heads))
-        self.gate = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: torch.Tensor, graph: torch.Tensor) -> torch.Tensor:
-        """x: (B, L, N, D), graph: (B, L, L) -> (B, L, N, D)."""
-        b, _, n, _ = x.shape
-        y = self.query_key_value(self.norm(x)).transpose(1, 2)  # B N L 3·A·d
-        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(2, 3) for z in y.chunk(3, -1))  # B N A L d
-        prior = self.strength[:, None, None] * torch.log(graph + 1e-2)[:, None]  # B A L L
-        bias = prior[:, None].expand(b, n, -1, -1, -1)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # B N A L d
-        return x + torch.tanh(self.gate) * self.out(y.transpose(2, 3).flatten(-2)).transpose(1, 2)
 
 
 class ColdHead(nn.Module):
@@ -182,6 +161,8 @@ class SalesBert(PreTrainedModel):
         self.norm_in = nn.LayerNorm(width)
         n_layers = config.layers if config.body == "backbone" else config.compact_layers
         self.space = nn.ModuleList(SpaceAttention(width) for _ in range(n_layers if config.use_space else 0))
+        if config.use_space:
+            self.travel = Travel(config.n_locations, config.horizon)
         # The head's first layer, cut by what each input depends on, so that no part is computed for every horizon again.
         self.head_week = nn.Linear(width + config.n_week, HEAD)
         self.product = nn.Linear(width, HEAD // 4)
@@ -239,6 +220,7 @@ class SalesBert(PreTrainedModel):
         level,
         graph,
         usual,
+        local,
         input_ids=None,
         text_mask=None,
         has_text=None,
@@ -285,6 +267,8 @@ class SalesBert(PreTrainedModel):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
         mean, dispersion = self._head(x[:, :, 1:], weeks, torch.cat([self.product(first), static], -1), plan, level)
+        if self.config.use_space:
+            mean = mean * self.travel(local).exp()
         if cold is not None:
             mean, dispersion = (torch.where(cold[:, None, None, None], *x) for x in ((new, mean), (wide, dispersion)))
         loss = None if labels is None else self.loss(mean, dispersion, labels)

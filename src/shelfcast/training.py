@@ -7,9 +7,9 @@ belongs to other data or settings is thrown away. The finished model never depen
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -22,11 +22,13 @@ from peft import LoraConfig, get_peft_model
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import is_torch_bf16_gpu_available
 
 from shelfcast.appeal import teach
 from shelfcast.dataset import MarketTensors
 from shelfcast.metrics import WQL_QUANTILES, negative_binomial_quantiles
 from shelfcast.model import SalesBert
+from shelfcast.parallel import side_by_side
 
 MODES = ("full", "lora", "frozen")
 SEAL = "whole"  # the empty file that says so
@@ -67,6 +69,8 @@ class Recipe:
             raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
+        if self.precision == "bf16" and not is_torch_bf16_gpu_available():
+            raise ValueError("finetune.precision is 'bf16', which no accelerator of this machine has; choose 'fp32'.")
         for name in ("average_epochs", "level_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"finetune.{name} is {getattr(self, name)}; choose 0 or more.")
@@ -76,15 +80,17 @@ class Recipe:
 
 
 class SalesTrainer(Trainer):
-    """A Trainer that averages weights and varies levels, with one learning rate for the pretrained encoder and one for everything new."""
+    """A Trainer that averages weights and varies levels; the pretrained encoder has a learning rate of its own."""
 
     def __init__(self, recipe: Recipe, **kwargs):
         self.recipe = recipe
         super().__init__(**kwargs)
         products_a_step = self.args.per_device_train_batch_size * recipe.accumulation
         reach = recipe.average_epochs * len(self.train_dataset) / products_a_step  # steps
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
-        self.add_callback(Average(self.average))
+        # of what is trained alone: a frozen encoder is most of the model, and its own average
+        self.trained = torch.nn.ParameterList(p for p in self.model.parameters() if p.requires_grad)
+        self.average = AveragedModel(self.trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
+        self.add_callback(Average(self.average, self.trained))
 
     def training_step(self, model, inputs, *args):
         level = inputs["level"]  # noise is drawn where it is the same on every device
@@ -92,11 +98,18 @@ class SalesTrainer(Trainer):
         return super().training_step(model, self.train_dataset.with_levels(inputs, noise.exp()), *args)
 
     def evaluate(self, *args, **kwargs):
-        own, self.model = self.model, self.average.module
+        own = copy.deepcopy(self.trained)
+        self.take(self.average.module)
         try:
             return super().evaluate(*args, **kwargs)
         finally:
-            self.model = own
+            self.take(own)
+
+    @torch.no_grad()
+    def take(self, weights) -> None:
+        """Give the model these values of its trained weights."""
+        for own, given in zip(self.trained, weights, strict=True):
+            own.copy_(given)
 
     def _save_checkpoint(self, model, trial):
         super()._save_checkpoint(model, trial)
@@ -128,11 +141,11 @@ class SalesTrainer(Trainer):
 class Average(TrainerCallback):
     """Takes each step's weights into their average."""
 
-    def __init__(self, average: AveragedModel):
-        self.average = average
+    def __init__(self, average: AveragedModel, trained: torch.nn.ParameterList):
+        self.average, self.trained = average, trained
 
-    def on_step_end(self, args, state, control, model, **kwargs):
-        self.average.update_parameters(model)
+    def on_step_end(self, args, state, control, **kwargs):
+        self.average.update_parameters(self.trained)
 
 
 class StopAfter(TrainerCallback):
@@ -237,16 +250,19 @@ def fit(
     if not seeds:
         return [], pd.DataFrame(columns=columns)
     folders = [_claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds]
-    runs = list(zip(seeds, folders, strict=True))
+    runs = dict(zip(seeds, folders, strict=True))
     batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))  # in both phases, whose epochs are to be alike
-    select = pd.concat(
-        _phase(make_model, train, validation, recipe, batch, seed, folder / "select", None, callbacks)[1]
-        for seed, folder in runs
-    )
+
+    def selected(seed, folder):
+        return _phase(make_model, train, validation, recipe, batch, seed, folder / "select", None, callbacks)[1]
+
+    select = pd.concat(side_by_side(selected, runs, "select"))
     best = int(select.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1).idxmin())
-    again = [
-        _phase(make_model, refit, None, recipe, batch, seed, folder / "refit", best, callbacks) for seed, folder in runs
-    ]
+
+    def fitted(seed, folder):
+        return _phase(make_model, refit, None, recipe, batch, seed, folder / "refit", best, callbacks)
+
+    again = side_by_side(fitted, runs, "refit")
     log = pd.concat(
         [select.assign(phase="select", best=select["epoch"] == best)]
         + [history.assign(phase="refit", best=False) for _, history in again],
@@ -280,6 +296,8 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
     judged = validation is not None
     if model.config.use_text:
         train, validation = _read(model, train, recipe), validation and _read(model, validation, recipe)
+    if model.config.use_space:
+        model.travel.fit(train.tensors["local"][0])
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
@@ -301,7 +319,7 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
         remove_unused_columns=False,
         label_names=["labels"],
         report_to=["tensorboard"],
-        disable_tqdm="SHELFCAST_PIPELINE" in os.environ,  # set by shelfcast.strict
+        disable_tqdm=True,  # `side_by_side` has a bar for all
         seed=seed,
         data_seed=seed,
         dataloader_pin_memory=False,
@@ -327,7 +345,8 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
         epochs["wql"] = pd.Series(seen["eval_wql"].to_numpy(), seen["epoch"].round().astype(int))
     else:
         epochs["wql"] = np.nan
-    return trainer.average.module.cpu(), epochs.reset_index().assign(seed=seed)  # an accelerator has done its part
+    trainer.take(trainer.average.module)
+    return model.cpu(), epochs.reset_index().assign(seed=seed)  # an accelerator has done its part
 
 
 @torch.no_grad()
