@@ -140,6 +140,11 @@ def test_seeds_choose_the_epoch_together(setup, tmp_path):
     assert not equal_weights(*models)
 
 
+def test_a_seed_named_twice_is_an_error(setup, tmp_path):
+    with pytest.raises(ValueError, match=r"seeds are \[1, 1\]"):
+        setup.fit_all(tmp_path, seeds=(1, 1))
+
+
 def test_seeds_side_by_side_are_what_they_are_alone(setup, tmp_path, monkeypatch):
     found = []
     for cores in (1, 2):

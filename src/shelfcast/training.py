@@ -238,7 +238,7 @@ def fit(
     ----------
     make_model : returns a fresh model; called under the seed.
     train, validation, refit : labels of the training weeks, of the validation weeks, of both together.
-    seeds : one model each; none trains nothing.
+    seeds : one model each, trained side by side (`parallel`); none trains nothing.
     work : folder of checkpoints and TensorBoard logs. fingerprint : names data and settings; see the module's text.
 
     Returns
@@ -249,6 +249,8 @@ def fit(
     columns = ["phase", "seed", "epoch", "loss", "wql", "best"]
     if not seeds:
         return [], pd.DataFrame(columns=columns)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {seeds}; each trains a model of its own, so name none of them twice.")
     folders = [_claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds]
     runs = dict(zip(seeds, folders, strict=True))
     batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))  # in both phases, whose epochs are to be alike
