@@ -149,21 +149,27 @@ def load(source: str, folder: str | Path, category: str | None, rename: str = ""
     ------
     ValueError : for whatever is wrong with the input, before any long work.
     """
+    return next(load_each(source, folder, [category], rename))
+
+
+def load_each(source: str, folder: str | Path, categories: list[str | None], rename: str = "") -> Iterator[Tables]:
+    """Each of several categories of one retailer, as `load` gives it; the files are read and checked once."""
     sources = {"complete_journey": _complete_journey, "tables": _tables, "simulated": _tables}
     if source not in sources:
         raise ValueError(f"unknown source {source!r}; known: {', '.join(sources)}. Set markets.<name>.source.")
     verify(folder)
-    raw, ignored = sources[source](Path(folder), category, rename)
-    quality: list[dict] = []
+    raw, ignored = sources[source](Path(folder), categories, rename)
     for name, frame in raw.items():
         if frame is not None:
             raw[name] = check(name, frame)
-    return _join(raw, category, quality, ignored, _images(Path(folder) / "images"))
+    images = _images(Path(folder) / "images")
+    for category in categories:
+        yield _join(raw, category, ignored, images)
 
 
-def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict, tuple]:
+def _complete_journey(folder: Path, categories: list[str | None], _: str) -> tuple[dict, tuple]:
     products = read(folder, "products").rename(columns={"product_category": "category"})
-    _known(category, products["category"])
+    _known(categories, products["category"])
     products = products.drop(columns="manufacturer_id")
     rows = read(folder, "transactions")
     # The package stores UTC; in New York time every row falls into the week the package itself gives it (measured:
@@ -175,10 +181,9 @@ def _complete_journey(folder: Path, category: str | None, _: str) -> tuple[dict,
         discount=rows["retail_disc"] + rows["coupon_disc"] + rows["coupon_match_disc"],
         coupon=rows["coupon_disc"].gt(0).astype(float),
     )
-    wanted = (
-        products["product_id"] if category is None else products.loc[products["category"] == category, "product_id"]
-    )
-    promoted = pd.read_parquet(folder / "promotions.parquet", filters=[("product_id", "in", wanted.tolist())])
+    wanted = products["category"].isin(categories) | (None in categories)
+    only = [("product_id", "in", products.loc[wanted, "product_id"].tolist())]
+    promoted = pd.read_parquet(folder / "promotions.parquet", filters=only)
     # Week 1 is the Sunday 2017-01-01 alone, so week w starts on the Monday 2016-12-26 + 7 (w - 1) days.
     promotions = promoted[["product_id", "store_id"]].assign(
         week=pd.Timestamp("2016-12-26") + pd.to_timedelta(7 * (promoted["week"] - 1), unit="D")
@@ -207,14 +212,14 @@ CHANNELS = {
 }
 
 
-def _tables(folder: Path, category: str | None, rename: str) -> tuple[dict, tuple]:
+def _tables(folder: Path, categories: list[str | None], rename: str) -> tuple[dict, tuple]:
     pairs = [pair.split("=") for pair in rename.replace(" ", "").split(",") if pair]
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"prepare.rename is {rename!r}; write 'theirs=ours' pairs, comma separated.")
     raw = {name: read(folder, name, optional=name in OPTIONAL) for name in SCHEMAS}
     raw = {name: None if frame is None else frame.rename(columns=dict(pairs)) for name, frame in raw.items()}
     if "category" in raw["products"]:
-        _known(category, raw["products"]["category"])
+        _known(categories, raw["products"]["category"])
     known = {f"{name}{ending}" for name in SCHEMAS for ending in (".parquet", ".csv")} | {"images"}
     return raw, tuple(sorted(f"{p.name}: no table of this schema" for p in folder.iterdir() if p.name not in known))
 
@@ -241,21 +246,23 @@ def read(folder: Path, name: str, optional: bool = False) -> pd.DataFrame | None
 # ---------------------------------------------------------------- the door
 
 
-def _known(category: str | None, found: pd.Series) -> None:
+def _known(categories: list[str | None], found: pd.Series) -> None:
     names = sorted(found.dropna().astype(str).unique())
-    if category is None or category in names:
-        return
     upper = {name.upper(): name for name in names}
-    inside = [n for n in upper if str(category).upper() in n]  # "milk" should find FLUID MILK PRODUCTS
-    close = difflib.get_close_matches(str(category).upper(), upper, n=5, cutoff=0.4)
-    near = [upper[n] for n in dict.fromkeys(inside + close)][:5]
-    hint = f"nearest: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(names[:5])}"
-    raise ValueError(f"category {category!r} does not exist; {hint}. Set markets.<name>.category.")
+    for category in categories:
+        if category is None or category in names:
+            continue
+        inside = [n for n in upper if str(category).upper() in n]  # "milk" should find FLUID MILK PRODUCTS
+        close = difflib.get_close_matches(str(category).upper(), upper, n=5, cutoff=0.4)
+        near = [upper[n] for n in dict.fromkeys(inside + close)][:5]
+        hint = f"nearest: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(names[:5])}"
+        raise ValueError(f"category {category!r} does not exist; {hint}. Set markets.<name>.category.")
 
 
-def _join(raw: dict, category: str | None, quality: list[dict], ignored: tuple, images: dict) -> Tables:
+def _join(raw: dict, category: str | None, ignored: tuple, images: dict) -> Tables:
     """Cross-table rules: drop and count what is unusable, stop where too much is."""
     rows, products = raw["transactions"], raw["products"]
+    quality: list[dict] = []
 
     def count(check: str, found: int, of: int, action: str) -> None:
         quality.append({"check": check, "found": found, "of": of, "share": found / max(of, 1), "action": action})
