@@ -189,13 +189,13 @@ def test_what_travels_reaches_every_product_and_is_found(small_panel, tiny_bert)
     shocks = torch.stack([torch.zeros(240), here[0], torch.cat([torch.zeros(1), here[0, :-1]])])
     for told, expected in ((shocks, 1.0), (torch.cat([torch.zeros(1, 240), noise]), 0.0)):
         travel = Travel(3, 4)
-        travel.fit(told)
+        travel.fit(told[None])
         torch.testing.assert_close(travel.weight[0, 2, 1].item(), expected, atol=0.1, rtol=0)
         others = travel.weight.detach().clone()
         others[0, 2, 1] = 0
         assert others.abs().max() < 0.2
     travel = Travel(3, 4)
-    travel.fit(shocks[:, :8])  # too few to learn from
+    travel.fit(shocks[None, :, :8])  # too few to learn from
     assert not travel.weight.any()
 
 

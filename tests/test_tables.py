@@ -33,6 +33,17 @@ def test_a_good_folder(retailer, tmp_path):
     assert loaded.stores is None and loaded.promotions is not None
 
 
+def test_several_categories_are_what_they_are_alone(retailer, tmp_path):
+    folder = write_retailer(retailer, tmp_path / "shop")
+    both = list(tables.load_each("tables", folder, ["TEA", "OAT MILK"]))
+    for category, found in zip(["TEA", "OAT MILK"], both, strict=True):
+        alone = tables.load("tables", folder, category)
+        for name in ("transactions", "products", "promotions", "quality"):
+            pd.testing.assert_frame_equal(getattr(found, name), getattr(alone, name))
+    with pytest.raises(ValueError, match="'TEE' does not exist; nearest: TEA"):
+        next(tables.load_each("tables", folder, ["TEA", "TEE"]))
+
+
 def test_csv_and_rename(retailer, tmp_path):
     folder = tmp_path / "shop"
     folder.mkdir()

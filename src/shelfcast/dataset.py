@@ -132,8 +132,14 @@ class MarketTensors(torch.utils.data.Dataset):
         return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.scale)
 
 
-def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketTensors:
-    """Turn a panel into tensors; `price_plan` reads the realised chain price as if planned (an upper bound)."""
+def market_tensors(
+    panel: Panel, tokenizer, price_plan: bool = False, scale: dict[str, list[float]] | None = None
+) -> MarketTensors:
+    """Turn a panel into tensors.
+
+    price_plan : read the realised chain price as if planned (an upper bound).
+    scale : mean and standard deviation of each column that a model was trained with; the panel's own where not given.
+    """
     weeks, horizon = panel.weeks, panel.meta["horizon"]
     products, locations = list(panel.products.index), list(panel.locations.index)
     ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
@@ -143,15 +149,15 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
     n, n_train = len(weeks), int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
     level, local = (frame[name].to_numpy().reshape(shape) for name in ("level", LOCAL))
 
-    scale: dict[str, list[float]] = {}
+    used: dict[str, list[float]] = {}
 
     def feature(column: str) -> np.ndarray:
         x = frame[column].to_numpy(float).reshape(shape)
         if IN_UNITS.match(column):
             x = np.log(x) if column == "level" else np.log((x + LEVEL_FLOOR) / (level + LEVEL_FLOOR))
         seen = x[:, :, :n_train]
-        scale[column] = [float(np.nanmean(seen)), float(np.nanstd(seen))]
-        mean, deviation = scale[column]
+        used[column] = scale[column] if scale else [float(np.nanmean(seen)), float(np.nanstd(seen))]
+        mean, deviation = used[column]
         x = np.where(np.isnan(x), mean, x)  # beyond the data, where no forecast that needs it is made
         return np.clip((x - mean) / deviation if deviation > CONSTANT else np.zeros_like(x), -CLIP, CLIP)
 
@@ -182,7 +188,48 @@ def market_tensors(panel: Panel, tokenizer, price_plan: bool = False) -> MarketT
         "graph": graph.expand(len(products), -1, -1),
         "labels": _float(y[:, :, target]),
     }
-    return MarketTensors(products, locations, weeks, names, tensors, scale)
+    return MarketTensors(products, locations, weeks, names, tensors, used)
+
+
+def join(panels: list[Panel], tokenizer) -> MarketTensors:
+    """Several categories of one retailer as one market: product after product, scaled together.
+
+    Raises
+    ------
+    ValueError : a panel whose columns, locations or weeks are not those of the first.
+    """
+
+    def frame(panel: Panel) -> dict:
+        return panel.roles | {"locations": list(panel.locations.index), "weeks": [str(w.date()) for w in panel.weeks]}
+
+    for panel in panels[1:]:
+        for what, wanted in frame(panels[0]).items():
+            if odd := sorted(set(wanted) ^ set(frame(panel)[what])):
+                names = " and ".join(repr(p.meta.get("category")) for p in (panels[0], panel))
+                raise ValueError(
+                    f"categories {names} differ in {what}: {', '.join(odd[:5])}. Only categories of one retailer whose "
+                    "tables tell the same of them can be learned together; leave one out."
+                )
+    parts = [market_tensors(panel, tokenizer) for panel in panels]
+    n = [len(part) for part in parts]
+    scale = {}
+    for column in parts[0].scale:
+        mean, deviation = np.array([part.scale[column] for part in parts]).T
+        whole = np.average(mean, weights=n)
+        scale[column] = [float(whole), float(np.average(deviation**2 + (mean - whole) ** 2, weights=n) ** 0.5)]
+    parts = [market_tensors(panel, tokenizer, scale=scale) for panel in panels]
+    longest = max(part.tensors["input_ids"].shape[1] for part in parts)
+
+    def whole(field: str) -> torch.Tensor:
+        tensors = [part.tensors[field] for part in parts]
+        if field in ("input_ids", "text_mask"):
+            tensors = [torch.nn.functional.pad(x, (0, longest - x.shape[1])) for x in tensors]
+        return torch.cat(tensors)
+
+    products = [product for part in parts for product in part.products]
+    return replace(
+        parts[0], products=products, tensors={field: whole(field) for field in parts[0].tensors}, scale=scale
+    )
 
 
 def _float(x: np.ndarray) -> torch.Tensor:

@@ -57,15 +57,17 @@ class Travel(nn.Module):
 
     @torch.no_grad()
     def fit(self, local: torch.Tensor) -> None:
-        """Start from ridge regression of later weeks on earlier ones, local: (L, T); training goes on from there.
+        """Start from ridge regression of later weeks on earlier ones; training goes on from there.
 
-        From nothing, a matrix that all products share is learned slower than what each of them learns by heart. Later
-        weeks choose the penalty: where nothing travels, it starts from hardly anything.
+        local: (G, L, T), of one category or of several that are to travel alike. From nothing, a matrix that all
+        products share is learned slower than what each of them learns by heart. Later weeks choose the penalty: where
+        nothing travels, it starts from hardly anything.
         """
-        x = local.T.double().cpu().numpy()
-        told = np.flatnonzero(x.any(1))  # not before shares are known
+        x = local.permute(2, 0, 1).double().cpu().numpy()  # T G L, so that weeks stay in order
+        told = np.flatnonzero(x.any((1, 2)))  # not before shares are known
         x = x[told.min() :] if len(told) else x[:0]
         ridge = RidgeCV(PENALTIES, cv=TimeSeriesSplit(FOLDS))
         for h, weight in enumerate(self.weight, start=1):
             if len(x) - h >= FEWEST:
-                weight.copy_(torch.as_tensor(ridge.fit(x[:-h], x[h:]).coef_))
+                before, after = (part.reshape(-1, x.shape[2]) for part in (x[:-h], x[h:]))
+                weight.copy_(torch.as_tensor(ridge.fit(before, after).coef_))

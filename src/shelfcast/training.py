@@ -299,7 +299,7 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
     if model.config.use_text:
         train, validation = _read(model, train, recipe), validation and _read(model, validation, recipe)
     if model.config.use_space:
-        model.travel.fit(train.tensors["local"][0])
+        model.travel.fit(train.tensors["local"].unique(dim=0))  # once a category
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
