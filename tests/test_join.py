@@ -52,5 +52,5 @@ def test_a_category_is_forecast_alone_as_among_others(panels, tokenizer, tiny_be
 def test_categories_that_tell_other_things_cannot_be_joined(panels, tokenizer):
     roles = panels[1].roles | {"past": [*panels[1].roles["past"], "event_view"]}
     odd = dataclasses.replace(panels[1], roles=roles)
-    with pytest.raises(ValueError, match="'TEA' and 'MATE' differ in past: event_view.*leave one out"):
+    with pytest.raises(ValueError, match=r"'TEA' and 'MATE' differ in past: event_view.*leave one out"):
         join([panels[0], odd], tokenizer)
