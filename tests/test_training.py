@@ -13,7 +13,8 @@ from shelfcast import metrics
 from shelfcast.dataset import IN_UNITS, load_tokenizer, market_tensors
 from shelfcast.forecast import forecast, predict
 from shelfcast.model import SalesBert
-from shelfcast.training import Recipe, finish, fit, validation_wql
+from shelfcast.trainer import Recipe, validation_wql
+from shelfcast.training import finish, fit
 
 RECIPE = Recipe(epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
 
@@ -270,7 +271,7 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
 
 
 def test_unusable_recipes(monkeypatch):
-    monkeypatch.setattr("shelfcast.training.is_torch_bf16_gpu_available", lambda: False)
+    monkeypatch.setattr("shelfcast.trainer.is_torch_bf16_gpu_available", lambda: False)
     for wrong, said in (
         (dict(mode="half"), "full, lora, frozen"),
         (dict(precision="fp8"), "choose 'fp32' or 'bf16'"),

@@ -20,8 +20,8 @@ from shelfcast.dataset import MarketTensors
 from shelfcast.features import LEVEL_FLOOR
 from shelfcast.model import SalesBert
 from shelfcast.regions import CHAIN
+from shelfcast.space import PENALTIES
 
-PENALTIES = np.logspace(-2, 4, 25)
 SHARES = (0.0, 0.5, 1.0)  # how loud text and picture are heard, against each other
 FEWEST = 20  # products, under which nothing is learned of what they are worth
 SOLD = 8  # weeks a product must have sold to be learned from

@@ -204,7 +204,8 @@ class SalesBert(PreTrainedModel):
         layers = config.get("layers", 3)
         if not 1 <= layers <= encoder_config.num_hidden_layers:
             raise ValueError(f"layers is {layers}; backbone {path!r} has {encoder_config.num_hidden_layers}.")
-        model = cls(SalesBertConfig(backbone=encoder_config.to_dict(), **config))
+        told = {k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"}  # differs by folder
+        model = cls(SalesBertConfig(backbone=told, **config))
         if pretrained and model.config.use_text:
             encoder = AutoModel.from_pretrained(path)
             model.embeddings.load_state_dict(encoder.embeddings.state_dict())

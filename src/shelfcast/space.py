@@ -12,7 +12,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import TimeSeriesSplit
 from torch import nn
 
-PENALTIES = np.logspace(-2, 4, 25)  # of the ridge regression that Travel starts from
+PENALTIES = np.logspace(-2, 4, 25)  # that ridge regressions choose from
 FOLDS = 4  # stretches of weeks that choose it
 FEWEST = 8  # pairs of weeks, under which nothing is learned of what travels
 

@@ -7,179 +7,26 @@ belongs to other data or settings is thrown away. The finished model never depen
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from peft import LoraConfig, get_peft_model
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils import is_torch_bf16_gpu_available
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
 from shelfcast.appeal import teach
 from shelfcast.dataset import MarketTensors
-from shelfcast.metrics import WQL_QUANTILES, negative_binomial_quantiles
 from shelfcast.model import SalesBert
 from shelfcast.parallel import side_by_side
+from shelfcast.trainer import Recipe, SalesTrainer, Seal, StopAfter, last_whole_checkpoint, validation_wql
 
-MODES = ("full", "lora", "frozen")
-SEAL = "whole"  # the empty file that says so
-AVERAGE = "average.pt"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained; an unknown key is an error.
-
-    mode : 'full' trains everything, 'lora' low-rank adapters in the encoder, 'frozen' leaves the encoder as it is.
-    learning_rate : of the new parts and adapters; backbone_learning_rate : of the encoder under 'full'.
-    batch_weeks : weeks of products that a step sees, each with all locations: the longer the history, the fewer
-        products, and the more steps an epoch has. patience : epochs without a better validation WQL.
-    average_epochs : how far back the weights' running average reaches; the average is what is judged and what comes out
-        (Izmailov et al. 2018, SWA, with an exponential mean). 0 takes the last step's weights.
-    level_noise : standard deviation of what is added to the log of each week's level in a training step, while columns
-        in units are told relative to it: the level is a reference, and the same sales are to be forecast from any.
-    accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
-    """
-
-    mode: str = "full"
-    epochs: int = 10
-    batch_weeks: int = 300
-    learning_rate: float = 1e-3
-    backbone_learning_rate: float = 1e-4
-    weight_decay: float = 0.1
-    warmup: float = 0.1
-    patience: int = 3
-    average_epochs: float = 2.5
-    level_noise: float = 0.5
-    lora_rank: int = 8
-    accumulation: int = 1
-    precision: str = "fp32"
-
-    def __post_init__(self):
-        if self.mode not in MODES:
-            raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
-        if self.precision == "bf16" and not is_torch_bf16_gpu_available():
-            raise ValueError("finetune.precision is 'bf16', which no accelerator of this machine has; choose 'fp32'.")
-        for name in ("average_epochs", "level_noise"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"finetune.{name} is {getattr(self, name)}; choose 0 or more.")
-        for name in ("epochs", "batch_weeks", "patience", "accumulation", "lora_rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"finetune.{name} is {getattr(self, name)}; it must be at least 1.")
-
-
-class SalesTrainer(Trainer):
-    """A Trainer that averages weights and varies levels; the pretrained encoder has a learning rate of its own."""
-
-    def __init__(self, recipe: Recipe, **kwargs):
-        self.recipe = recipe
-        super().__init__(**kwargs)
-        products_a_step = self.args.per_device_train_batch_size * recipe.accumulation
-        reach = recipe.average_epochs * len(self.train_dataset) / products_a_step  # steps
-        # of what is trained alone: a frozen encoder is most of the model, and its own average
-        self.trained = torch.nn.ParameterList(p for p in self.model.parameters() if p.requires_grad)
-        self.average = AveragedModel(self.trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
-        self.add_callback(Average(self.average, self.trained))
-
-    def training_step(self, model, inputs, *args):
-        level = inputs["level"]  # noise is drawn where it is the same on every device
-        noise = self.recipe.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
-        return super().training_step(model, self.train_dataset.with_levels(inputs, noise.exp()), *args)
-
-    def evaluate(self, *args, **kwargs):
-        own = copy.deepcopy(self.trained)
-        self.take(self.average.module)
-        try:
-            return super().evaluate(*args, **kwargs)
-        finally:
-            self.take(own)
-
-    @torch.no_grad()
-    def take(self, weights) -> None:
-        """Give the model these values of its trained weights."""
-        for own, given in zip(self.trained, weights, strict=True):
-            own.copy_(given)
-
-    def _save_checkpoint(self, model, trial):
-        super()._save_checkpoint(model, trial)
-        torch.save(
-            self.average.state_dict(), Path(self.args.output_dir, f"checkpoint-{self.state.global_step}", AVERAGE)
-        )
-
-    def _load_from_checkpoint(self, checkpoint, model=None):
-        super()._load_from_checkpoint(checkpoint, model)
-        self.average.load_state_dict(torch.load(Path(checkpoint, AVERAGE), weights_only=True))
-
-    def create_optimizer(self):
-        groups = {}
-        for name, p in self.model.named_parameters():
-            if not p.requires_grad:
-                continue
-            old = name.startswith(("layers.", "embeddings."))
-            rate = (
-                self.recipe.backbone_learning_rate if old and self.recipe.mode == "full" else self.recipe.learning_rate
-            )
-            decay = self.recipe.weight_decay if p.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(p)
-        self.optimizer = torch.optim.AdamW(
-            [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()]
-        )
-        return self.optimizer
-
-
-class Average(TrainerCallback):
-    """Takes each step's weights into their average."""
-
-    def __init__(self, average: AveragedModel, trained: torch.nn.ParameterList):
-        self.average, self.trained = average, trained
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.average.update_parameters(self.trained)
-
-
-class StopAfter(TrainerCallback):
-    """Ends a refit at the epoch that validation chose, on the schedule it was chosen on."""
-
-    def __init__(self, epochs: int):
-        self.epochs = epochs
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        control.should_training_stop |= round(state.epoch) >= self.epochs
-
-
-class Seal(TrainerCallback):
-    """Signs a checkpoint once it is whole: a kill while one is being written leaves it without."""
-
-    def on_save(self, args, state, control, **kwargs):
-        Path(args.output_dir, f"checkpoint-{state.global_step}", SEAL).touch()
-
-
-def _last_whole_checkpoint(folder: Path) -> str | None:
-    for checkpoint in folder.glob("checkpoint-*"):
-        if not (checkpoint / SEAL).exists():
-            shutil.rmtree(checkpoint)
-    return get_last_checkpoint(str(folder)) if folder.exists() else None
-
-
-def validation_wql(outputs) -> dict[str, float]:
-    """WQL over every location, from a Trainer's (mean, dispersion) and labels; labels that are NaN are left out."""
-    (mean, dispersion), y = outputs.predictions, outputs.label_ids
-    wanted = ~np.isnan(y)
-    y = y[wanted]
-    q = np.array(WQL_QUANTILES)
-    gap = y[:, None] - negative_binomial_quantiles(mean[wanted], dispersion[wanted], q)
-    return {"wql": float(2 * np.maximum(q * gap, (q - 1) * gap).mean(1).sum() / y.sum())}
+COLUMNS = ["phase", "seed", "epoch", "loss", "wql", "best"]  # of a history
 
 
 def adapt(model: SalesBert, recipe: Recipe):
@@ -246,13 +93,9 @@ def fit(
     The models of the second phase in eval mode, taught to forecast products without a history too, and one row per
     phase, seed and epoch: loss, wql (validation; NaN in the refit) and best (the chosen epoch).
     """
-    columns = ["phase", "seed", "epoch", "loss", "wql", "best"]
     if not seeds:
-        return [], pd.DataFrame(columns=columns)
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds are {seeds}; each trains a model of its own, so name none of them twice.")
-    folders = [_claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds]
-    runs = dict(zip(seeds, folders, strict=True))
+        return [], pd.DataFrame(columns=COLUMNS)
+    runs = _runs(seeds, work, fingerprint, recipe)
     batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))  # in both phases, whose epochs are to be alike
 
     def selected(seed, folder):
@@ -270,7 +113,33 @@ def fit(
         + [history.assign(phase="refit", best=False) for _, history in again],
         ignore_index=True,
     )
-    return [teach(merged(model), refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)], log[columns]
+    return [teach(merged(model), refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)], log[COLUMNS]
+
+
+def pretrain(
+    make_model: Callable[[], SalesBert],
+    train: MarketTensors,
+    validation: MarketTensors,
+    recipe: Recipe,
+    seeds: list[int],
+    work: str | Path,
+    fingerprint: str,
+    callbacks=(),
+) -> tuple[list[SalesBert], pd.DataFrame]:
+    """Train one model a seed on the training weeks of many categories, as a start for others; see `fit` for the rest.
+
+    All epochs are run, on a schedule that ends with them: the validation weeks draw a curve, and choose nothing.
+    """
+    recipe = replace(recipe, patience=recipe.epochs)
+    runs = _runs(seeds, work, fingerprint, recipe)
+    batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))
+
+    def trained(seed, folder):
+        return _phase(make_model, train, validation, recipe, batch, seed, folder / "pretrain", None, callbacks)
+
+    found = side_by_side(trained, runs, "pretrain")
+    log = pd.concat([history for _, history in found], ignore_index=True).assign(phase="pretrain", best=False)
+    return [teach(merged(model), train, seed) for seed, (model, _) in zip(seeds, found, strict=True)], log[COLUMNS]
 
 
 def fit_new(make_model: Callable[[], SalesBert], market: MarketTensors, seeds: list[int]) -> list[SalesBert]:
@@ -280,6 +149,13 @@ def fit_new(make_model: Callable[[], SalesBert], market: MarketTensors, seeds: l
         set_seed(seed)
         models.append(teach(make_model(), market, seed))
     return models
+
+
+def _runs(seeds: list[int], work: str | Path, fingerprint: str, recipe: Recipe) -> dict[int, Path]:
+    """The work folder of each seed."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {seeds}; each trains a model of its own, so name none of them twice.")
+    return {seed: _claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds}
 
 
 def _claim(folder: Path, facts: list) -> Path:
@@ -337,7 +213,7 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
         callbacks=[*watch, Seal(), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
     log = pd.DataFrame(trainer.state.log_history)
     epochs = (
         log.dropna(subset=["loss"]).assign(epoch=lambda x: x["epoch"].round().astype(int)).set_index("epoch")[["loss"]]
