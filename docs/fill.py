@@ -40,7 +40,7 @@ def scores() -> str:
 def verdict() -> str:
     rows = pd.read_csv(BUILD / "plots/differences.csv")
     lines = []
-    for row in rows[rows["method"].isin(["lightgbm", "small_transformer", "random_backbone"])].itertuples():
+    for row in rows[rows["method"].isin(["lightgbm", "alone"])].itertuples():
         word = (
             "no clear difference" if row.low * row.high <= 0 else "lower error" if row.estimate < 0 else "higher error"
         )

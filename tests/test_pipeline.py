@@ -45,7 +45,9 @@ def project(tmp_path_factory):
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
     write_retailer(make_retailer(), folder / "tables")
     edit(folder, markets={MARKET: LINE})
-    edit(folder, "prepare", n_products=6, n_regions=2, validation_weeks=6, test_weeks=6)
+    edit(folder, "panel", n_regions=2, validation_weeks=6, test_weeks=6)
+    edit(folder, "prepare", n_products=6)
+    edit(folder, "pretrain", source="tables", tables="tables", categories=[], layers=1, width=32)
     edit(folder, variants={"shelfcast": {}})
     edit(folder, "finetune", layers=1, width=32, epochs=4, seeds=[0, 1])
     edit(folder, "evaluate", baselines=["moving_average_8", "croston_sba", "lightgbm"])
@@ -212,6 +214,15 @@ def test_bad_category_stops_with_cell_and_reason(restored):
     call(restored, "git", "checkout", "-q", "params.yaml")
     done = call(restored, "dvc", "repro", f"prepare@{MARKET}")  # mended: DVC's cache has the panel
     assert done.returncode == 0 and (restored / f"build/{MARKET}/panel/panel.json").exists()
+
+
+def test_a_market_goes_on_from_a_base(restored):
+    edit(restored, "pretrain", categories=["TEA"], epochs=2)
+    done = call(restored, "dvc", "repro", f"finetune@{MARKET}-shelfcast")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert json.loads((restored / f"build/{MARKET}/models/shelfcast/variant.json").read_text())["from_base"]
+    executed = (restored / f"build/{MARKET}/notebooks/3_finetune_shelfcast.ipynb").read_text()
+    assert "goes on from the base of 1 categories" in executed
 
 
 def test_report_runs_by_hand_with_its_defaults(project, tmp_path):

@@ -76,7 +76,8 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     market, line = next(iter(params["markets"].items()))
     sections = {
-        "1_prepare": params["prepare"] | line,
+        "1_prepare": params["panel"] | params["prepare"] | line,
+        "2_pretrain": params["panel"] | params["pretrain"],
         "3_finetune": params["finetune"],
         "4_evaluate": params["evaluate"],
     }
@@ -85,10 +86,8 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
     for path in NOTEBOOKS:
         cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
         defaults = {n.target.id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}
-        expected = (
-            sections[path.stem] | {"market": market} | ({"variant": "shelfcast"} if path.stem == "3_finetune" else {})
-        )
-        assert defaults == expected, path.stem
+        names = {"2_pretrain": {}, "3_finetune": {"market": market, "variant": "shelfcast"}}
+        assert defaults == sections[path.stem] | names.get(path.stem, {"market": market}), path.stem
 
 
 def test_parameters_agree_everywhere(tmp_path):
@@ -115,7 +114,7 @@ def test_every_module_is_a_dependency_of_the_stages_that_import_it():
         while todo:
             needed |= todo
             todo = set().union(*(imports[m] for m in todo)) - needed
-        if notebook[1] != "1_prepare":  # behind the panel, which is itself a dependency
+        if notebook[1] not in ("1_prepare", "2_pretrain"):  # behind the panel, which is itself a dependency
             needed -= {"features", "regions", "schema"}
         if notebook[1] != "8_report":  # a picture in an executed notebook is no output
             needed -= {"plots"}

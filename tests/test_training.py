@@ -44,7 +44,7 @@ class Setup:
 
     def fit_all(self, work, recipe=RECIPE, seeds=(0, 1), callbacks=(), fingerprint="x", **config):
         parts = self.train, self.validation, self.refit
-        return fit(lambda: self.make_model(**config), *parts, recipe, list(seeds), work, fingerprint, callbacks)
+        return fit(lambda _: self.make_model(**config), *parts, recipe, list(seeds), work, fingerprint, callbacks)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from transformers.utils import ModelOutput
 from shelfcast.space import SpaceAttention, Travel
 
 HEAD = 128  # hidden units of the head
+TEXTS = 256  # read at a time, so that many need no more memory
 TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 DISTRIBUTIONS = ("negative_binomial", "poisson")
@@ -292,6 +293,9 @@ class SalesBert(PreTrainedModel):
 
     def read_text(self, input_ids, text_mask) -> torch.Tensor:
         """(B, S) tokens -> (B, D) mean of the encoder's last states over the words."""
+        if len(input_ids) > TEXTS:
+            parts = zip(input_ids.split(TEXTS), text_mask.split(TEXTS), strict=True)
+            return torch.cat([self.read_text(*part) for part in parts])
         text, seen = self._embed_text(input_ids), _additive(text_mask)[:, None, None]
         for layer in self.layers:
             text = _attend(layer, text, seen)

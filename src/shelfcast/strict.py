@@ -175,6 +175,9 @@ def check() -> Iterator[str]:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
             yield f"{PARAMS}: {name!r} becomes a path; write small letters, digits and _, a letter first."
             return
+    if "pretrain" in params.get("markets", {}):
+        yield f"{PARAMS}: a market named 'pretrain' would lie where the base does; rename it."
+        return
     with Repo(".") as repo:
         used = {n.split(".")[0]: s for s in repo.index.stages for d in s.params for n in d.params}
         stages = [s for s in repo.index.stages if (s.cmd or "").startswith("papermill ")]

@@ -66,7 +66,7 @@ def merged(model: SalesBert) -> SalesBert:
 
 
 def fit(
-    make_model: Callable[[], SalesBert],
+    make_model: Callable[[str], SalesBert],
     train: MarketTensors,
     validation: MarketTensors,
     refit: MarketTensors,
@@ -75,6 +75,7 @@ def fit(
     work: str | Path,
     fingerprint: str,
     callbacks=(),
+    go_on: bool = False,
 ) -> tuple[list[SalesBert], pd.DataFrame]:
     """Train one model a seed: all seeds together choose the number of epochs, then each is trained again with more weeks.
 
@@ -83,10 +84,11 @@ def fit(
 
     Parameters
     ----------
-    make_model : returns a fresh model; called under the seed.
+    make_model : returns a fresh model for a phase, 'select' or 'refit'; called under the seed.
     train, validation, refit : labels of the training weeks, of the validation weeks, of both together.
     seeds : one model each, trained side by side (`parallel`); none trains nothing.
     work : folder of checkpoints and TensorBoard logs. fingerprint : names data and settings; see the module's text.
+    go_on : the models know something already, and none at all may be the best number of epochs.
 
     Returns
     -------
@@ -99,13 +101,14 @@ def fit(
     batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))  # in both phases, whose epochs are to be alike
 
     def selected(seed, folder):
-        return _phase(make_model, train, validation, recipe, batch, seed, folder / "select", None, callbacks)[1]
+        what = make_model, train, validation, recipe, batch, seed
+        return _phase("select", *what, folder, None, callbacks, go_on)[1]
 
     select = pd.concat(side_by_side(selected, runs, "select"))
     best = int(select.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1).idxmin())
 
     def fitted(seed, folder):
-        return _phase(make_model, refit, None, recipe, batch, seed, folder / "refit", best, callbacks)
+        return _phase("refit", make_model, refit, None, recipe, batch, seed, folder, best, callbacks)
 
     again = side_by_side(fitted, runs, "refit")
     log = pd.concat(
@@ -117,37 +120,45 @@ def fit(
 
 
 def pretrain(
-    make_model: Callable[[], SalesBert],
+    make_model: Callable[[str], SalesBert],
     train: MarketTensors,
     validation: MarketTensors,
+    refit: MarketTensors,
     recipe: Recipe,
-    seeds: list[int],
+    seed: int,
     work: str | Path,
     fingerprint: str,
     callbacks=(),
-) -> tuple[list[SalesBert], pd.DataFrame]:
-    """Train one model a seed on the training weeks of many categories, as a start for others; see `fit` for the rest.
+) -> tuple[dict[str, SalesBert], pd.DataFrame]:
+    """Train on many categories what markets go on from: one model for each phase of `fit`, whose parameters these are.
 
-    All epochs are run, on a schedule that ends with them: the validation weeks draw a curve, and choose nothing.
+    That for 'select' has seen the training weeks alone, that for 'refit' the validation weeks too. All epochs of the
+    recipe are run: the validation weeks draw the first one's curve, and choose nothing.
+
+    Returns
+    -------
+    The model of each phase, and the history of both as `fit` gives it.
     """
     recipe = replace(recipe, patience=recipe.epochs)
-    runs = _runs(seeds, work, fingerprint, recipe)
+    folder = _runs([seed], work, fingerprint, recipe)[seed]
     batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))
 
-    def trained(seed, folder):
-        return _phase(make_model, train, validation, recipe, batch, seed, folder / "pretrain", None, callbacks)
+    def trained(phase, data):
+        last = None if phase == "select" else recipe.epochs
+        return _phase(phase, make_model, *data, recipe, batch, seed, folder, last, callbacks)
 
-    found = side_by_side(trained, runs, "pretrain")
-    log = pd.concat([history for _, history in found], ignore_index=True).assign(phase="pretrain", best=False)
-    return [teach(merged(model), train, seed) for seed, (model, _) in zip(seeds, found, strict=True)], log[COLUMNS]
+    runs = {"select": (train, validation), "refit": (refit, None)}
+    found = dict(zip(runs, side_by_side(trained, runs, "pretrain"), strict=True))
+    log = pd.concat([history.assign(phase=phase, best=False) for phase, (_, history) in found.items()])
+    return {phase: merged(model).eval() for phase, (model, _) in found.items()}, log[COLUMNS].reset_index(drop=True)
 
 
-def fit_new(make_model: Callable[[], SalesBert], market: MarketTensors, seeds: list[int]) -> list[SalesBert]:
+def fit_new(make_model: Callable[[str], SalesBert], market: MarketTensors, seeds: list[int]) -> list[SalesBert]:
     """One model a seed for products without a history alone: the rest of it stays as it was made."""
     models = []
     for seed in seeds:
         set_seed(seed)
-        models.append(teach(make_model(), market, seed))
+        models.append(teach(make_model("refit"), market, seed))
     return models
 
 
@@ -168,13 +179,15 @@ def _claim(folder: Path, facts: list) -> Path:
     return folder
 
 
-def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_after, callbacks):
+def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, stop_after, callbacks, go_on=False):
     set_seed(seed)
-    model = adapt(make_model(), recipe)
-    judged = validation is not None
+    model, judged, folder = make_model(phase), validation is not None, folder / phase
+    if stop_after == 0:
+        return model, pd.DataFrame(columns=["epoch", "loss", "wql", "seed"])
+    model = adapt(model, recipe)
     if model.config.use_text:
         train, validation = _read(model, train, recipe), validation and _read(model, validation, recipe)
-    if model.config.use_space:
+    if model.config.use_space and not model.travel.weight.any():  # a base knows what travels
         model.travel.fit(train.tensors["local"].unique(dim=0))  # once a category
     args = TrainingArguments(
         output_dir=str(folder),
@@ -188,6 +201,7 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
         max_grad_norm=1.0,
         bf16=recipe.precision == "bf16",
         eval_strategy="epoch" if judged else "no",
+        eval_on_start=go_on and judged,
         save_strategy="epoch",
         logging_strategy="epoch",
         metric_for_best_model="wql",
@@ -214,15 +228,10 @@ def _phase(make_model, train, validation, recipe, batch, seed, folder, stop_afte
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
-    log = pd.DataFrame(trainer.state.log_history)
-    epochs = (
-        log.dropna(subset=["loss"]).assign(epoch=lambda x: x["epoch"].round().astype(int)).set_index("epoch")[["loss"]]
-    )
-    if judged:
-        seen = log.dropna(subset=["eval_wql"])
-        epochs["wql"] = pd.Series(seen["eval_wql"].to_numpy(), seen["epoch"].round().astype(int))
-    else:
-        epochs["wql"] = np.nan
+    log = pd.DataFrame(trainer.state.log_history).assign(epoch=lambda x: x["epoch"].round().astype(int))
+    found = log.groupby("epoch").last()  # of what is logged twice (a training that went on), the last
+    epochs = pd.DataFrame({"loss": found["loss"], "wql": found.get("eval_wql", np.nan)})
+    epochs = epochs.dropna(subset="wql" if judged else "loss")
     trainer.take(trainer.average.module)
     return model.cpu(), epochs.reset_index().assign(seed=seed)  # an accelerator has done its part
 
@@ -235,7 +244,8 @@ def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTens
     """
     fields = dict(market.tensors)
     read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
-    model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
+    if not model.text_centre.any():  # a base has learned by its own axes
+        model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
     model.train()
     if recipe.mode != "frozen" or model.config.body != "compact":
         return market

@@ -1,0 +1,153 @@
+"""Several categories as one market, what they teach a base, and which markets go on from it."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import changed_after, load_retailer, make_retailer
+
+from shelfcast.base import FACTS, Base, told_of
+from shelfcast.dataset import join, load_tokenizer, market_tensors
+from shelfcast.features import LEVEL_FLOOR
+from shelfcast.forecast import predict
+from shelfcast.model import SalesBert
+from shelfcast.trainer import Recipe
+from shelfcast.training import fit, pretrain
+
+
+@pytest.fixture(scope="module")
+def panels(tmp_path_factory):
+    raw = make_retailer()
+    raw["products"]["category"] = ["TEA"] * 5 + ["MATE"] * 7
+    return [
+        load_retailer(raw, tmp_path_factory.mktemp("shop"), category, meta={"category": category, "data_md5": "x"})
+        for category in ("TEA", "MATE")
+    ]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_bert):
+    return load_tokenizer(tiny_bert)
+
+
+def test_products_one_after_the_other_on_one_scale(panels, tokenizer):
+    market = join(panels, tokenizer)
+    assert market.products == [p for panel in panels for p in panel.products.index]
+    rows = pd.concat([panel.frame[panel.frame["ds"] <= panel.meta["train_end"]] for panel in panels])
+    raw = np.log((rows["lag_0"] + LEVEL_FLOOR) / (rows["level"] + LEVEL_FLOOR))
+    np.testing.assert_allclose(market.scale["lag_0"], [raw.mean(), raw.std(ddof=0)])
+    for panel in panels:  # on its own scale each category would lie elsewhere
+        assert market_tensors(panel, tokenizer).scale != market.scale
+
+
+def test_a_category_is_forecast_alone_as_among_others(panels, tokenizer, tiny_bert):
+    market = join(panels, tokenizer)
+    model = SalesBert.from_backbone(tiny_bert, layers=2, body="compact", **market.sizes()).eval()
+    with torch.no_grad():
+        model.head[-1].weight.normal_()
+    together, _ = predict(model, market)
+    alone, _ = predict(model, market_tensors(panels[1], tokenizer, scale=market.scale))
+    torch.testing.assert_close(torch.tensor(together[len(panels[0].products) :]), torch.tensor(alone))
+
+
+def test_categories_that_tell_other_things_cannot_be_joined(panels, tokenizer):
+    roles = panels[1].roles | {"past": [*panels[1].roles["past"], "event_view"]}
+    odd = dataclasses.replace(panels[1], roles=roles)
+    with pytest.raises(ValueError, match=r"'TEA' and 'MATE' differ in past: event_view.*leave one out"):
+        join([panels[0], odd], tokenizer)
+
+
+RECIPE = Recipe(mode="frozen", epochs=2, batch_weeks=100, learning_rate=3e-3)
+SHAPE = dict(body="compact", layers=2, width=32, compact_layers=1)
+
+
+def splits(panel, market):
+    train_end, validation_end = (pd.Timestamp(panel.meta[k]) for k in ("train_end", "validation_end"))
+    train, validation = panel.cutoffs["train"], panel.cutoffs["validation"]
+    both = list(panel.weeks[(panel.weeks >= train[0]) & (panel.weeks < validation_end)])
+    return [market.split(*part) for part in ((train, train_end), (validation, validation_end), (both, validation_end))]
+
+
+def pretrained(panels, tokenizer, backbone, work):
+    market = join(panels, tokenizer)
+
+    def make(_):
+        return SalesBert.from_backbone(backbone, **SHAPE, **market.sizes())
+
+    return market, *pretrain(make, *splits(panels[0], market), RECIPE, 0, work, "x")
+
+
+@pytest.fixture(scope="module")
+def base(panels, tokenizer, tiny_bert, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    market, models, history = pretrained(panels, tokenizer, tiny_bert, folder / "work")
+    assert list(history["epoch"]) == [1, 2, 1, 2]
+    assert (
+        list(history["phase"]) == ["select"] * 2 + ["refit"] * 2
+        and list(history["wql"].notna()) == [True] * 2 + [False] * 2
+    )
+    for phase, model in models.items():
+        model.save_pretrained(folder / phase)
+    facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
+    facts |= told_of(market) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
+    (folder / FACTS).write_text(json.dumps(facts))
+    return Base.load(folder)
+
+
+def test_a_base_of_no_category_is_none(tmp_path):
+    assert Base.load(tmp_path) is None
+    (tmp_path / FACTS).write_text('{"categories": []}')
+    assert Base.load(tmp_path) is None
+
+
+@pytest.mark.parametrize(("phase", "end"), [("select", "train_end"), ("refit", "validation_end")])
+def test_leak_later_weeks_teach_a_base_nothing(base, panels, tokenizer, tiny_bert, tmp_path, phase, end):
+    late = [changed_after(panel, pd.Timestamp(panel.meta[end])) for panel in panels]
+    market, models, _ = pretrained(late, tokenizer, tiny_bert, tmp_path)
+    assert market.scale == base.facts["scale"]
+    for name, weight in base.model(phase).state_dict().items():
+        assert torch.equal(weight, models[phase].state_dict()[name]), name
+
+
+def test_which_markets_go_on_from_it(base, panels, tokenizer, tiny_bert):
+    panel, market = panels[0], market_tensors(panels[0], tokenizer)
+    assert base.misfit(panel, market, tiny_bert) == ""
+    for meta, said in (
+        ({"data_md5": "y"}, "other tables"),
+        ({"validation_end": "2022-08-01"}, "its validation end is"),
+        ({"train_end": "2022-03-07"}, r"its train end is .*, and this market's is 2022-03-07"),
+    ):
+        other = dataclasses.replace(panel, meta=panel.meta | meta)
+        assert re.search(said, base.misfit(other, market, tiny_bert))
+    assert "backbone" in base.misfit(panel, market, "minilm")
+    odd = dataclasses.replace(market, names=market.names | {"plan": market.names["plan"][1:]})
+    assert base.misfit(panel, odd, tiny_bert) == "it was told other plan"
+    with pytest.raises(ValueError, match=r"width is 64, the base has 32.*from_base: false"):
+        base.model("select", **SHAPE | {"width": 64})
+
+
+def goes_on(base, panel, tokenizer, work, **recipe):
+    market = market_tensors(panel, tokenizer, scale=base.facts["scale"])
+    recipe = dataclasses.replace(RECIPE, **recipe)
+    make = lambda phase: base.model(phase, **SHAPE)  # noqa: E731
+    return market, *fit(make, *splits(panel, market), recipe, [1], work, "x", go_on=True)
+
+
+def test_a_market_goes_on_from_there(base, panels, tokenizer, tmp_path):
+    market, models, history = goes_on(base, panels[1], tokenizer, tmp_path, learning_rate=1e-4)
+    assert list(history[history["phase"] == "select"]["epoch"]) == [0, 1, 2]
+    expected = predict(base.model("refit").eval(), market)[0]
+    moved = np.abs(np.log(predict(models[0], market)[0] / expected)).max()
+    assert (moved > 0) == (history.loc[history["best"], "epoch"].item() > 0)
+    assert moved < 0.1  # what text and space told the base is not learned anew
+    assert not np.allclose(expected, predict(base.model("select").eval(), market)[0], rtol=1e-2)
+
+
+def test_it_stays_where_more_training_only_harms(base, panels, tokenizer, tmp_path):
+    market, models, history = goes_on(base, panels[1], tokenizer, tmp_path, learning_rate=3.0)
+    assert history.loc[history["best"], "epoch"].item() == 0 and not (history["phase"] == "refit").any()
+    np.testing.assert_array_equal(predict(models[0], market)[0], predict(base.model("refit").eval(), market)[0])
