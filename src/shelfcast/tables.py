@@ -256,7 +256,9 @@ def _known(categories: list[str | None], found: pd.Series) -> None:
         close = difflib.get_close_matches(str(category).upper(), upper, n=5, cutoff=0.4)
         near = [upper[n] for n in dict.fromkeys(inside + close)][:5]
         hint = f"nearest: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(names[:5])}"
-        raise ValueError(f"category {category!r} does not exist; {hint}. Set markets.<name>.category.")
+        raise ValueError(
+            f"category {category!r} does not exist; {hint}. Set markets.<name>.category or pretrain.categories."
+        )
 
 
 def _join(raw: dict, category: str | None, ignored: tuple, images: dict) -> Tables:
