@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run ablate test lint lab docs lock clean
+.PHONY: help setup run ablate categories test lint lab docs lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): what is imported is compiled once, and kept
 
@@ -17,6 +17,10 @@ run: setup  ## run the pipeline to the report; a second run does only what chang
 ablate: setup  ## train what shows the worth of each modality (hours; goes on where it was stopped)
 	dvc repro ablation/dvc.yaml
 	python -m shelfcast.ablate $$(ls build/*/ablation -d | cut -d/ -f2)
+
+categories: setup  ## score the base against the strongest alternative on many categories (an hour)
+	dvc repro
+	dvc repro categories/dvc.yaml
 
 test: setup  ## run all tests
 	python -m pytest

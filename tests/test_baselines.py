@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import changed_after
 
-from shelfcast import baselines, metrics
+from shelfcast import baselines, metrics, trees
 from shelfcast.dataset import load_tokenizer
 from shelfcast.panel import examples
 
@@ -18,7 +18,7 @@ ALL = dict(baselines.METHODS) | {"article_bert": partial(baselines.article_bert,
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(baselines, "METHODS", ALL)
-    monkeypatch.setattr(baselines, "COMMON", baselines.COMMON | {"min_data_in_leaf": 20, "num_threads": 1})
+    monkeypatch.setattr(trees, "COMMON", trees.COMMON | {"min_data_in_leaf": 20, "num_threads": 1})
 
 
 @pytest.fixture(scope="module")

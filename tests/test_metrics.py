@@ -172,3 +172,34 @@ def test_bootstrap_refuses_what_it_cannot_compare():
         metrics.paired_bootstrap(frame, "good", "absent")
     with pytest.raises(ValueError, match="wape"):
         metrics.paired_bootstrap(frame, "good", "bad", metric="rmsse")
+
+
+def many(effects):
+    """Categories in which the worse method's means are so many times too high."""
+    parts = [
+        two_methods(30, effect, seed).assign(
+            category=f"c{seed}", unique_id=lambda f, seed=seed: f"c{seed}" + f["unique_id"]
+        )
+        for seed, effect in enumerate(effects)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_mean_difference_counts_each_category_alike():
+    frame = many([1.6, 1.4, 1.0])
+    found = metrics.mean_difference(frame, "good", "bad")
+    single = [
+        metrics.losses(part).groupby(part["method"])[["wql", "y"]].sum().eval("wql / y")
+        for _, part in frame.groupby("category")
+    ]
+    mean = pd.concat(single, axis=1).mean(axis=1)
+    assert found["estimate"] == pytest.approx(mean["good"] / mean["bad"] - 1)
+    assert found["low"] < found["estimate"] < found["high"] < 0
+    assert (found["better"], found["of"]) == (2, 3)  # the third is the same forecast twice
+    assert found == metrics.mean_difference(frame, "good", "bad")
+    same = metrics.mean_difference(frame, "good", "good")
+    assert (same["estimate"], same["low"], same["high"]) == (0, 0, 0)
+    with pytest.raises(ValueError, match="same products"):
+        metrics.mean_difference(frame.iloc[:-1], "good", "bad")
+    with pytest.raises(ValueError, match="wape"):
+        metrics.mean_difference(frame, "good", "bad", metric="rmsse")

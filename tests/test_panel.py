@@ -222,7 +222,7 @@ def test_calendar():
     columns = features.calendar(weeks, "US", 40, (1, 1, 6))
     assert columns["holiday"].ravel().tolist() == [1, 0, 0, 0, 0, 1]  # Thanksgiving 11-23, Christmas Monday 12-25
     assert columns["holiday_next"].ravel().tolist() == [0, 0, 0, 0, 1, 1]  # New Year's Day 2018-01-01 is a Monday
-    assert columns["pay_week"].ravel().tolist() == [0, 1, 0, 1, 0, 0]
+    np.testing.assert_allclose(columns["month_start"].ravel(), np.array([0, 3, 4, 0, 0, 0]) / 7)  # 12-01 is a Friday
     assert "season_sin" not in columns and "season_sin" in features.calendar(weeks, "US", 54, (1, 1, 6))
 
 

@@ -217,12 +217,18 @@ def test_bad_category_stops_with_cell_and_reason(restored):
 
 
 def test_a_market_goes_on_from_a_base(restored):
+    """And is compared with what boosted trees learned from the same categories."""
     edit(restored, "pretrain", categories=["TEA"], epochs=2)
-    done = call(restored, "dvc", "repro", f"finetune@{MARKET}-shelfcast")
+    edit(restored, "evaluate", baselines=["lightgbm", "lightgbm_joint", "lightgbm_pair", "blend"])
+    done = call(restored, "dvc", "repro", f"evaluate@{MARKET}")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert json.loads((restored / f"build/{MARKET}/models/shelfcast/variant.json").read_text())["from_base"]
     executed = (restored / f"build/{MARKET}/notebooks/3_finetune_shelfcast.ipynb").read_text()
     assert "goes on from the base of 1 categories" in executed
+    metrics = json.loads((restored / f"build/{MARKET}/metrics.json").read_text())
+    assert set(metrics["product"]) == {"shelfcast", "lightgbm", "lightgbm_joint", "lightgbm_pair", "blend"}
+    timings = json.loads((restored / f"build/{MARKET}/timings.json").read_text())
+    assert timings["lightgbm_joint"]["fit_seconds"] > 0.1
 
 
 def test_report_runs_by_hand_with_its_defaults(project, tmp_path):

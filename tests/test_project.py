@@ -82,11 +82,12 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
         "4_evaluate": params["evaluate"],
     }
     sections["8_report"] = params["report"]
+    sections["categories"] = params["panel"] | params["categories"]
     sections["ablate"] = params["finetune"] | params["ablate"] | {"variant": "whole"}
     for path in NOTEBOOKS:
         cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
         defaults = {n.target.id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}
-        names = {"2_pretrain": {}, "3_finetune": {"market": market, "variant": "shelfcast"}}
+        names = {"2_pretrain": {}, "categories": {}, "3_finetune": {"market": market, "variant": "shelfcast"}}
         assert defaults == sections[path.stem] | names.get(path.stem, {"market": market}), path.stem
 
 
@@ -98,7 +99,9 @@ def test_parameters_agree_everywhere(tmp_path):
 
 def test_every_module_is_a_dependency_of_the_stages_that_import_it():
     """A stage that misses a module would not rerun when that module changes."""
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = {}
+    for path in [ROOT / "dvc.yaml", ROOT / "categories/dvc.yaml"]:
+        stages |= yaml.safe_load(path.read_text())["stages"]
     imports = {p.stem: used(p.read_text()) for p in (ROOT / "src/shelfcast").glob("*.py")}
     for name, stage in stages.items():
         stage = stage.get("do", stage)
@@ -114,7 +117,11 @@ def test_every_module_is_a_dependency_of_the_stages_that_import_it():
         while todo:
             needed |= todo
             todo = set().union(*(imports[m] for m in todo)) - needed
-        if notebook[1] not in ("1_prepare", "2_pretrain"):  # behind the panel, which is itself a dependency
+        if notebook[1] not in (
+            "1_prepare",
+            "2_pretrain",
+            "categories",
+        ):  # behind the panel, which is itself a dependency
             needed -= {"features", "regions", "schema"}
         if notebook[1] != "8_report":  # a picture in an executed notebook is no output
             needed -= {"plots"}

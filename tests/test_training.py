@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback
 
 from shelfcast import metrics
 from shelfcast.dataset import IN_UNITS, load_tokenizer, market_tensors
-from shelfcast.forecast import forecast, predict
+from shelfcast.forecast import as_frame, forecast, predict
 from shelfcast.model import SalesBert
 from shelfcast.trainer import Recipe, validation_wql
 from shelfcast.training import finish, fit
@@ -43,8 +43,11 @@ class Setup:
         return models[0], history
 
     def fit_all(self, work, recipe=RECIPE, seeds=(0, 1), callbacks=(), fingerprint="x", **config):
-        parts = self.train, self.validation, self.refit
-        return fit(lambda _: self.make_model(**config), *parts, recipe, list(seeds), work, fingerprint, callbacks)
+        models, history, self.judged = fit(
+            lambda _: self.make_model(**config),
+            *(self.train, self.validation, self.refit, recipe, list(seeds), work, fingerprint, callbacks),
+        )
+        return models, history
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,17 @@ def test_it_learns(trained, setup):
     ours = forecast([model], setup.market, setup.panel.cutoffs["test"]).assign(method="m")
     score = [metrics.scores(f, setup.panel.frame)["wql"].item() for f in (ours, untrained)]
     assert score[0] < score[1]
+
+
+def test_what_the_chosen_epoch_forecast_of_the_validation_weeks(setup, tmp_path):
+    _, history = setup.fit_all(tmp_path)
+    scores = history[history["best"]].set_index("seed")["wql"]
+    cutoffs = setup.panel.cutoffs["validation"]
+    y = as_frame(setup.judged, setup.validation, cutoffs)["y"].to_numpy()
+    for seed, (mean, dispersion) in enumerate(setup.judged):
+        assert metrics.wql(y, mean.ravel(), dispersion.ravel()) == pytest.approx(scores[seed], rel=1e-6)
+    finish(tmp_path)
+    assert not list(tmp_path.glob("**/judged_*"))
 
 
 def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):

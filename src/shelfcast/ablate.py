@@ -31,7 +31,7 @@ SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons"}  # behaviour that th
 CALENDAR = {
     "holiday",
     "holiday_next",
-    "pay_week",
+    "month_start",
     "season_sin",
     "season_cos",
     "year_ago",

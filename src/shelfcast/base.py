@@ -38,10 +38,10 @@ class Base:
         facts = json.loads(path.read_text()) if path.exists() else {}
         return cls(Path(folder), facts) if facts.get("categories") else None
 
-    def misfit(self, panel: Panel, market: MarketTensors, backbone: str) -> str:
-        """Why a market cannot go on from here; empty where it can.
+    def stranger(self, panel: Panel) -> str:
+        """Why nothing that was learned from these categories may forecast a market; empty where it may.
 
-        A base of later weeks than the market learns from would know what is to be forecast.
+        What has seen later weeks than the market learns from would know what is to be forecast.
         """
         facts, meta = self.facts, panel.meta
         if meta.get("data_md5") != facts["data_md5"]:
@@ -49,6 +49,13 @@ class Base:
         for end in ("train_end", "validation_end"):
             if pd.Timestamp(facts[end]) > pd.Timestamp(meta[end]):
                 return f"its {end.replace('_', ' ')} is {facts[end]}, and this market's is {meta[end]}"
+        return ""
+
+    def misfit(self, panel: Panel, market: MarketTensors, backbone: str) -> str:
+        """Why a market cannot go on from here; empty where it can."""
+        facts = self.facts
+        if why := self.stranger(panel):
+            return why
         if backbone != facts["backbone"]:
             return f"it reads text with backbone {facts['backbone']!r}"
         told, known = told_of(market), {name: facts[name] for name in told_of(market)}

@@ -2,9 +2,9 @@
 
 Each method is a function `(panel, seed) -> predict`, where `predict(cutoffs)` returns one row per series, cutoff and
 horizon with `mean` and `dispersion` (or quantile columns). Fitting, tuning and dispersions see no label after
-`meta["validation_end"]`.
+`meta["validation_end"]`, and at validation cutoffs `predict` gives what was fitted without these weeks.
 
-References: Syntetos & Boylan (2005) for Croston-SBA; statsforecast for it and AutoETS; Ke et al. (2017) for LightGBM.
+References: Syntetos & Boylan (2005) for Croston-SBA; statsforecast for it and AutoETS.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable
 
-import lightgbm
 import numpy as np
 import pandas as pd
 import torch
@@ -23,46 +22,46 @@ from statsforecast import StatsForecast
 from statsforecast.models import AutoETS, CrostonSBA
 from transformers import AutoModelForSequenceClassification, PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from shelfcast.dataset import IN_UNITS, backbone_path, load_tokenizer
-from shelfcast.metrics import (
-    QUANTILES,
-    WQL_QUANTILES,
-    fit_dispersion,
-    negative_binomial_quantiles,
-    quantile_column,
-)
+from shelfcast import trees
+from shelfcast.counts import FLOOR, KEYS, Predict, as_counts, count_wql, is_chain
+from shelfcast.dataset import backbone_path, load_tokenizer
+from shelfcast.metrics import QUANTILES, negative_binomial_quantiles, quantile_column
 from shelfcast.panel import Panel, examples
-from shelfcast.regions import CHAIN
 
-KEYS = ["unique_id", "ds", "cutoff", "horizon", "y"]
 SHORTEST = 8  # weeks of history that a classical method needs; a newer product is forecast at its level
-FLOOR = 0.02  # units a week; a mean of zero would call any sale impossible
-Predict = Callable[[list[pd.Timestamp]], pd.DataFrame]
 
 
-def run(panel: Panel, methods: list[str], seed: int = 0) -> tuple[pd.DataFrame, dict]:
+def run(
+    panel: Panel, methods: list[str], seed: int = 0, given: dict[str, tuple[Predict, float]] | None = None
+) -> tuple[pd.DataFrame, dict]:
     """Fit every method, forecast from the test cutoffs.
+
+    given : what was fitted elsewhere, and the seconds it took: 'shelfcast', and 'trees_joint' of many categories.
+        A method that is made of another is left out where that is neither given nor asked for before it.
 
     Returns
     -------
     The forecast frame of all methods, and {method: {fit_seconds, predict_seconds}}.
     """
-    if unknown := sorted(set(methods) - set(METHODS)):
-        raise ValueError(
-            f"unknown baselines {', '.join(unknown)}; known: {', '.join(METHODS)}. Set evaluate.baselines."
-        )
-    frames, timings = [], {}
+    if unknown := sorted(set(methods) - {*METHODS, *MADE_OF}):
+        known = ", ".join([*METHODS, *MADE_OF])
+        raise ValueError(f"unknown baselines {', '.join(unknown)}; known: {known}. Set evaluate.baselines.")
+    frames, timings, fitted = [], {}, dict(given or {})
     if not panel.roles["price_plan"]:  # there is a real plan, which every method reads
         methods = [m for m in methods if not m.endswith("_price_plan")]
     for method in methods:
+        make, *parts = MADE_OF.get(method, (METHODS.get(method),))
+        if lacking := [part for part in parts if part not in fitted]:
+            print(f"{method}: left out, there is no {' and no '.join(lacking)} for this market")
+            continue
         start = time.perf_counter()
-        predict = METHODS[method](panel, seed)
-        fitted = time.perf_counter()
+        predict = make(panel, *(fitted[part][0] for part in parts)) if parts else make(panel, seed)
+        seconds = time.perf_counter() - start + sum(fitted[part][1] for part in parts)
+        fitted[method] = predict, seconds
+        start = time.perf_counter()
         frame = predict(panel.cutoffs["test"])
-        timings[method] = {"fit_seconds": fitted - start, "predict_seconds": time.perf_counter() - fitted}
-        print(
-            f"{method}: fitted in {fitted - start:.0f} s, forecast in {time.perf_counter() - fitted:.0f} s", flush=True
-        )
+        timings[method] = {"fit_seconds": seconds, "predict_seconds": time.perf_counter() - start}
+        print(f"{method}: fitted in {seconds:.0f} s, forecast in {time.perf_counter() - start:.0f} s", flush=True)
         frames.append(_with_quantiles(frame).assign(method=method))
     return pd.concat(frames, ignore_index=True), timings
 
@@ -76,35 +75,6 @@ def _with_quantiles(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[*KEYS, "mean", "dispersion", *names]]
 
 
-def _is_chain(frame: pd.DataFrame) -> pd.Series:
-    return frame["unique_id"].str.endswith(f"|{CHAIN}")
-
-
-def _as_counts(panel: Panel, mean: Callable[[list[pd.Timestamp]], pd.DataFrame], bins: int = 1) -> Predict:
-    """A count distribution around a method's means.
-
-    Dispersion is fitted to the validation weeks, for the chain and the regions apart and, with `bins`, for groups of
-    equally many rows by mean.
-    """
-    known = mean(panel.cutoffs["validation"]).dropna(subset="y")
-    table = {}
-    for chain, rows in known.groupby(_is_chain(known)):
-        edges = rows["mean"].quantile(np.linspace(0, 1, bins + 1)[1:-1]).to_numpy()
-        group = np.searchsorted(edges, rows["mean"])
-        fits = [fit_dispersion(rows["y"][group == i], rows["mean"][group == i]) for i in range(bins)]
-        table[chain] = edges, np.array(fits)
-
-    def predict(cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
-        frame = mean(cutoffs)
-        parts = [
-            pd.Series(table[chain][1][np.searchsorted(table[chain][0], rows["mean"])], rows.index)
-            for chain, rows in frame.groupby(_is_chain(frame))
-        ]
-        return frame.assign(dispersion=pd.concat(parts))
-
-    return predict
-
-
 def moving_average_8(panel: Panel, seed: int) -> Predict:
     """Mean of the last eight weeks."""
 
@@ -112,7 +82,7 @@ def moving_average_8(panel: Panel, seed: int) -> Predict:
         rows = examples(panel, cutoffs)
         return rows[KEYS].assign(mean=rows["level_8"].fillna(rows["y_level"]).clip(lower=FLOOR))
 
-    return _as_counts(panel, mean)
+    return as_counts(panel, mean)
 
 
 def _classical(model) -> Callable[[Panel, int], Predict]:
@@ -131,90 +101,43 @@ def _classical(model) -> Callable[[Panel, int], Predict]:
             rows = rows.merge(pd.concat(parts), on=["unique_id", "ds", "cutoff"], how="left")
             return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=FLOOR))
 
-        return _as_counts(panel, mean)
+        return as_counts(panel, mean)
 
     return fit
 
 
-# ---------------------------------------------------------------- LightGBM
-
-GRID = [
-    dict(objective=objective, num_leaves=leaves, feature_fraction=fraction)
-    for objective in ("poisson", "tweedie")
-    for leaves in (15, 31)
-    for fraction in (0.3, 0.6)
-]
-COMMON = dict(
-    learning_rate=0.05,
-    tweedie_variance_power=1.3,
-    min_data_in_leaf=100,
-    bagging_fraction=0.8,
-    bagging_freq=1,
-    lambda_l2=1.0,
-    deterministic=True,
-    force_row_wise=True,
-    verbosity=-1,
-)
-KEPT = 3  # settings that are averaged
+# ---------------------------------------------------------------- boosted trees, and two methods as one
 
 
 def lightgbm_counts(panel: Panel, seed: int, price_plan: bool = False) -> Predict:
-    """Boosted trees for the mean, with the level as offset, and a negative binomial around it.
-
-    Columns in units become logs relative to the level, as for SalesBert. The settings of the grid are ranked by
-    validation WQL with early stopping; the best few are fitted again with the validation weeks and averaged.
-    """
-    train_end, validation_end = (pd.Timestamp(panel.meta[k]) for k in ("train_end", "validation_end"))
-    weeks = panel.weeks[(panel.weeks >= panel.cutoffs["train"][0]) & (panel.weeks < validation_end)]
-    rows = examples(panel, list(weeks), price_plan)
-    rows = rows[(rows["ds"] <= validation_end) & rows["y"].notna()]
-    train = rows[rows["ds"] <= train_end]
-    validation = rows[rows["cutoff"].isin(panel.cutoffs["validation"])]
-
-    def dataset(frame: pd.DataFrame, reference=None) -> lightgbm.Dataset:
-        return lightgbm.Dataset(_matrix(frame), frame["y"], init_score=np.log(frame["y_level"]), reference=reference)
-
-    def apply(booster: lightgbm.Booster, frame: pd.DataFrame) -> np.ndarray:
-        return (frame["y_level"] * np.exp(booster.predict(_matrix(frame), raw_score=True))).clip(FLOOR)
-
-    ranking = []
-    for settings in (choice | COMMON | {"seed": seed} for choice in GRID):
-        fitted = dataset(train)
-        stop = lightgbm.early_stopping(30, verbose=False)
-        booster = lightgbm.train(settings, fitted, 600, valid_sets=[dataset(validation, fitted)], callbacks=[stop])
-        mean = apply(booster, validation)
-        known = validation[KEYS].assign(mean=mean)
-        score = _wql(_as_counts(panel, lambda _, known=known: known, bins=4)([]))
-        ranking.append((score, len(ranking), settings, booster.best_iteration, mean))
-    best = sorted(ranking)[:KEPT]
-    whole = dataset(rows)
-    boosters = [lightgbm.train(settings, whole, rounds) for _, _, settings, rounds, _ in best]
-
-    def mean(cutoffs):
-        if cutoffs == panel.cutoffs["validation"]:  # from the fits that had not seen these weeks
-            return validation[KEYS].assign(mean=np.mean([known for *_, known in best], axis=0))
-        frame = examples(panel, cutoffs, price_plan)
-        return frame[KEYS].assign(mean=np.mean([apply(booster, frame) for booster in boosters], axis=0))
-
-    return _as_counts(panel, mean, bins=4)
+    """Boosted trees of this category alone, and a negative binomial around their mean."""
+    return as_counts(panel, trees.fit([panel], seed, price_plan).predict(panel), trees.SPREADS)
 
 
-def _matrix(frame: pd.DataFrame) -> pd.DataFrame:
-    """Features of `examples` rows; a product's own id stays out, which was better on the validation weeks."""
-    columns = {"horizon": frame["horizon"], "location": frame["location"].astype("category").cat.codes}
-    planned = {c.removesuffix("_target") for c in frame if c.endswith("_target")}
-    for name in frame.columns.difference([*KEYS, "y_level", "product_id", "location", *planned]):
-        x = frame[name]
-        if IN_UNITS.match(name):
-            x = np.log(x) if name == "level" else np.log((x + 0.1) / (frame["y_level"] + 0.1))
-        columns[name] = x
-    return pd.DataFrame(columns)
+def pair(panel: Panel, one: Predict, other: Predict) -> Predict:
+    """The geometric mean of two methods' means, with a negative binomial of its own."""
+    return as_counts(panel, lambda cutoffs: _between(one(cutoffs), other(cutoffs), 0.5), trees.SPREADS)
 
 
-def _wql(frame: pd.DataFrame) -> float:
-    q = np.array(WQL_QUANTILES)
-    gap = frame["y"].to_numpy()[:, None] - negative_binomial_quantiles(frame["mean"], frame["dispersion"], q)
-    return float(2 * np.maximum(q * gap, (q - 1) * gap).mean(1).sum() / frame["y"].sum())
+def blend(panel: Panel, one: Predict, other: Predict) -> Predict:
+    """Between two methods, mean and dispersion, in logs; how far is chosen by WQL on the validation weeks."""
+    known = [predict(panel.cutoffs["validation"]) for predict in (one, other)]
+
+    def score(weight):
+        frame = _between(*known, weight).dropna(subset="y")
+        return np.mean([count_wql(rows) for _, rows in frame.groupby(is_chain(frame))])
+
+    weight = min(np.linspace(0, 1, 11), key=score)
+    return lambda cutoffs: _between(one(cutoffs), other(cutoffs), weight)
+
+
+def _between(one: pd.DataFrame, other: pd.DataFrame, weight: float) -> pd.DataFrame:
+    """one ** weight * other ** (1 - weight) for mean and, where both have one, dispersion; on the rows that both have."""
+    keys, told = ["unique_id", "cutoff", "horizon"], ["mean", "dispersion"]
+    told = [name for name in told if name in one and name in other]
+    frame = one[[*KEYS, *told]].merge(other[[*keys, *told]], on=keys, suffixes=("", "_other"))
+    between = {name: frame[name] ** weight * frame[f"{name}_other"] ** (1 - weight) for name in told}
+    return frame[KEYS].assign(**between)
 
 
 # ---------------------------------------------------------------- pretrained models of others
@@ -302,14 +225,14 @@ def article_bert(panel: Panel, seed: int, n_train: int = 6000, n_dispersion: int
         return examples(panel, cutoffs)[KEYS].merge(long, on=["unique_id", "cutoff", "horizon"])
 
     known = raw(panel.cutoffs["validation"][-n_dispersion:])
-    chain = _is_chain(known)
+    chain = is_chain(known)
     factor = known.groupby(chain)["y"].sum() / known.groupby(chain)["mean"].sum()
 
     def mean(cutoffs):
         frame = known if cutoffs == panel.cutoffs["validation"] else raw(cutoffs)
-        return frame.assign(mean=frame["mean"] * _is_chain(frame).map(factor))
+        return frame.assign(mean=frame["mean"] * is_chain(frame).map(factor))
 
-    return _as_counts(panel, mean)
+    return as_counts(panel, mean)
 
 
 METHODS: dict[str, Callable[[Panel, int], Predict]] = {
@@ -321,4 +244,9 @@ METHODS: dict[str, Callable[[Panel, int], Predict]] = {
     "lightgbm_price_plan": lambda panel, seed: lightgbm_counts(panel, seed, price_plan=True),
     "fracast": fracast,
     "article_bert": article_bert,
+}
+MADE_OF: dict[str, tuple] = {  # (panel, the predict of each part) -> predict; what it is made of
+    "lightgbm_joint": (lambda panel, mean: as_counts(panel, mean, trees.SPREADS), "trees_joint"),
+    "lightgbm_pair": (pair, "lightgbm", "lightgbm_joint"),
+    "blend": (blend, "shelfcast", "lightgbm_pair"),
 }

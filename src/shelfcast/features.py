@@ -53,7 +53,7 @@ MEANING = {  # column -> (role, what it means); channels, seasons and events are
     "category_promotion": ("known_future", "mean promotion of the category's other products at the location"),
     "holiday": ("known_future", "public holidays in the week"),
     "holiday_next": ("known_future", "public holidays in the week after"),
-    "pay_week": ("known_future", "1 when the week holds the 1st or the 15th of a month"),
+    "month_start": ("known_future", "share of the week's days that are among the first seven of a month"),
     "price": ("known_future", "log of the planned price over the product's usual one, the price level"),
     "price_cut": ("known_future", "log of the planned price over the regular one: median of the planned prices so far"),
     "on_sale": ("known_future", "1 from the week of the product's launch on"),
@@ -357,14 +357,14 @@ def promotion_plan(table, chosen, category, items, regions, names, ahead, train_
 
 
 def calendar(ahead: pd.DatetimeIndex, country: str, n_weeks: int, shape: tuple) -> dict[str, np.ndarray]:
-    """Holidays, pay days and, where a season can be learned, the season; each of `shape` (P, L, T + horizon)."""
+    """Holidays, the days after pay day and, where a season can be learned, the season; each of `shape` (P, L, T + horizon)."""
     free = holidays.country_holidays(country, years=range(ahead[0].year, ahead[-1].year + 2))
     week = [[(monday + pd.Timedelta(days=d)).date() for d in range(7)] for monday in ahead.union(ahead.shift(1, "7D"))]
     counts = np.array([sum(day in free for day in days) for days in week])
     columns = {
         "holiday": counts[:-1],
         "holiday_next": counts[1:],
-        "pay_week": np.array([bool({1, 15} & {day.day for day in days}) for days in week[:-1]]),
+        "month_start": np.array([np.mean([day.day <= 7 for day in days]) for days in week[:-1]]),
     }
     if n_weeks > 53:  # a season can be learned only where one year repeats another
         angle = 2 * np.pi * ahead.dayofyear.to_numpy() / 365.25

@@ -67,24 +67,30 @@ def forecast(
     data). The average of negative binomials is read as one with their mean mean, and the dispersion that keeps their
     mean variance.
     """
-    parts = [predict(model, market, cold=cold) for model in models]
-    means, variances = (
-        np.stack([mean for mean, _ in parts]),
-        np.stack([mean + dispersion * mean**2 for mean, dispersion in parts]),
-    )
+    at = market.weeks_index.get_indexer(cutoffs)
+    if (at < 0).any():
+        raise ValueError(f"cutoffs {[c for c, i in zip(cutoffs, at, strict=True) if i < 0]} are not observed weeks.")
+    parts = [[x[:, :, at] for x in predict(model, market, cold=cold)] for model in models]
+    return as_frame(parts, market, cutoffs)
+
+
+def as_frame(
+    parts: list[tuple[np.ndarray, np.ndarray]], market: MarketTensors, cutoffs: list[pd.Timestamp]
+) -> pd.DataFrame:
+    """`forecast` from the mean and dispersion, each (P, L, C, H), of each model at the C cutoffs."""
+    means = np.stack([mean for mean, _ in parts])
+    variances = np.stack([mean + dispersion * mean**2 for mean, dispersion in parts])
     mean, variance = means.mean(0), variances.mean(0) + means.var(0)
     dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
     mean = coherent(mean, market.locations)
 
-    at = market.weeks_index.get_indexer(cutoffs)
-    if (at < 0).any():
-        raise ValueError(f"cutoffs {[c for c, i in zip(cutoffs, at, strict=True) if i < 0]} are not observed weeks.")
     keys = [f"{product}|{location}" for product in market.products for location in market.locations]
     horizons = range(1, mean.shape[-1] + 1)
     index = pd.MultiIndex.from_product([keys, cutoffs, horizons], names=["unique_id", "cutoff", "horizon"])
     frame = index.to_frame(index=False)
     frame.insert(1, "ds", frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D"))
-    frame["mean"], frame["dispersion"] = mean[:, :, at].ravel(), dispersion[:, :, at].ravel()
+    frame["mean"], frame["dispersion"] = mean.ravel(), dispersion.ravel()
     quantiles = negative_binomial_quantiles(frame["mean"], frame["dispersion"])
     frame[[quantile_column(q) for q in QUANTILES]] = quantiles
+    at = market.weeks_index.get_indexer(cutoffs)
     return frame.assign(y=market.tensors["labels"][:, :, at].double().numpy().ravel())

@@ -14,7 +14,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import is_torch_bf16_gpu_available
 
-from shelfcast.metrics import WQL_QUANTILES, negative_binomial_quantiles
+from shelfcast.metrics import wql
 
 MODES = ("full", "lora", "frozen")
 SEAL = "whole"  # the empty file that says so
@@ -91,6 +91,14 @@ class SalesTrainer(Trainer):
         finally:
             self.take(own)
 
+    def evaluation_loop(self, *args, **kwargs):
+        """Keeps what was forecast at the weeks that are judged: see `judged`."""
+        out = super().evaluation_loop(*args, **kwargs)
+        at = ~np.isnan(out.label_ids).all((0, 1, 3))
+        mean, dispersion = (x[:, :, at] for x in out.predictions)
+        np.savez(judged(self.args.output_dir, round(self.state.epoch or 0)), mean=mean, dispersion=dispersion)
+        return out
+
     @torch.no_grad()
     def take(self, weights) -> None:
         """Give the model these values of its trained weights."""
@@ -151,6 +159,11 @@ class Seal(TrainerCallback):
         Path(args.output_dir, f"checkpoint-{state.global_step}", SEAL).touch()
 
 
+def judged(folder: str | Path, epoch: int) -> Path:
+    """The file with what an epoch's weights forecast of the validation weeks: mean and dispersion, each (P, L, C, H)."""
+    return Path(folder, f"judged_{epoch}.npz")
+
+
 def last_whole_checkpoint(folder: Path) -> str | None:
     for checkpoint in folder.glob("checkpoint-*"):
         if not (checkpoint / SEAL).exists():
@@ -162,7 +175,4 @@ def validation_wql(outputs) -> dict[str, float]:
     """WQL over every location, from a Trainer's (mean, dispersion) and labels; labels that are NaN are left out."""
     (mean, dispersion), y = outputs.predictions, outputs.label_ids
     wanted = ~np.isnan(y)
-    y = y[wanted]
-    q = np.array(WQL_QUANTILES)
-    gap = y[:, None] - negative_binomial_quantiles(mean[wanted], dispersion[wanted], q)
-    return {"wql": float(2 * np.maximum(q * gap, (q - 1) * gap).mean(1).sum() / y.sum())}
+    return {"wql": wql(y[wanted], mean[wanted], dispersion[wanted])}

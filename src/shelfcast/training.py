@@ -24,7 +24,7 @@ from shelfcast.appeal import teach
 from shelfcast.dataset import MarketTensors
 from shelfcast.model import SalesBert
 from shelfcast.parallel import side_by_side
-from shelfcast.trainer import Recipe, SalesTrainer, Seal, StopAfter, last_whole_checkpoint, validation_wql
+from shelfcast.trainer import Recipe, SalesTrainer, Seal, StopAfter, judged, last_whole_checkpoint, validation_wql
 
 COLUMNS = ["phase", "seed", "epoch", "loss", "wql", "best"]  # of a history
 
@@ -76,7 +76,7 @@ def fit(
     fingerprint: str,
     callbacks=(),
     go_on: bool = False,
-) -> tuple[list[SalesBert], pd.DataFrame]:
+) -> tuple[list[SalesBert], pd.DataFrame, list[tuple[np.ndarray, np.ndarray]]]:
     """Train one model a seed: all seeds together choose the number of epochs, then each is trained again with more weeks.
 
     One seed's validation curve is too noisy to choose by (a lucky second epoch would end a training that has hardly
@@ -92,11 +92,12 @@ def fit(
 
     Returns
     -------
-    The models of the second phase in eval mode, taught to forecast products without a history too, and one row per
-    phase, seed and epoch: loss, wql (validation; NaN in the refit) and best (the chosen epoch).
+    The models of the second phase in eval mode, taught to forecast products without a history too; one row per phase,
+    seed and epoch: loss, wql (validation; NaN in the refit) and best (the chosen epoch); and, a seed, the mean and the
+    dispersion (P, L, C, H) that the first phase's model of the chosen epoch forecast at the C validation cutoffs.
     """
     if not seeds:
-        return [], pd.DataFrame(columns=COLUMNS)
+        return [], pd.DataFrame(columns=COLUMNS), []
     runs = _runs(seeds, work, fingerprint, recipe)
     batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))  # in both phases, whose epochs are to be alike
 
@@ -116,7 +117,9 @@ def fit(
         + [history.assign(phase="refit", best=False) for _, history in again],
         ignore_index=True,
     )
-    return [teach(merged(model), refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)], log[COLUMNS]
+    models = [teach(merged(model), refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)]
+    known = [np.load(judged(folder / "select", best)) for folder in runs.values()]
+    return models, log[COLUMNS], [(x["mean"].astype(float), x["dispersion"].astype(float)) for x in known]
 
 
 def pretrain(
@@ -181,7 +184,7 @@ def _claim(folder: Path, facts: list) -> Path:
 
 def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, stop_after, callbacks, go_on=False):
     set_seed(seed)
-    model, judged, folder = make_model(phase), validation is not None, folder / phase
+    model, judging, folder = make_model(phase), validation is not None, folder / phase
     if stop_after == 0:
         return model, pd.DataFrame(columns=["epoch", "loss", "wql", "seed"])
     model = adapt(model, recipe)
@@ -200,8 +203,8 @@ def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, st
         warmup_steps=recipe.warmup,
         max_grad_norm=1.0,
         bf16=recipe.precision == "bf16",
-        eval_strategy="epoch" if judged else "no",
-        eval_on_start=go_on and judged,
+        eval_strategy="epoch" if judging else "no",
+        eval_on_start=go_on and judging,
         save_strategy="epoch",
         logging_strategy="epoch",
         metric_for_best_model="wql",
@@ -216,7 +219,7 @@ def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, st
         data_seed=seed,
         dataloader_pin_memory=False,
     )
-    watch = [EarlyStoppingCallback(recipe.patience)] if judged else [StopAfter(stop_after)]
+    watch = [EarlyStoppingCallback(recipe.patience)] if judging else [StopAfter(stop_after)]
     trainer = SalesTrainer(
         recipe,
         model=model,
@@ -231,7 +234,7 @@ def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, st
     log = pd.DataFrame(trainer.state.log_history).assign(epoch=lambda x: x["epoch"].round().astype(int))
     found = log.groupby("epoch").last()  # of what is logged twice (a training that went on), the last
     epochs = pd.DataFrame({"loss": found["loss"], "wql": found.get("eval_wql", np.nan)})
-    epochs = epochs.dropna(subset="wql" if judged else "loss")
+    epochs = epochs.dropna(subset="wql" if judging else "loss")
     trainer.take(trainer.average.module)
     return model.cpu(), epochs.reset_index().assign(seed=seed)  # an accelerator has done its part
 
@@ -257,3 +260,5 @@ def finish(work: str | Path) -> None:
     """Remove the checkpoints under `work`, once what they led to is written; the TensorBoard logs stay."""
     for checkpoint in Path(work).glob("**/checkpoint-*"):
         shutil.rmtree(checkpoint)
+    for known in Path(work).glob("**/judged_*.npz"):
+        known.unlink()
