@@ -1,13 +1,16 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run ablate categories test lint lab docs lock clean
+.PHONY: help setup run ablate categories new-market test lint lab docs lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): what is imported is compiled once, and kept
 
 help:  ## print this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: .venv/stamp data  ## create .venv with the locked packages and fetch data/
+
+new-market: setup  ## look at a market's tables and add it: name=coffee category=COFFEE [tables=… rename=…]
+	@python -m shelfcast.new_market $(name) $(if $(category),--category "$(category)") $(if $(tables),--tables $(tables)) $(if $(rename),--rename "$(rename)")
 
 run: setup  ## run the pipeline to the report; a second run does only what changed
 	@python -m shelfcast.tables fetch

@@ -35,10 +35,15 @@ class ParameterError(click.ClickException, ValueError):
     """What a person can mend: papermill's command line shows the message alone, without a traceback."""
 
 
+def parsed(text: str) -> dict:
+    """Read as DVC reads it (YAML 1.2: 1e-3 is a number)."""
+    return YAML(typ="safe").load(text) or {}
+
+
 def section(path: str) -> dict:
-    """What `params.yaml:markets.soft_drinks` names, read as DVC reads it (YAML 1.2: 1e-3 is a number)."""
+    """What `params.yaml:markets.soft_drinks` names."""
     try:
-        part = YAML(typ="safe").load(Path(PARAMS)) or {}
+        part = parsed(Path(PARAMS).read_text())
     except (OSError, YAMLError) as error:
         raise ParameterError(f"{PARAMS} cannot be read: {error}") from None
     for key in filter(None, path.removeprefix(PARAMS).lstrip(":").split(".")):

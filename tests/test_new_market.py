@@ -1,0 +1,74 @@
+"""A market is looked at before it is added, and nothing else of params.yaml changes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import make_retailer, write_retailer
+
+from shelfcast import new_market, strict
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture()
+def call(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    raw = make_retailer()
+    raw["products"]["category"] = "TEA"
+    raw["products"] = raw["products"].rename(columns={"product_id": "sku"})
+    write_retailer(raw, tmp_path / "shop")
+    write_retailer(make_retailer(1), tmp_path / "data")
+    return lambda *arguments: CliRunner().invoke(new_market.main, arguments)
+
+
+OWN = ("teas", "--tables", "shop", "--category", "TEA", "--rename", "sku=product_id", "--n-products", "8")
+
+
+def test_a_line_is_added_and_the_rest_stays(call):
+    before, params = Path("params.yaml").read_text(), strict.section("params.yaml")
+    params["panel"] |= {"validation_weeks": 6, "test_weeks": 6}
+    done = call(*OWN)
+    assert done.exit_code == 0, done.output
+    assert "8 products" in done.output and "dvc repro report@teas" in done.output
+    assert "known_future: display, mailer" in done.output and "starts from the backbone alone" in done.output
+    line = {"source": "tables", "tables": "shop", "category": "TEA", "rename": "sku=product_id", "n_products": 8}
+    assert strict.section("params.yaml:markets.teas") == line
+    after = Path("params.yaml").read_text()
+    assert [row for row in after.splitlines() if "teas:" not in row] == before.splitlines()
+    again = call(*OWN)
+    assert again.exit_code == 1 and "has a market 'teas' already" in again.output
+    assert Path("params.yaml").read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("Teas", *OWN[1:]), "'Teas' becomes a path"),
+        (("teas", "--tables", "nowhere", "--category", "TEA"), "nowhere/ does not exist"),
+        (("teas", "--tables", "shop", "--category", "TEE", "--rename", "sku=product_id"), "nearest: TEA"),
+        (("teas", "--tables", "shop", "--category", "TEA"), "product_id"),
+        (("teas", "--tables", "shop", "--source", "table"), "table"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_written(call, arguments, said):
+    before = Path("params.yaml").read_text()
+    done = call(*arguments)
+    assert done.exit_code == 1 and "nothing was written: " in done.output and said in done.output
+    assert Path("params.yaml").read_text() == before and not list(Path().glob(".params*"))
+
+
+def test_a_look_writes_nothing(call):
+    before = Path("params.yaml").read_text()
+    assert call(*OWN, "--look").exit_code == 0
+    assert Path("params.yaml").read_text() == before
+
+
+def test_an_unusual_layout_is_left_to_its_owner(call):
+    text = Path("params.yaml").read_text()
+    start, end = text.index("markets:"), text.index("# Markets with known truth")
+    Path("params.yaml").write_text(text[:start] + "markets: {}\n" + text[end:])
+    done = call(*OWN)
+    assert done.exit_code == 1 and "by hand" in done.output and "teas: {source: tables" in done.output
