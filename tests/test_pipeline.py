@@ -41,6 +41,8 @@ def project(tmp_path_factory):
     (folder / "ablation/results").mkdir(parents=True)
     (folder / "ablation/results/.gitkeep").touch()
     shutil.copy(ROOT / "ablation/dvc.yaml", folder / "ablation")
+    (folder / "categories").mkdir()
+    shutil.copy(ROOT / "categories/dvc.yaml", folder / "categories")
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
     write_retailer(make_retailer(), folder / "tables")
@@ -48,6 +50,7 @@ def project(tmp_path_factory):
     edit(folder, "panel", n_regions=2, validation_weeks=6, test_weeks=6)
     edit(folder, "prepare", n_products=6)
     edit(folder, "pretrain", source="tables", tables="tables", categories=[], layers=1, width=32)
+    edit(folder, "categories", source="tables", tables="tables", n_products=6)
     edit(folder, variants={"shelfcast": {}})
     edit(folder, "finetune", layers=1, width=32, epochs=4, seeds=[0, 1])
     edit(folder, "evaluate", baselines=["moving_average_8", "croston_sba", "lightgbm"])
@@ -229,6 +232,16 @@ def test_a_market_goes_on_from_a_base(restored):
     assert set(metrics["product"]) == {"shelfcast", "lightgbm", "lightgbm_joint", "lightgbm_pair", "blend"}
     timings = json.loads((restored / f"build/{MARKET}/timings.json").read_text())
     assert timings["lightgbm_joint"]["fit_seconds"] > 0.1
+
+    edit(restored, "categories", bases=["build/pretrain", "build/categories/seed_1"], alone=["build/categories/seed_2"])
+    done = call(restored, "dvc", "repro", "categories/dvc.yaml")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    table = pd.read_csv(restored / "categories/results/scores.csv").set_index(["level", "method"])["wql"]
+    rows = {"shelfcast", "seed_0", "seed_1", "seed_2", "moving_average_8", "blend"}
+    assert set(table["product"].index) == rows | {"lightgbm", "lightgbm_joint", "lightgbm_pair"}
+    assert table["product", "seed_0"] != table["product", "seed_1"] != table["product", "seed_2"]
+    differences = pd.read_csv(restored / "categories/results/differences.csv")
+    assert differences["low"].le(differences["estimate"]).all() and differences["of"].eq(1).all()
 
 
 def test_report_runs_by_hand_with_its_defaults(project, tmp_path):
