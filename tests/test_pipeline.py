@@ -50,7 +50,7 @@ def project(tmp_path_factory):
     edit(folder, "panel", n_regions=2, validation_weeks=6, test_weeks=6)
     edit(folder, "prepare", n_products=6)
     edit(folder, "pretrain", source="tables", tables="tables", categories=[], layers=1, width=32)
-    edit(folder, "categories", source="tables", tables="tables", n_products=6)
+    edit(folder, "categories", source="tables", tables="tables", n_products=6, unseen=[])
     edit(folder, variants={"shelfcast": {}})
     edit(folder, "finetune", layers=1, width=32, epochs=4, seeds=[0, 1])
     edit(folder, "evaluate", baselines=["moving_average_8", "croston_sba", "lightgbm"])

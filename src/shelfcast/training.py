@@ -114,7 +114,7 @@ def fit(
     again = side_by_side(fitted, runs, "refit")
     log = pd.concat(
         [select.assign(phase="select", best=select["epoch"] == best)]
-        + [history.assign(phase="refit", best=False) for _, history in again],
+        + [history.assign(phase="refit", best=False) for _, history in again if len(history)],
         ignore_index=True,
     )
     models = [teach(merged(model), refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)]
@@ -150,6 +150,12 @@ def pretrain(
         last = None if phase == "select" else recipe.epochs
         return _phase(phase, make_model, *data, recipe, batch, seed, folder, last, callbacks)
 
+    if (reader := make_model("select").eval()).config.use_text:
+        with torch.no_grad():  # once for both, by all cores
+            read = reader.read_text(train.tensors["input_ids"], train.tensors["text_mask"])
+        train, validation, refit = (
+            replace(market, tensors=market.tensors | {"read": read}) for market in (train, validation, refit)
+        )
     runs = {"select": (train, validation), "refit": (refit, None)}
     found = dict(zip(runs, side_by_side(trained, runs, "pretrain"), strict=True))
     log = pd.concat([history.assign(phase=phase, best=False) for phase, (_, history) in found.items()])
@@ -246,12 +252,14 @@ def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTens
     A body that is the encoder itself reads them again at each step.
     """
     fields = dict(market.tensors)
-    read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
+    read = fields.pop("read", None)
+    if read is None:
+        read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
     if not model.text_centre.any():  # a base has learned by its own axes
         model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
     model.train()
     if recipe.mode != "frozen" or model.config.body != "compact":
-        return market
+        return replace(market, tensors=fields)
     kept = {k: v for k, v in fields.items() if k not in ("input_ids", "text_mask")}
     return replace(market, tensors=kept | {"read": read})
 
