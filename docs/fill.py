@@ -16,6 +16,7 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 BUILD, TRUE = ROOT / "build/soft_drinks", ROOT / "build/simulated"
 FILES = ("README.md", "docs/data_card.md", "docs/model_card.md", "docs/simulated_market.md")
+MANY = ROOT / "categories/results"
 LEVELS = {"product": "whole chain", "product_region": "regions"}
 
 
@@ -40,7 +41,7 @@ def scores() -> str:
 def verdict() -> str:
     rows = pd.read_csv(BUILD / "plots/differences.csv")
     lines = []
-    for row in rows[rows["method"].isin(["lightgbm", "alone"])].itertuples():
+    for row in rows[rows["method"].isin(["lightgbm", "lightgbm_pair", "alone"])].itertuples():
         word = (
             "no clear difference" if row.low * row.high <= 0 else "lower error" if row.estimate < 0 else "higher error"
         )
@@ -49,6 +50,47 @@ def verdict() -> str:
             f"(90 % interval {row.low:+.1%} to {row.high:+.1%}): {word}."
         )
     return "\n".join(lines)
+
+
+def many() -> str:
+    """Mean scores over many categories, those that the base learned from and those it never saw."""
+    table = pd.read_csv(MANY / "scores.csv")
+    table = table[~table["method"].str.startswith("seed_")]
+    columns = {}
+    for (seen, level), rows in table.groupby(["seen", "level"], sort=False):
+        mean = rows.groupby("method")[["wql", "wape"]].mean()
+        what = f"{LEVELS[level]}, {rows['category'].nunique()} {'learned from' if seen else 'never seen'}"
+        columns |= {f"{name.upper()}, {what}": mean[name] for name in mean}
+    frame = pd.DataFrame(columns)
+    return markdown(frame.sort_values(frame.columns[0]).map("{:.4f}".format).rename_axis("method").reset_index())
+
+
+def pair() -> str:
+    """Our model, its seeds and the blend against the strongest alternative on many categories."""
+    rows = pd.read_csv(MANY / "differences.csv")
+    rows = rows[rows["against"] == "lightgbm_pair"]
+    difference = rows.apply(
+        lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%}), {r['better']} of {r['of']}", axis=1
+    )
+    which = rows["seen"].map({True: "learned from", False: "never seen"}) + ", " + rows["level"].map(LEVELS)
+    table = rows.assign(said=difference, what=rows["metric"].str.upper() + ", " + which)
+    table = table.pivot(index="method", columns="what", values="said")[list(dict.fromkeys(table["what"]))]
+    return markdown(table.rename_axis("method").reset_index())
+
+
+def ranges() -> str:
+    """How far coverage is from what was promised, at most, by kind of cell."""
+    rows = pd.read_csv(MANY / "calibration.csv")
+    rows = rows[rows["seen"] & rows["method"].isin(["shelfcast", "blend", "lightgbm_pair"])]
+    inside = [c for c in rows if c.startswith("coverage_")]
+    promised = pd.Series({c: int(c.split("_")[1]) / 100 for c in inside})
+    gap = (rows[inside] - promised).abs().max(axis=1)
+    worst = rows.assign(gap=gap).groupby(["level", "method", "by"], sort=False)["gap"].max().unstack("by")
+    overall = rows[rows["by"] == "all"].set_index(["level", "method"])[inside].map("{:.1%}".format)
+    overall.columns = [f"in {c.split('_')[1]} % range" for c in inside]
+    worst = worst.drop(columns="all").map("{:.1%}".format).add_prefix("furthest, by ")
+    table = overall.join(worst).reset_index()
+    return markdown(table.assign(level=table["level"].map(LEVELS)))
 
 
 def truth() -> str:
