@@ -57,7 +57,7 @@ def many() -> str:
     table = pd.read_csv(MANY / "scores.csv")
     table = table[~table["method"].str.startswith("seed_")]
     columns = {}
-    for (seen, level), rows in table.groupby(["seen", "level"], sort=False):
+    for (seen, level), rows in table.sort_values("seen", ascending=False).groupby(["seen", "level"], sort=False):
         mean = rows.groupby("method")[["wql", "wape"]].mean()
         what = f"{LEVELS[level]}, {rows['category'].nunique()} {'learned from' if seen else 'never seen'}"
         columns |= {f"{name.upper()}, {what}": mean[name] for name in mean}
@@ -66,16 +66,17 @@ def many() -> str:
 
 
 def pair() -> str:
-    """Our model, its seeds and the blend against the strongest alternative on many categories."""
+    """Our model and the blend against the strongest alternative on many categories."""
     rows = pd.read_csv(MANY / "differences.csv")
-    rows = rows[rows["against"] == "lightgbm_pair"]
-    difference = rows.apply(
+    rows = rows[(rows["against"] == "lightgbm_pair") & rows["method"].isin(["shelfcast", "blend"])]
+    rows = rows.sort_values("seen", ascending=False, kind="stable")
+    said = rows.apply(
         lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%}), {r['better']} of {r['of']}", axis=1
     )
-    which = rows["seen"].map({True: "learned from", False: "never seen"}) + ", " + rows["level"].map(LEVELS)
-    table = rows.assign(said=difference, what=rows["metric"].str.upper() + ", " + which)
-    table = table.pivot(index="method", columns="what", values="said")[list(dict.fromkeys(table["what"]))]
-    return markdown(table.rename_axis("method").reset_index())
+    where = rows["level"].map(LEVELS) + rows["seen"].map({True: ", learned from", False: ", never seen"})
+    what = rows["method"] + ", " + rows["metric"].str.upper()
+    table = rows.assign(said=said, categories=where, what=what).pivot(index="categories", columns="what", values="said")
+    return markdown(table.loc[list(dict.fromkeys(where)), list(dict.fromkeys(what))].reset_index())
 
 
 def ranges() -> str:
