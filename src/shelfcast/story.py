@@ -22,7 +22,7 @@ METHODS = {  # key -> (name, group, in plain words)
     "shelfcast": ("Shelfcast", "ours", "a pretrained language model that reads product text, past weeks and all regions at once"),
     "lightgbm": ("LightGBM", "alternative", "boosted decision trees on the same columns: the usual strong choice"),
     "lightgbm_joint": ("LightGBM, many categories", "alternative", "the same, taught by many categories"),
-    "lightgbm_pair": ("LightGBM, both", "alternative", "the geometric mean of these two: the strongest alternative"),
+    "lightgbm_pair": ("LightGBM pair", "alternative", "the geometric mean of these two: the strongest alternative"),
     "moving_average_8": ("8-week average", "alternative", "the mean of the last eight weeks, as a spreadsheet would"),
     "auto_ets": ("AutoETS", "alternative", "exponential smoothing without trend, its error form chosen for each series"),
     "croston_sba": ("Croston SBA", "alternative", "a classic for products that sell now and then"),
