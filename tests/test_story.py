@@ -95,3 +95,8 @@ def test_labels():
     assert story.product_label(pd.Series({"text": "blend: green tea", "category": "TEA"})) == "Blend: green tea"
     long = {"name": "Brook & Vale raspberry sparkling water, no sugar added, 500 ml bottle", "text": "…"}
     assert story.product_label(pd.Series(long)) == "Brook & vale raspberry sparkling water, no sugar added, …"
+
+
+def test_a_categorys_name():
+    assert story.category_label("FRZN POTATOES") == "Frozen potatoes"
+    assert story.category_label("soft_drinks") == "Soft drinks"

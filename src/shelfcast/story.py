@@ -21,7 +21,7 @@ from shelfcast.plots import percent, units
 METHODS = {  # key -> (name, group, in plain words)
     "shelfcast": ("Shelfcast", "ours", "a pretrained language model that reads product text, past weeks and all regions at once"),
     "lightgbm": ("LightGBM", "alternative", "boosted decision trees on the same columns: the usual strong choice"),
-    "lightgbm_joint": ("LightGBM, many categories", "alternative", "the same, taught by many categories"),
+    "lightgbm_joint": ("LightGBM of many categories", "alternative", "the same, taught by many categories"),
     "lightgbm_pair": ("LightGBM pair", "alternative", "the geometric mean of these two: the strongest alternative"),
     "moving_average_8": ("8-week average", "alternative", "the mean of the last eight weeks, as a spreadsheet would"),
     "auto_ets": ("AutoETS", "alternative", "exponential smoothing without trend, its error form chosen for each series"),
@@ -58,6 +58,11 @@ SHORT = {  # till abbreviations, whatever the category
 
 def _words(text: str) -> str:
     return re.sub(r"[a-z]+", lambda word: SHORT.get(word[0], word[0]), re.sub(r"(?<=\d)pk", " pk", text))
+
+
+def category_label(name: str) -> str:
+    """'FRZN POTATOES' is 'Frozen potatoes'."""
+    return _words(name.replace("_", " ").lower()).capitalize()
 
 
 def product_label(row: pd.Series) -> str:
@@ -158,9 +163,7 @@ def how_sure(score: dict, miss: float, gain: tuple[float, float, float], rival: 
     """What the test weeks showed: coverage, typical error, and the difference to the best alternative."""
     estimate, low, high = gain
     span = f"90 % interval {percent(low, 1, True)} to {percent(high, 1, True)}"
-    verdict = (
-        f"{percent(abs(estimate), 1)} {'lower' if estimate < 0 else 'higher'} than {rival}'s, the best alternative"
-    )
+    verdict = f"{percent(abs(estimate), 1)} {'lower' if estimate < 0 else 'higher'} than that of {rival}, the best alternative"
     doubt = "" if low * high > 0 else ": no clear difference"
     return (
         f"In {n_weeks} test weeks that the model had never seen, its 80 % range held "
