@@ -83,7 +83,7 @@ def test_words():
     assert "beyond that range" in story.what_will_sell(chance, 130, pd.Timestamp("2022-01-03"), 4)
     score = {"coverage_80": 0.83, "wape": 0.4}
     assert "no clear difference" in story.how_sure(score, 0.1, (-0.01, -0.02, 0.01), "Trees", 8, 4)
-    assert "1.0\u00a0% lower than Trees's" in story.how_sure(score, 0.1, (-0.01, -0.02, -0.005), "Trees", 8, 4)
+    assert "1.0\u00a0% lower than that of Trees" in story.how_sure(score, 0.1, (-0.01, -0.02, -0.005), "Trees", 8, 4)
     regions = pd.DataFrame({"change": [0.1, -0.3], "low": [0.0, -0.4], "high": [0.2, -0.2]}, index=["North", "South"])
     assert story.differing(regions, 0.1) == "<b>South (−30\u00a0%)</b> differs from the chain's +10\u00a0%."
     assert "All regions move alike" in story.differing(regions.assign(low=-1, high=1), 0.1)
