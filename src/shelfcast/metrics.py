@@ -169,6 +169,20 @@ def metrics_dict(frame: pd.DataFrame, history: pd.DataFrame) -> dict:
     }
 
 
+def _paired_losses(
+    frame: pd.DataFrame, method: str, against: str, metric: str, block_weeks: int, *by: str
+) -> pd.DataFrame:
+    """Losses of two methods with the product and the block of weeks that a draw takes as a whole, and columns `by`."""
+    if metric not in ("wape", "wql"):
+        raise ValueError(f"only sums of losses can be compared by resampling, 'wape' or 'wql', not {metric!r}")
+    frame = frame.loc[frame["method"].isin([method, against]) & frame["y"].notna()].reset_index(drop=True)
+    return losses(frame)[["y", metric]].assign(
+        product=frame["unique_id"].str.rsplit("|", n=1).str[0],
+        block=(frame["ds"] - frame["ds"].min()).dt.days // (7 * block_weeks),
+        **{name: frame[name] for name in ("method", *by)},
+    )
+
+
 def paired_bootstrap(
     frame: pd.DataFrame,
     method: str,
@@ -186,13 +200,7 @@ def paired_bootstrap(
     Worked example: two products, one block, losses 1, 3 against 2, 2: estimate (1 + 3) / (2 + 2) - 1 = 0; a
     draw that takes the first product twice gives 2 / 4 - 1 = -50 %, the second twice +50 %, both 0 %.
     """
-    if metric not in ("wape", "wql"):
-        raise ValueError(f"paired_bootstrap compares sums of losses, 'wape' or 'wql', not {metric!r}")
-    frame = frame.loc[frame["method"].isin([method, against]) & frame["y"].notna()].reset_index(drop=True)
-    block = (frame["ds"] - frame["ds"].min()).dt.days // (7 * block_weeks)
-    rows = losses(frame).assign(
-        method=frame["method"], product=frame["unique_id"].str.rsplit("|", n=1).str[0], block=block
-    )
+    rows = _paired_losses(frame, method, against, metric, block_weeks)
     cells = rows.groupby(["method", "product", "block"])[metric].agg(["sum", "size"]).unstack("block", fill_value=0)
     both = [cells.loc[name] if name in cells.index else None for name in (method, against)]
     if any(cell is None for cell in both) or not both[0]["size"].equals(both[1]["size"]):
@@ -230,19 +238,13 @@ def mean_difference(
     estimate = mean over groups of ``metric(method)`` / that of ``metric(against)`` - 1, its 90 % interval low, high;
     better = groups in which `method` scores lower, of how many (of).
     """
-    if metric not in ("wape", "wql"):
-        raise ValueError(f"mean_difference compares sums of losses, 'wape' or 'wql', not {metric!r}")
-    frame = frame.loc[frame["method"].isin([method, against]) & frame["y"].notna()].reset_index(drop=True)
-    block = (frame["ds"] - frame["ds"].min()).dt.days // (7 * block_weeks)
-    rows = losses(frame)[["y", metric]].assign(
-        method=frame["method"], group=frame[by], product=frame["unique_id"].str.rsplit("|", n=1).str[0], block=block
-    )
-    cells = rows.groupby(["group", "method", "product", "block"])[["y", metric]].sum().unstack("block", fill_value=0)
+    rows = _paired_losses(frame, method, against, metric, block_weeks, by)
+    cells = rows.groupby([by, "method", "product", "block"])[["y", metric]].sum().unstack("block", fill_value=0)
     generator = np.random.default_rng(seed)
     n_blocks = cells.columns.get_level_values("block").nunique()
     weeks = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=draws)
     exact, drawn = [], []  # a group's scores of both methods; the same of every draw
-    for _, group in cells.groupby(level="group"):
+    for _, group in cells.groupby(level=by):
         both = [group.xs(name, level="method") for name in (method, against)]
         if not both[0]["y"].equals(both[1]["y"]):
             raise ValueError(f"{method!r} and {against!r} do not forecast the same products and weeks")
