@@ -126,6 +126,7 @@ def test_which_markets_go_on_from_it(base, panels, tokenizer, tiny_bert):
     assert "backbone" in base.misfit(panel, market, "minilm")
     odd = dataclasses.replace(market, names=market.names | {"plan": market.names["plan"][1:]})
     assert base.misfit(panel, odd, tiny_bert) == "it was told other plan"
+    assert base.model("select", **SHAPE, dropout=0.3).config.dropout == 0.3  # which has no weights
     with pytest.raises(ValueError, match=r"width is 64, the base has 32.*from_base: false"):
         base.model("select", **SHAPE | {"width": 64})
 

@@ -63,8 +63,12 @@ class Base:
         return f"it was told other {', '.join(odd)}" if odd else ""
 
     def model(self, phase: str, **shape) -> SalesBert:
-        """The pretrained model for a phase of `training.fit`; a ValueError where `shape` asks for another than it has."""
-        model = SalesBert.from_pretrained(self.folder / phase)
+        """The pretrained model for a phase of `training.fit`; a ValueError where `shape` asks for another than it has.
+
+        Dropout has no weights: a market may train with another.
+        """
+        own = {"dropout": shape.pop("dropout")} if "dropout" in shape else {}
+        model = SalesBert.from_pretrained(self.folder / phase, **own)
         odd = {k: (v, getattr(model.config, k)) for k, v in shape.items() if v != getattr(model.config, k)}
         if odd:
             said = "; ".join(f"{k} is {v!r}, the base has {own!r}" for k, (v, own) in odd.items())
