@@ -11,6 +11,7 @@ from transformers import Trainer, TrainerCallback
 
 from shelfcast import metrics
 from shelfcast.dataset import IN_UNITS, load_tokenizer, market_tensors
+from shelfcast.efficient import merged
 from shelfcast.forecast import as_frame, forecast, predict
 from shelfcast.model import SalesBert
 from shelfcast.trainer import Recipe, validation_wql
@@ -207,7 +208,7 @@ def test_a_kill_does_not_lengthen_its_patience(setup, tmp_path):
 def test_modes(setup, tmp_path, mode):
     recipe = dataclasses.replace(RECIPE, epochs=3, mode=mode)  # the head starts at zero: step one moves it alone
     model, _ = setup.fit(tmp_path / "w", recipe, body="backbone")
-    start = setup.make_model(body="backbone")
+    model, start = merged(model), setup.make_model(body="backbone")
     assert set(model.state_dict()) == set(start.state_dict())  # adapters are folded in: a plain SalesBert
     loaded = save_and_load(model, tmp_path)
     np.testing.assert_array_equal(predict(loaded, setup.market)[0], predict(model, setup.market)[0])
@@ -286,10 +287,11 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
 
 def test_unusable_recipes(monkeypatch):
     monkeypatch.setattr("shelfcast.trainer.is_torch_bf16_gpu_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
     for wrong, said in (
         (dict(mode="half"), "full, lora, frozen"),
         (dict(precision="fp8"), "choose 'fp32' or 'bf16'"),
-        (dict(precision="bf16"), "no accelerator of this machine"),
+        (dict(precision="bf16"), "neither accelerator nor CPU"),
         (dict(epochs=0), "epochs"),
         (dict(level_noise=-0.1), "level_noise"),
     ):

@@ -14,17 +14,18 @@ import pandas as pd
 import torch
 
 from shelfcast.dataset import MarketTensors
+from shelfcast.efficient import load
 from shelfcast.metrics import QUANTILES, negative_binomial_quantiles, quantile_column
 from shelfcast.model import SalesBert
 from shelfcast.regions import CHAIN
 
 
-def load_models(folder: str | Path) -> list[SalesBert]:
-    """The models of all seeds under `models/<variant>/`, in eval mode."""
+def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
+    """The models of all seeds under `models/<variant>/`, in eval mode; int8 : `efficient.quantised`."""
     paths = sorted(Path(folder).glob("seed_*"), key=lambda path: int(path.name.split("_")[1]))
     if not paths:
         raise ValueError(f"{folder}/ holds no seed_<n>/ with a model. Run notebook 3_finetune (or `dvc repro`) first.")
-    return [SalesBert.from_pretrained(path).eval() for path in paths]
+    return [load(path, int8) for path in paths]
 
 
 @torch.no_grad()

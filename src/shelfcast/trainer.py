@@ -33,7 +33,9 @@ class Recipe:
         (Izmailov et al. 2018, SWA, with an exponential mean). 0 takes the last step's weights.
     level_noise : standard deviation of what is added to the log of each week's level in a training step, while columns
         in units are told relative to it: the level is a reference, and the same sales are to be forecast from any.
-    accumulation : steps whose gradients are added up. precision : 'fp32', or 'bf16' where the hardware has it.
+    accumulation : steps whose gradients are added up, as if their products were one step's.
+    precision : 'fp32', or 'bf16' where an accelerator or the CPU multiplies such matrices; it pays where `body` is the
+        backbone, and takes longer where it is compact (benchmarks/README.md).
     """
 
     mode: str = "full"
@@ -55,8 +57,8 @@ class Recipe:
             raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
-        if self.precision == "bf16" and not is_torch_bf16_gpu_available():
-            raise ValueError("finetune.precision is 'bf16', which no accelerator of this machine has; choose 'fp32'.")
+        if self.precision == "bf16" and not (is_torch_bf16_gpu_available() or _cpu_has_bf16()):
+            raise ValueError("finetune.precision is 'bf16', which neither accelerator nor CPU has here; choose 'fp32'.")
         for name in ("average_epochs", "level_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"finetune.{name} is {getattr(self, name)}; choose 0 or more.")
@@ -65,8 +67,15 @@ class Recipe:
                 raise ValueError(f"finetune.{name} is {getattr(self, name)}; it must be at least 1.")
 
 
+def _cpu_has_bf16() -> bool:
+    has = torch.cpu.get_capabilities()
+    return has.get("avx512_bf16", False) or has.get("amx_bf16", False)
+
+
 class SalesTrainer(Trainer):
     """A Trainer that averages weights and varies levels; the pretrained encoder has a learning rate of its own."""
+
+    loss_is_scaled_for_ga = True  # by `compute_loss`
 
     def __init__(self, recipe: Recipe, **kwargs):
         self.recipe = recipe
@@ -82,6 +91,18 @@ class SalesTrainer(Trainer):
         level = inputs["level"]  # noise is drawn where it is the same on every device
         noise = self.recipe.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
         return super().training_step(model, self.train_dataset.with_levels(inputs, noise.exp()), *args)
+
+    def get_batch_samples(self, *args):
+        """Counts the labels that are to be learned, which are not the same number in each product."""
+        samples, _ = super().get_batch_samples(*args)
+        return samples, sum(_wanted(batch) for batch in samples)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The share of a part of a step in the mean over all its labels."""
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        if num_items_in_batch is not None:
+            loss = loss * (_wanted(inputs) / num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args, **kwargs):
         own = copy.deepcopy(self.trained)
@@ -130,6 +151,10 @@ class SalesTrainer(Trainer):
             [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()]
         )
         return self.optimizer
+
+
+def _wanted(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    return (~batch["labels"].isnan()).sum()
 
 
 class Average(TrainerCallback):

@@ -17,52 +17,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
 from shelfcast.appeal import teach
 from shelfcast.dataset import MarketTensors
+from shelfcast.efficient import adapt, merged
 from shelfcast.model import SalesBert
 from shelfcast.parallel import side_by_side
 from shelfcast.trainer import Recipe, SalesTrainer, Seal, StopAfter, judged, last_whole_checkpoint, validation_wql
 
 COLUMNS = ["phase", "seed", "epoch", "loss", "wql", "best"]  # of a history
-
-
-def adapt(model: SalesBert, recipe: Recipe):
-    """Make the model's encoder trainable as the recipe says; returns the model to train."""
-    if not model.config.use_text:
-        return model
-    # The words of a market are few: their vectors would only be learned by heart.
-    model.embeddings.requires_grad_(False)
-    if recipe.mode == "full":
-        return model
-    for name, p in model.named_parameters():
-        if name.startswith(("layers.", "embeddings.")):
-            p.requires_grad_(False)
-    if recipe.mode == "frozen":
-        return model
-    new = sorted({n.split(".")[0] for n, _ in model.named_parameters()} - {"layers", "embeddings"})
-    lora = LoraConfig(
-        r=recipe.lora_rank,
-        lora_alpha=2 * recipe.lora_rank,
-        lora_dropout=0.0,
-        target_modules=r"layers\.\d+\.(attention\.self\.(query|value)|intermediate\.dense)",
-    )
-    wrapped = get_peft_model(model, lora).base_model.model
-    for name, p in wrapped.named_parameters():
-        p.requires_grad_("lora_" in name or name.split(".")[0] in new)
-    return wrapped
-
-
-def merged(model: SalesBert) -> SalesBert:
-    """Fold LoRA adapters into the weights they adapt, so that what is saved is a plain SalesBert."""
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if hasattr(child, "merge") and hasattr(child, "base_layer"):
-                child.merge()
-                setattr(module, name, child.base_layer)
-    return model
 
 
 def fit(
@@ -92,9 +56,10 @@ def fit(
 
     Returns
     -------
-    The models of the second phase in eval mode, taught to forecast products without a history too; one row per phase,
-    seed and epoch: loss, wql (validation; NaN in the refit) and best (the chosen epoch); and, a seed, the mean and the
-    dispersion (P, L, C, H) that the first phase's model of the chosen epoch forecast at the C validation cutoffs.
+    The models of the second phase in eval mode (of mode 'lora' with their adapters apart: see `efficient.save`), taught
+    to forecast products without a history too; one row per phase, seed and epoch: loss, wql (validation; NaN in the
+    refit) and best (the chosen epoch); and, a seed, the mean and the dispersion (P, L, C, H) that the first phase's
+    model of the chosen epoch forecast at the C validation cutoffs.
     """
     if not seeds:
         return [], pd.DataFrame(columns=COLUMNS), []
@@ -117,7 +82,7 @@ def fit(
         + [history.assign(phase="refit", best=False) for _, history in again if len(history)],
         ignore_index=True,
     )
-    models = [teach(merged(model), refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)]
+    models = [teach(model, refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)]
     known = [np.load(judged(folder / "select", best)) for folder in runs.values()]
     return models, log[COLUMNS], [(x["mean"].astype(float), x["dispersion"].astype(float)) for x in known]
 
@@ -126,12 +91,13 @@ def pretrain(
     make_model: Callable[[str], SalesBert],
     train: MarketTensors,
     validation: MarketTensors,
-    refit: MarketTensors,
+    refit: MarketTensors | None,
     recipe: Recipe,
     seed: int,
     work: str | Path,
     fingerprint: str,
     callbacks=(),
+    phases: tuple[str, ...] = ("select", "refit"),
 ) -> tuple[dict[str, SalesBert], pd.DataFrame]:
     """Train on many categories what markets go on from: one model for each phase of `fit`, whose parameters these are.
 
@@ -140,7 +106,7 @@ def pretrain(
 
     Returns
     -------
-    The model of each phase, and the history of both as `fit` gives it.
+    The model of each of the `phases`, and their history as `fit` gives it.
     """
     recipe = replace(recipe, patience=recipe.epochs)
     folder = _runs([seed], work, fingerprint, recipe)[seed]
@@ -154,9 +120,10 @@ def pretrain(
         with torch.no_grad():  # once for both, by all cores
             read = reader.read_text(train.tensors["input_ids"], train.tensors["text_mask"])
         train, validation, refit = (
-            replace(market, tensors=market.tensors | {"read": read}) for market in (train, validation, refit)
+            market and replace(market, tensors=market.tensors | {"read": read}) for market in (train, validation, refit)
         )
     runs = {"select": (train, validation), "refit": (refit, None)}
+    runs = {phase: runs[phase] for phase in phases}
     found = dict(zip(runs, side_by_side(trained, runs, "pretrain"), strict=True))
     log = pd.concat([history.assign(phase=phase, best=False) for phase, (_, history) in found.items()])
     return {phase: merged(model).eval() for phase, (model, _) in found.items()}, log[COLUMNS].reset_index(drop=True)
@@ -209,6 +176,7 @@ def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, st
         warmup_steps=recipe.warmup,
         max_grad_norm=1.0,
         bf16=recipe.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
         eval_strategy="epoch" if judging else "no",
         eval_on_start=go_on and judging,
         save_strategy="epoch",

@@ -1,0 +1,128 @@
+"""Parts of a step that equal a whole one, adapters apart from what they adapt, int8 and bf16."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from test_training import RECIPE, Setup
+from transformers import AutoModel, TrainerCallback
+
+from shelfcast import efficient
+from shelfcast.forecast import load_models, predict
+from shelfcast.trainer import _cpu_has_bf16
+
+LORA = dataclasses.replace(RECIPE, epochs=3, mode="lora", learning_rate=2e-2)
+
+
+@pytest.fixture(scope="module")
+def setup(small_panel, tiny_bert):
+    return Setup(small_panel, tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def adapted(setup, tmp_path_factory):
+    return setup.fit(tmp_path_factory.mktemp("lora"), LORA, body="backbone")[0]
+
+
+class Gradients(TrainerCallback):
+    def __init__(self):
+        self.seen = []
+
+    def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
+        self.seen.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+
+
+def test_parts_of_a_step_add_up_to_it(setup, tmp_path):
+    """Products of very different numbers of labels: the mean of the parts' means would be another step."""
+    labels = setup.train.tensors["labels"].clone()
+    labels[::2, :, 5:] = torch.nan
+    setup = dataclasses.replace(setup)
+    setup.train = dataclasses.replace(setup.train, tensors=setup.train.tensors | {"labels": labels})
+    found = {}
+    for parts in (1, 4):
+        batch = 4 * len(setup.train.weeks_index) // parts
+        recipe = dataclasses.replace(
+            RECIPE, epochs=1, batch_weeks=batch, accumulation=parts, level_noise=0.0, mode="frozen"
+        )
+        watch = Gradients()
+        model, history = setup.fit(tmp_path / str(parts), recipe, callbacks=[watch], body="compact", dropout=0.0)
+        found[parts] = watch.seen, history["loss"].iloc[0], predict(model, setup.market)[0]
+    (whole, loss, mean), (parts, same_loss, same_mean) = found[1], found[4]
+    assert len(whole) == len(parts) == 4  # two phases of two steps, the last of which is not full
+    for name, gradient in whole[0].items():
+        torch.testing.assert_close(parts[0][name], gradient, rtol=1e-5, atol=1e-6)
+    assert same_loss == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(same_mean, mean, rtol=1e-4)  # Adam divides small gradients by small ones
+
+
+def test_adapters_alone_are_small_and_merge_exactly(adapted, setup, tmp_path):
+    apart = predict(adapted, setup.market)[0]
+    efficient.save(adapted, tmp_path / "seed_0", setup.backbone)
+    size = sum(path.stat().st_size for path in (tmp_path / "seed_0").iterdir())
+    loaded = load_models(tmp_path)[0]
+    whole = efficient.merged(adapted)  # in place: the last use of the fixture's own adapters
+    whole.save_pretrained(tmp_path / "whole")
+    assert not any(
+        name.startswith(efficient.ENCODER)
+        for name in efficient.load_file(tmp_path / "seed_0" / efficient.WEIGHTS)
+        if "lora_" not in name
+    )
+    assert size < sum(path.stat().st_size for path in (tmp_path / "whole").iterdir())
+    assert loaded.state_dict().keys() == whole.state_dict().keys()
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+    together = predict(loaded, setup.market)[0]
+    np.testing.assert_allclose(together, apart, rtol=1e-4)
+    start = predict(setup.make_model(body="backbone").eval(), setup.market)[0]
+    assert np.abs(np.log(together / start)).max() > 0.01
+
+
+def test_adapters_of_another_backbone_are_refused(setup, tmp_path):
+    backbone = tmp_path / "bert"
+    shutil.copytree(setup.backbone, backbone)
+    setup = Setup(setup.panel, str(backbone))
+    model, _ = setup.fit(tmp_path / "work", dataclasses.replace(LORA, epochs=1), body="backbone")
+    efficient.save(model, tmp_path / "m", str(backbone))
+    other = AutoModel.from_pretrained(backbone)
+    with torch.no_grad():
+        other.encoder.layer[0].intermediate.dense.weight += 1
+    other.save_pretrained(backbone)
+    with pytest.raises(ValueError, match=r"adapts another backbone than .*restore it"):
+        efficient.load(tmp_path / "m")
+
+
+def test_what_does_not_adapt_the_backbone_is_written_whole(setup, tmp_path):
+    recipe = dataclasses.replace(LORA, epochs=1)
+    model = efficient.adapt(setup.make_model(body="backbone", pretrained=False), recipe)
+    efficient.save(model, tmp_path / "random", setup.backbone)
+    plain = setup.make_model()
+    efficient.save(plain, tmp_path / "plain", setup.backbone)
+    for name in ("random", "plain"):
+        assert not (tmp_path / name / efficient.FACTS).exists()
+    assert torch.equal(efficient.load(tmp_path / "plain").week_in.weight, plain.week_in.weight)
+    kept = model.state_dict()["layers.0.intermediate.dense.weight"]
+    assert torch.equal(efficient.load(tmp_path / "random").layers[0].intermediate.dense.weight, kept)
+
+
+@pytest.mark.parametrize("body", ["backbone", "compact"])
+def test_int8_forecasts_nearly_the_same(setup, tmp_path, body):
+    model = setup.make_model(body=body).eval()
+    with torch.no_grad():
+        model.head[-1].weight.normal_(std=0.1)
+    efficient.save(model, tmp_path / "seed_0", setup.backbone)
+    own, light = predict(model, setup.market)[0], predict(load_models(tmp_path, int8=True)[0], setup.market)[0]
+    off = np.abs(np.log(light / own))
+    assert off.max() > 0 and off.mean() < 0.02
+
+
+@pytest.mark.skipif(not _cpu_has_bf16(), reason="this CPU multiplies no bf16 matrices")
+def test_bf16_learns_about_the_same(setup, tmp_path):
+    scores = []
+    for precision in ("fp32", "bf16"):
+        recipe = dataclasses.replace(RECIPE, precision=precision)
+        model, history = setup.fit(tmp_path / precision, recipe, body="backbone")
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        scores.append(history["wql"].min())
+    assert scores[0] != scores[1] and scores[1] == pytest.approx(scores[0], rel=0.05)
