@@ -10,7 +10,8 @@ from conftest import load_retailer, make_backbone, make_retailer
 from transformers import AutoModel, ViTConfig, ViTModel
 
 from shelfcast.dataset import MarketTensors, backbone_path, load_tokenizer, market_tensors
-from shelfcast.forecast import coherent, forecast, predict
+from shelfcast.efficient import quantised
+from shelfcast.forecast import coherent, forecast, predict, read_once
 from shelfcast.model import SalesBert, _additive, _attend
 from shelfcast.space import Travel
 
@@ -51,6 +52,14 @@ def test_step_zero_forecasts_the_level(small_panel, tiny_bert):
     np.testing.assert_allclose(
         predict(model, market)[0], market.tensors["level"][..., None].expand(-1, -1, -1, 4), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_forecast_from_some_weeks_is_that_from_all(pair, cold):
+    model, market = pair
+    at = np.array([39, 12, 30])
+    for some, whole in zip(predict(model, market, cold=cold, at=at), predict(model, market, cold=cold), strict=True):
+        np.testing.assert_allclose(some, whole[:, :, at], rtol=1e-5)
 
 
 @pytest.mark.parametrize("week", [10, 30])
@@ -299,3 +308,17 @@ def test_ensemble_keeps_the_mixture_variance(small_panel, tiny_bert):
     m, alpha = both.loc[chain, "mean"].to_numpy(), both.loc[chain, "dispersion"].to_numpy()
     np.testing.assert_allclose(m, means.mean(0), rtol=1e-6)
     np.testing.assert_allclose(m + alpha * m**2, variances.mean(0) + means.var(0), rtol=1e-6)
+
+
+def test_texts_are_read_once_where_the_encoders_are_the_same(small_panel, tiny_bert):
+    models = [make(small_panel, tiny_bert, seed, body="compact")[0] for seed in (0, 1)]
+    market, cutoffs = make(small_panel, tiny_bert)[1], small_panel.cutoffs["test"]
+    assert "read" in read_once(models, market).tensors
+    both, single = forecast(models, market, cutoffs), [predict(model, market) for model in models]
+    at = market.weeks_index.get_indexer(cutoffs)
+    means = coherent(np.mean([mean[:, :, at] for mean, _ in single], 0), market.locations)
+    np.testing.assert_allclose(both["mean"], means.ravel(), rtol=1e-5)
+    with torch.no_grad():
+        models[1].layers[0].intermediate.dense.weight += 1
+    assert read_once(models, market) is market
+    assert read_once([quantised(model) for model in models], market) is market

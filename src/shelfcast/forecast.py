@@ -7,6 +7,7 @@ The chain is forecast directly and the regions follow it top-down: their means a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 
 from shelfcast.dataset import MarketTensors
-from shelfcast.efficient import load
+from shelfcast.efficient import ENCODER, load
 from shelfcast.metrics import QUANTILES, negative_binomial_quantiles, quantile_column
 from shelfcast.model import SalesBert
 from shelfcast.regions import CHAIN
@@ -30,17 +31,17 @@ def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
 
 @torch.no_grad()
 def predict(
-    model: SalesBert, market: MarketTensors, batch_products: int = 25, cold: bool = False
+    model: SalesBert, market: MarketTensors, batch_products: int = 25, cold: bool = False, at: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean (units a week) and dispersion from every week of the market, each (P, L, T, H) float64.
 
-    cold : forecast every product as if it were new.
+    cold : forecast every product as if it were new. at : places of the C weeks to forecast from, instead of all T.
     """
     parts = []
     market = market.as_new() if cold else market
     for start in range(0, len(market), batch_products):
         batch = {k: v[start : start + batch_products] for k, v in market.tensors.items() if k != "labels"}
-        out = model(**batch)
+        out = model(**batch, at=None if at is None else torch.as_tensor(at))
         parts.append((out.mean, out.dispersion))
     return tuple(torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
 
@@ -71,8 +72,24 @@ def forecast(
     at = market.weeks_index.get_indexer(cutoffs)
     if (at < 0).any():
         raise ValueError(f"cutoffs {[c for c, i in zip(cutoffs, at, strict=True) if i < 0]} are not observed weeks.")
-    parts = [[x[:, :, at] for x in predict(model, market, cold=cold)] for model in models]
-    return as_frame(parts, market, cutoffs)
+    models = list(models)
+    market = read_once(models, market)
+    return as_frame([predict(model, market, cold=cold, at=at) for model in models], market, cutoffs)
+
+
+@torch.no_grad()
+def read_once(models: list[SalesBert], market: MarketTensors) -> MarketTensors:
+    """The market with its texts read, where all models left the encoder as it was; as it is where they did not."""
+    if "read" in market.tensors or not all(m.config.use_text and m.config.body == "compact" for m in models):
+        return market
+    first, *others = ({k: v for k, v in m.state_dict().items() if k.startswith(ENCODER)} for m in models)
+    same = all(isinstance(x, torch.Tensor) for x in first.values()) and all(  # int8 weights are packed, and no tensors
+        own.keys() == first.keys() and all(map(torch.equal, own.values(), first.values())) for own in others
+    )
+    if not same:
+        return market
+    read = models[0].read_text(market.tensors["input_ids"], market.tensors["text_mask"])
+    return replace(market, tensors=market.tensors | {"read": read})
 
 
 def as_frame(

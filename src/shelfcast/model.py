@@ -231,11 +231,13 @@ class SalesBert(PreTrainedModel):
         has_picture=None,
         cold=None,
         labels=None,
+        at=None,
     ) -> SalesBertOutput:
         """One pass over all cutoffs; see dataset.Batch for shapes. Labels that are NaN are left out of the loss.
 
         read : what `read_text` made of the text, where it is known already (body 'compact').
         cold : (B,) bool, products to forecast as if they had no history.
+        at : (C,) int64, the weeks to forecast from, which are all where none are named; labels are of these.
         """
         n_locations, n_weeks = weeks.shape[1:3]
         place = torch.arange(n_locations, device=weeks.device)
@@ -247,6 +249,8 @@ class SalesBert(PreTrainedModel):
             if self.body is not None:
                 parts = self.from_text((read - self.text_centre) @ self.text_basis)
                 first = first + torch.where(has_text[:, None], parts, self.absent_text)[:, None]
+        by_week = (weeks, plan, level, usual, local)
+        weeks_at, plan, level, usual, local = by_week if at is None else (x[:, :, at] for x in by_week)
         if cold is not None:
             appeal = self.appeal(read, has_text, picture, has_picture)[:, :, None, None]
             new, wide = self.cold(usual[..., None], appeal, static[:, :, None, None], plan)
@@ -268,7 +272,8 @@ class SalesBert(PreTrainedModel):
             for i, layer in enumerate(self.body):
                 x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        mean, dispersion = self._head(x[:, :, 1:], weeks, torch.cat([self.product(first), static], -1), plan, level)
+        x = x[:, :, 1:] if at is None else x[:, :, 1 + at]
+        mean, dispersion = self._head(x, weeks_at, torch.cat([self.product(first), static], -1), plan, level)
         if self.config.use_space:
             mean = mean * self.travel(local).exp()
         if cold is not None:
