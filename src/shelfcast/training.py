@@ -64,27 +64,49 @@ def fit(
     if not seeds:
         return [], pd.DataFrame(columns=COLUMNS), []
     runs = _runs(seeds, work, fingerprint, recipe)
-    batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))  # in both phases, whose epochs are to be alike
-
-    def selected(seed, folder):
-        what = make_model, train, validation, recipe, batch, seed
-        return _phase("select", *what, folder, None, callbacks, go_on)[1]
-
-    select = pd.concat(side_by_side(selected, runs, "select"))
-    best = int(select.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1).idxmin())
+    batch = _products_a_step(recipe, train)
+    chosen = select(make_model, train, validation, recipe, seeds, work, fingerprint, callbacks, go_on)
+    best = best_epoch(chosen)
 
     def fitted(seed, folder):
         return _phase("refit", make_model, refit, None, recipe, batch, seed, folder, best, callbacks)
 
     again = side_by_side(fitted, runs, "refit")
     log = pd.concat(
-        [select.assign(phase="select", best=select["epoch"] == best)]
+        [chosen.assign(best=chosen["epoch"] == best)]
         + [history.assign(phase="refit", best=False) for _, history in again if len(history)],
         ignore_index=True,
     )
     models = [teach(model, refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)]
     known = [np.load(judged(folder / "select", best)) for folder in runs.values()]
     return models, log[COLUMNS], [(x["mean"].astype(float), x["dispersion"].astype(float)) for x in known]
+
+
+def select(
+    make_model: Callable[[str], SalesBert],
+    train: MarketTensors,
+    validation: MarketTensors,
+    recipe: Recipe,
+    seeds: list[int],
+    work: str | Path,
+    fingerprint: str,
+    callbacks=(),
+    go_on: bool = False,
+) -> pd.DataFrame:
+    """The first phase of `fit`, whose parameters these are, alone: its history, in which no epoch is marked as best."""
+    batch = _products_a_step(recipe, train)
+
+    def selected(seed, folder):
+        what = make_model, train, validation, recipe, batch, seed
+        return _phase("select", *what, folder, None, callbacks, go_on)[1]
+
+    found = side_by_side(selected, _runs(seeds, work, fingerprint, recipe), "select")
+    return pd.concat(found).assign(phase="select", best=False)[COLUMNS]
+
+
+def best_epoch(history: pd.DataFrame) -> int:
+    """The best of the seeds' mean curve, among the epochs that every seed reached; `history` as `select` gives it."""
+    return int(history.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1).idxmin())
 
 
 def pretrain(
@@ -110,7 +132,7 @@ def pretrain(
     """
     recipe = replace(recipe, patience=recipe.epochs)
     folder = _runs([seed], work, fingerprint, recipe)[seed]
-    batch = max(1, round(recipe.batch_weeks / len(train.weeks_index)))
+    batch = _products_a_step(recipe, train)
 
     def trained(phase, data):
         last = None if phase == "select" else recipe.epochs
@@ -136,6 +158,11 @@ def fit_new(make_model: Callable[[str], SalesBert], market: MarketTensors, seeds
         set_seed(seed)
         models.append(teach(make_model("refit"), market, seed))
     return models
+
+
+def _products_a_step(recipe: Recipe, train: MarketTensors) -> int:
+    """The same in both phases, whose epochs are to be alike."""
+    return max(1, round(recipe.batch_weeks / len(train.weeks_index)))
 
 
 def _runs(seeds: list[int], work: str | Path, fingerprint: str, recipe: Recipe) -> dict[int, Path]:
