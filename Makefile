@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run ablate categories new-market test lint lab docs lock clean
+.PHONY: help setup run ablate categories tune new-market test lint lab docs lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): what is imported is compiled once, and kept
 
@@ -24,6 +24,10 @@ ablate: setup  ## train what shows the worth of each modality (hours; goes on wh
 categories: setup  ## score the base against the strongest alternative on many categories (an hour)
 	dvc repro
 	dvc repro categories/dvc.yaml
+
+tune: setup  ## search for better settings of a model, and propose them (half an hour; goes on where it was stopped)
+	dvc repro
+	dvc repro tune/dvc.yaml
 
 test: setup  ## run all tests
 	python -m pytest

@@ -199,7 +199,7 @@ def minutes() -> str:
 def pipeline() -> str:
     """`dvc dag` as a diagram that GitHub draws: one market, without the stage that only compares parameters."""
     dag = run("dvc dag --md")
-    others = re.findall(r'(node\d+)\["(?:check|(?:ablation|categories)/[^"]*|[^"]*@simulated[^"]*)"\]', dag)
+    others = re.findall(r'(node\d+)\["(?:check|(?:ablation|categories|tune)/[^"]*|[^"]*@simulated[^"]*)"\]', dag)
     return "\n".join(line for line in dag.splitlines() if not re.search(rf"\b({'|'.join(others)})\b", line))
 
 

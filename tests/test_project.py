@@ -84,6 +84,8 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
     sections["8_report"] = params["report"]
     sections["categories"] = params["panel"] | params["categories"]
     sections["ablate"] = params["finetune"] | params["ablate"] | {"variant": "whole"}
+    tune = params["tune"]
+    sections["tune"] = params["finetune"] | params["variants"][tune["variant"]] | tune
     for path in NOTEBOOKS:
         cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
         defaults = {n.target.id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}
@@ -100,7 +102,7 @@ def test_parameters_agree_everywhere(tmp_path):
 def test_every_module_is_a_dependency_of_the_stages_that_import_it():
     """A stage that misses a module would not rerun when that module changes."""
     stages = {}
-    for path in [ROOT / "dvc.yaml", ROOT / "categories/dvc.yaml"]:
+    for path in [ROOT / "dvc.yaml", ROOT / "categories/dvc.yaml", ROOT / "tune/dvc.yaml"]:
         stages |= yaml.safe_load(path.read_text())["stages"]
     imports = {p.stem: used(p.read_text()) for p in (ROOT / "src/shelfcast").glob("*.py")}
     for name, stage in stages.items():

@@ -285,6 +285,46 @@ def training(history: pd.DataFrame, title: str, size=HALF):
     return figure
 
 
+def search(trials: pd.DataFrame, curves: pd.DataFrame, title: str, size=WIDE):
+    """A search's trials in order, and the curves they were pruned by; `tune.tables` gives both, the first trial is the
+    present setting."""
+    figure, (left, right) = canvas(title, size, 2)
+    _marks(left, np.arange(1, len(trials) + 1), trials)
+    best = trials["wql"].where(~trials["pruned"]).cummin()
+    left.step(np.arange(1, len(trials) + 1), best, where="post", color=INK, lw=1.2, label="best so far")
+    left.set(xlabel="trial", ylabel="validation WQL, mean over seeds")
+    left.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for trial in [*curves.columns[1:], curves.columns[0]]:  # the present setting on top
+        look = dict(color=ORANGE, lw=2) if trial == curves.columns[0] else dict(color=BLUE, lw=0.9, alpha=0.6)
+        if trials["pruned"][trial]:
+            look |= dict(color=MUTED, ls=":", marker="x", markevery=[curves[trial].count() - 1], ms=5)
+        right.plot(curves.index, curves[trial], **look)
+    right.set(xlabel="epoch", ylabel="validation WQL, first seed")
+    right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def slices(trials: pd.DataFrame, names: list[str], title: str, size=WIDE):
+    """A search's trials by what was tried of each setting, up to three settings; see `search`."""
+    figure, axes = canvas(title, size, len(names), sharey=True, squeeze=False)
+    for ax, name in zip(axes[0], names, strict=True):
+        _marks(ax, trials[name], trials)
+        ax.set_xlabel(name)
+        if trials[name].min() > 0 and trials[name].max() > 10 * trials[name].min():
+            ax.set_xscale("log")
+    axes[0, 0].set_ylabel("validation WQL")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _marks(ax, x, trials: pd.DataFrame) -> None:
+    x, y, pruned = np.asarray(x), trials["wql"].to_numpy(), trials["pruned"].to_numpy()
+    ax.plot(x[pruned], y[pruned], "x", color=MUTED, ms=5, label="pruned, at its last epoch")
+    ax.plot(x[~pruned], y[~pruned], "o", color=BLUE, ms=4.5, label="complete")
+    ax.plot(x[:1], y[:1], "D", color=ORANGE, ms=8, mfc="none", mew=1.8, label="present setting")
+
+
 def timeline(sold: pd.Series, cutoffs: dict, horizon: int, title: str, size=WIDE):
     """Units by week (index Monday), with the stretches of weeks that validation and test cutoffs look ahead to."""
     figure, ax = canvas(title, size)
