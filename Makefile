@@ -25,9 +25,9 @@ categories: setup  ## score the base against the strongest alternative on many c
 	dvc repro
 	dvc repro categories/dvc.yaml
 
-tune: setup  ## search for better settings of a model, and propose them (half an hour; goes on where it was stopped)
+tune: setup  ## search for better settings of a model, and propose them (goes on where it was stopped)
 	dvc repro
-	dvc repro tune/dvc.yaml
+	dvc repro --single-item --force tune/dvc.yaml
 
 test: setup  ## run all tests
 	python -m pytest

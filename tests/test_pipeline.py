@@ -41,8 +41,9 @@ def project(tmp_path_factory):
     (folder / "ablation/results").mkdir(parents=True)
     (folder / "ablation/results/.gitkeep").touch()
     shutil.copy(ROOT / "ablation/dvc.yaml", folder / "ablation")
-    (folder / "categories").mkdir()
-    shutil.copy(ROOT / "categories/dvc.yaml", folder / "categories")
+    for name in ("categories", "tune"):
+        (folder / name).mkdir()
+        shutil.copy(ROOT / name / "dvc.yaml", folder / name)
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
     write_retailer(make_retailer(), folder / "tables")

@@ -18,7 +18,7 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.dates import ConciseDateFormatter, MonthLocator
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 INK, MUTED, PALE, BLUE, ORANGE = "#1d2733", "#66717e", "#d5dae0", "#0072b2", "#d55e00"
 LINES = ("-", "--", ":", "-.")
@@ -290,7 +290,7 @@ def search(trials: pd.DataFrame, curves: pd.DataFrame, title: str, size=WIDE):
     present setting."""
     figure, (left, right) = canvas(title, size, 2)
     _marks(left, np.arange(1, len(trials) + 1), trials)
-    best = trials["wql"].where(~trials["pruned"]).cummin()
+    best = trials["wql"].where(~trials["pruned"]).cummin().ffill()
     left.step(np.arange(1, len(trials) + 1), best, where="post", color=INK, lw=1.2, label="best so far")
     left.set(xlabel="trial", ylabel="validation WQL, mean over seeds")
     left.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -305,14 +305,17 @@ def search(trials: pd.DataFrame, curves: pd.DataFrame, title: str, size=WIDE):
     return figure
 
 
-def slices(trials: pd.DataFrame, names: list[str], title: str, size=WIDE):
-    """A search's trials by what was tried of each setting, up to three settings; see `search`."""
-    figure, axes = canvas(title, size, len(names), sharey=True, squeeze=False)
-    for ax, name in zip(axes[0], names, strict=True):
+def slices(trials: pd.DataFrame, logs: dict[str, bool], title: str, size=WIDE):
+    """A search's trials by what was tried of some settings: name -> whether it was searched in logs; see `search`."""
+    figure, axes = canvas(title, size, len(logs), sharey=True, squeeze=False)
+    for ax, (name, log) in zip(axes[0], logs.items(), strict=True):
         _marks(ax, trials[name], trials)
         ax.set_xlabel(name)
-        if trials[name].min() > 0 and trials[name].max() > 10 * trials[name].min():
+        if log:
             ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            ax.xaxis.set_major_locator(MaxNLocator(4))
     axes[0, 0].set_ylabel("validation WQL")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
