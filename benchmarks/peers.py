@@ -1,0 +1,190 @@
+"""Peers side by side on one panel, in one run: accuracy on the test weeks, seconds to fit and to forecast, memory.
+
+    python benchmarks/peers.py soft_drinks            # all of them
+    python benchmarks/peers.py soft_drinks tft nhits  # some: their rows are replaced, the others stay
+
+Each peer runs in a process of its own, on two cores. All read the same panel, and of its columns what they can take.
+Nothing after the validation weeks is learned from or chosen by; then each forecasts from every test cutoff, told of the
+weeks after it what is known in advance. build/<market> is read and stays as it is; benchmarks/results/<market>.csv is
+written after each peer, and <market>.png at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil  # comes with accelerate and DVC
+from methods import COLUMNS, PEERS, ROOT, Clock
+
+from shelfcast import metrics, plots
+from shelfcast.counts import KEYS
+from shelfcast.panel import Panel, examples
+from shelfcast.tables import atomic
+
+CORES = 2
+LEVELS = {"product": "chain", "product_region": "regions"}
+FIELDS = [
+    "peer", "package", "version", "wql_chain", "wape_chain", "wql_regions", "wape_regions",
+    "fit_seconds", "base_seconds", "prepare_seconds", "forecast_seconds",
+    "forecasts", "seconds_per_1000", "forecasts_per_second", "peak_mib", "cores", "measured", "error",
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------- one peer, in a process of its own
+
+
+def one(peer: str, folder: Path, out: Path) -> None:
+    """Run a peer here, and write as JSON how well it forecast and what it took."""
+    warnings.filterwarnings("ignore")
+    panel, clock = Panel.load(folder / "panel"), Clock()
+    row = judged(PEERS[peer][0](panel, folder, clock), panel)
+    row |= {f"{what}_seconds": seconds for what, seconds in clock.items()}
+    row["seconds_per_1000"] = 1000 * row["forecast_seconds"] / row["forecasts"]
+    row["forecasts_per_second"] = row["forecasts"] / row["forecast_seconds"]
+    out.write_text(json.dumps(row))
+
+
+def judged(frame: pd.DataFrame, panel: Panel) -> dict:
+    """Scores on the test weeks, and how many forecasts they are of (a series from a cutoff, all horizons)."""
+    keys = ["unique_id", "ds", "cutoff"]
+    truth = examples(panel, panel.cutoffs["test"])[KEYS]
+    frame = truth.merge(frame[[*keys, "mean", *COLUMNS]], on=keys, how="left", validate="one_to_one")
+    if lacking := int(frame[COLUMNS].isna().any(axis=1).sum()):
+        raise ValueError(f"{lacking:,} of {len(frame):,} forecasts are missing.")
+    # by their quantiles alone: not every peer has a count distribution
+    scores = metrics.metrics_dict(frame.assign(method="peer", dispersion=np.nan), panel.frame)
+    found = {
+        f"{score}_{name}": scores[level]["peer"][score] for level, name in LEVELS.items() for score in ("wql", "wape")
+    }
+    return found | {"forecasts": len(frame) // panel.meta["horizon"]}
+
+
+def watched(command: list[str], log: Path) -> tuple[int, float]:
+    """Run a command, what it says into `log`: exit status, and the most memory in MiB that it and its children held."""
+    peak = 0.0
+    with log.open("w") as out:
+        process = psutil.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    while process.poll() is None:
+        peak = max(peak, sum(map(held, [process, *process.children(recursive=True)])) / 2**20)
+        time.sleep(0.25)
+    return process.returncode, peak
+
+
+def held(process: psutil.Process) -> int:
+    """Bytes of memory; what several processes share counts once among them, where the system tells."""
+    try:
+        memory = process.memory_full_info()
+    except psutil.Error:  # it has just ended
+        return 0
+    return getattr(memory, "pss", memory.uss)
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def check(market: str, peers: list[str], build: Path) -> None:
+    """Leave with a sentence where something is missing, before anything is run."""
+    if unknown := sorted(set(peers) - set(PEERS)):
+        raise SystemExit(f"error: unknown peers {', '.join(unknown)}; known: {', '.join(PEERS)}.")
+    if not (build / market / "panel/panel.json").exists():
+        raise SystemExit(
+            f"error: {build / market} holds no panel. Run `dvc repro prepare@{market}` (or `make run`) first."
+        )
+    packages = {PEERS[peer][1] for peer in peers}
+    if missing := sorted(name for name in packages if importlib.util.find_spec(name) is None):
+        how = "pip install -c requirements.lock -e '.[bench]'"
+        raise SystemExit(f"error: {', '.join(missing)} cannot be imported. Run {how}, or name the peers to run.")
+
+
+def run(market: str, peers: list[str], build: Path, results: Path) -> pd.DataFrame:
+    """Run the peers one after the other; each has a row in results/<market>.csv, also one that fails."""
+    path, cores = results / f"{market}.csv", os.cpu_count()
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=FIELDS)
+    if hasattr(os, "sched_setaffinity"):  # processes started from here inherit it
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+        cores = len(os.sched_getaffinity(0))
+    for peer in peers:
+        package = PEERS[peer][1]
+        row = measured(peer, build / market) | {"package": package, "version": version(package), "cores": cores}
+        rows = [*table[table["peer"] != peer].to_dict("records"), row]
+        table = pd.DataFrame(rows, columns=FIELDS).sort_values("wql_chain", ignore_index=True)
+        with atomic(path) as part:
+            table.round(4).to_csv(part, index=False)
+        print(said(row), flush=True)
+    return table
+
+
+def measured(peer: str, folder: Path) -> dict:
+    """The row of a peer that has a process of its own: what `one` found, or the last line that it said."""
+    with tempfile.TemporaryDirectory() as work:
+        out, log = Path(work) / "row.json", Path(work) / "log"
+        status, peak = watched([sys.executable, __file__, "--one", peer, str(folder), str(out)], log)
+        lines = log.read_text(errors="replace").strip().splitlines() or [f"exit status {status}"]
+        row = {"error": lines[-1]} if status else json.loads(out.read_text())
+    return {"peer": peer, "peak_mib": peak, "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M")} | row
+
+
+def said(row: dict) -> str:
+    if "error" in row:
+        return f"{row['peer']}: FAILED: {row['error']}"
+    return (
+        f"{row['peer']}: WQL {row['wql_chain']:.3f} chain, {row['wql_regions']:.3f} regions; fitted in "
+        f"{row['fit_seconds']:.1f} s, {row['forecasts_per_second']:,.0f} forecasts a second, {row['peak_mib']:,.0f} MiB"
+    )
+
+
+def picture(table: pd.DataFrame, market: str):
+    """WQL of the chain over the seconds to fit; an open mark counts in the base, which all markets share."""
+    figure, axes = plots.canvas(f"{market}: error over seconds to fit (left and low is better)", (6.4, 4.2))
+    done = table.dropna(subset=["wql_chain"]).reset_index(drop=True)
+    away = np.abs(np.subtract.outer(*[np.log(done["fit_seconds"].to_numpy())] * 2))
+    nearest = done["wql_chain"].to_numpy()[np.argmin(away + np.diag(np.full(len(done), np.inf)), axis=1)]
+    for row, beside in zip(done.itertuples(), nearest, strict=True):
+        color, mark = (plots.ORANGE, "D") if row.peer.startswith("shelfcast") else (plots.BLUE, "o")
+        axes.scatter(row.fit_seconds, row.wql_chain, s=36, color=color, marker=mark)
+        if row.base_seconds > 0:
+            whole = row.fit_seconds + row.base_seconds
+            axes.scatter(whole, row.wql_chain, s=36, facecolor="none", edgecolor=color, marker=mark)
+        shift, side = (7, "bottom") if row.wql_chain > beside else (-7, "top")  # names of neighbours stay apart
+        where = dict(xytext=(0, shift), textcoords="offset points", ha="center", va=side)
+        axes.annotate(row.peer, (row.fit_seconds, row.wql_chain), fontsize=8, **where)
+    axes.set(xscale="log", xlabel="seconds (open: with the shared base)", ylabel="error (WQL), whole chain")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.15, y=0.12)
+    return figure
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("market", help="build/<market>/panel is read")
+    parser.add_argument("peers", nargs="*", help=f"some of {', '.join(PEERS)}; all where none is named")
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results")
+    given = parser.parse_args(arguments)
+    peers = given.peers or list(PEERS)
+    check(given.market, peers, given.build)
+    table = run(given.market, peers, given.build.resolve(), given.results)
+    with atomic(given.results / f"{given.market}.png") as part:
+        picture(table, given.market).savefig(part, format="png", dpi=110)
+    if failed := sorted(set(table.loc[table["error"].notna(), "peer"]) & set(peers)):
+        raise SystemExit(f"error: {', '.join(failed)} failed; what the others gave is in {given.results}.")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        one(sys.argv[2], *map(Path, sys.argv[3:]))
+    else:
+        main(sys.argv[1:])
