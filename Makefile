@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run ablate categories tune new-market test lint lab docs lock clean
+.PHONY: help setup run ablate categories tune bench new-market test lint lab docs lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): what is imported is compiled once, and kept
 
@@ -28,6 +28,10 @@ categories: setup  ## score the base against the strongest alternative on many c
 tune: setup  ## search for better settings of a model, and propose them (goes on where it was stopped)
 	dvc repro
 	dvc repro --single-item --force tune/dvc.yaml
+
+bench: setup  ## peers side by side on a market that was run: seconds, memory, accuracy [market=soft_drinks]
+	python -m pip install --disable-pip-version-check -q --no-compile -c requirements.lock -e '.[bench]'
+	python benchmarks/peers.py $(or $(market),soft_drinks)
 
 test: setup  ## run all tests
 	python -m pytest
