@@ -94,7 +94,7 @@ def ours(method: str, panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
 def shelfcast(variant: str, panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
     """A variant of notebook 3, trained by that notebook in a copy of the project, so that the pipeline's models stay."""
     from shelfcast.dataset import load_tokenizer, market_tensors
-    from shelfcast.forecast import forecast, load_models
+    from shelfcast.forecast import forecast, load_models, read_once
 
     market = folder.name
     with tempfile.TemporaryDirectory() as work:
@@ -116,6 +116,7 @@ def shelfcast(variant: str, panel: Panel, folder: Path, clock: Clock) -> pd.Data
         with clock("prepare"):
             tensors = market_tensors(panel, load_tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
             seeds = load_models(models)
+            tensors = read_once(seeds, tensors)  # a product's text stays as it is from forecast to forecast
         with clock("forecast"):
             return forecast(seeds, tensors, panel.cutoffs["test"])
 
