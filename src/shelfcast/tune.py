@@ -28,7 +28,7 @@ from shelfcast.dataset import MarketTensors
 from shelfcast.panel import Panel
 from shelfcast.training import best_epoch
 
-STEPS = {"width": 32}  # its heads share the width; other whole numbers go by one
+WHOLE = {"batch_weeks": 1, "compact_layers": 1, "width": 32}  # by steps of: heads share the width
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 FEW = 4  # complete trials before one is pruned
 
@@ -51,7 +51,7 @@ def tensors_md5(*parts: MarketTensors) -> str:
 
 
 def space(ranges: dict[str, list[float]], present: dict[str, float]) -> dict[str, BaseDistribution]:
-    """Name -> what may be tried: [least, most], whole numbers where the present value is one, in logs over a tenfold."""
+    """Name -> what may be tried, from least to most; in logs where that is a tenfold."""
     found = {}
     for name, (low, high) in ranges.items():
         if not low < high:
@@ -59,8 +59,7 @@ def space(ranges: dict[str, list[float]], present: dict[str, float]) -> dict[str
         if not low <= present[name] <= high:
             raise ValueError(f"{name} is {present[name]}, outside tune.ranges.{name} [{low}, {high}]; widen the range.")
         log = 0 < 10 * low <= high
-        if isinstance(present[name], int):
-            step = STEPS.get(name, 1)
+        if step := WHOLE.get(name):
             found[name] = IntDistribution(int(low), int(high), log=log and step == 1, step=step)
         else:
             found[name] = FloatDistribution(low, high, log=log)
