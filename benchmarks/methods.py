@@ -106,7 +106,7 @@ def shelfcast(variant: str, panel: Panel, folder: Path, clock: Clock) -> pd.Data
         (copy / "build/pretrain").symlink_to(folder.parent / "pretrain")
         command = [sys.executable, "-m", "papermill", "notebooks/3_finetune.ipynb", "out.ipynb", "--engine", "strict"]
         command += ["-k", "python3", "-p", "market", market, "-p", "variant", variant]
-        command += ["-f", "params.yaml:finetune", "-f", f"params.yaml:variants.{variant}"]
+        command += ["-f", "params.yaml:finetune", "-f", "params.yaml:go_on", "-f", f"params.yaml:variants.{variant}"]
         subprocess.run(command, cwd=copy, check=True)
         clock["fit"] = json.loads((copy / f"build/{market}/seconds/{variant}.json").read_text())["fit_seconds"]
         models = copy / "build" / market / "models" / variant

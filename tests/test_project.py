@@ -78,14 +78,14 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
     sections = {
         "1_prepare": params["panel"] | params["prepare"] | line,
         "2_pretrain": params["panel"] | params["pretrain"],
-        "3_finetune": params["finetune"],
+        "3_finetune": params["finetune"] | params["go_on"],
         "4_evaluate": params["evaluate"],
     }
     sections["8_report"] = params["report"]
-    sections["categories"] = params["panel"] | params["categories"]
+    sections["categories"] = params["panel"] | params["go_on"] | params["categories"]
     sections["ablate"] = params["finetune"] | params["ablate"] | {"variant": "whole"}
     tune = params["tune"]
-    sections["tune"] = params["finetune"] | params["variants"][tune["variant"]] | tune
+    sections["tune"] = params["finetune"] | params["go_on"] | params["variants"][tune["variant"]] | tune
     for path in NOTEBOOKS:
         cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
         defaults = {n.target.id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}

@@ -227,7 +227,7 @@ def test_the_notebook_from_panel_to_proposal(small_panel, tiny_bert, tmp_path):
     params["tune"] |= few | {"ranges": {"learning_rate": [1e-7, 1e-2], "compact_layers": [1, 2]}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     command = "papermill notebooks/tune.ipynb out.ipynb --engine strict -k python3 -f params.yaml:finetune"
-    command = [sys.executable, "-m", *command.split(), "-f", "params.yaml:tune"]
+    command = [sys.executable, "-m", *command.split(), "-f", "params.yaml:go_on", "-f", "params.yaml:tune"]
     results, printed = [], []
     for _ in range(2):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
