@@ -135,7 +135,7 @@ def other(project):
         running = subprocess.Popen(
             ["dvc", "repro"], cwd=project, env=ENV, start_new_session=True, stdout=log, stderr=-2
         )
-    for _ in range(2400):
+    for _ in range(12_000):  # ten minutes: a busy machine takes its time to get there
         if list(work.glob("seed_*/refit/checkpoint-*")):
             break
         time.sleep(0.05)

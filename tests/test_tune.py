@@ -121,6 +121,14 @@ def test_a_strangers_study_is_refused(searched, tmp_path):
         search(tmp_path, Trainings(), facts={"seeds": [7]})
 
 
+def test_whole_numbers_stay_whole():
+    """A notebook that wants a whole number refuses another."""
+    ranges = {"base_batch_weeks": [75, 600], "batch_weeks": [100, 1200], "width": [64, 192], "dropout": [0, 1]}
+    among = tune.space(ranges, {"base_batch_weeks": 300, "batch_weeks": 300, "width": 128, "dropout": 0.1})
+    whole = {name for name, spread in among.items() if isinstance(spread, optuna.distributions.IntDistribution)}
+    assert whole == {"base_batch_weeks", "batch_weeks", "width"}
+
+
 def test_ranges_that_cannot_be_searched():
     for ranges, said in (({"dropout": [0.3, 0.0]}, "less than"), ({"dropout": [0.2, 0.3]}, r"dropout is 0.1, outside")):
         with pytest.raises(ValueError, match=said):

@@ -59,7 +59,7 @@ def space(ranges: dict[str, list[float]], present: dict[str, float]) -> dict[str
         if not low <= present[name] <= high:
             raise ValueError(f"{name} is {present[name]}, outside tune.ranges.{name} [{low}, {high}]; widen the range.")
         log = 0 < 10 * low <= high
-        if step := WHOLE.get(name):
+        if step := WHOLE.get(name.removeprefix("base_")):
             found[name] = IntDistribution(int(low), int(high), log=log and step == 1, step=step)
         else:
             found[name] = FloatDistribution(low, high, log=log)
