@@ -238,9 +238,13 @@ def test_a_market_goes_on_from_a_base(restored):
     done = call(restored, "dvc", "repro", "categories/dvc.yaml")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     table = pd.read_csv(restored / "categories/results/scores.csv").set_index(["level", "method"])["wql"]
-    rows = {"shelfcast", "seed_0", "seed_1", "seed_2", "moving_average_8", "blend"}
+    rows = {"shelfcast", "seed_0", "seed_1", "seed_2", "base", "moving_average_8", "blend"}
     assert set(table["product"].index) == rows | {"lightgbm", "lightgbm_joint", "lightgbm_pair"}
     assert table["product", "seed_0"] != table["product", "seed_1"] != table["product", "seed_2"]
+    epochs = json.loads((restored / "categories/results/facts.json").read_text())["epochs"]["TEA"]
+    assert len(epochs) == 3 and set(epochs.values()) <= set(range(4))
+    if not any(epochs.values()):  # where each stays as it is, so does their mean
+        assert table["product", "shelfcast"] == table["product", "base"]
     differences = pd.read_csv(restored / "categories/results/differences.csv")
     assert differences["low"].le(differences["estimate"]).all() and differences["of"].eq(1).all()
 
