@@ -125,4 +125,7 @@ def test_bf16_learns_about_the_same(setup, tmp_path):
         model, history = setup.fit(tmp_path / precision, recipe, body="backbone")
         assert all(p.dtype == torch.float32 for p in model.parameters())
         scores.append(history["wql"].min())
+        efficient.save(model, tmp_path / f"{precision}_model", setup.backbone)
+        again = efficient.load(tmp_path / f"{precision}_model")
+        np.testing.assert_array_equal(predict(model, setup.market)[0], predict(again, setup.market)[0])
     assert scores[0] != scores[1] and scores[1] == pytest.approx(scores[0], rel=0.05)

@@ -237,6 +237,7 @@ def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, st
     epochs = pd.DataFrame({"loss": found["loss"], "wql": found.get("eval_wql", np.nan)})
     epochs = epochs.dropna(subset="wql" if judging else "loss")
     trainer.take(trainer.average.module)
+    model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it would go on forecasting in bf16
     return model.cpu(), epochs.reset_index().assign(seed=seed)  # an accelerator has done its part
 
 
