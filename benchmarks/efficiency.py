@@ -73,9 +73,9 @@ def one(row: str, seed: int, folder: Path, out: Path) -> None:
         models, _ = pretrain(make, train, validation, None, recipe, seed, work, "x", phases=("select",))
         found["train_seconds"] = time.perf_counter() - start
     model = models["select"]
-    for name, light, cast in (("", model, False), ("_bf16", model, True), ("_int8", None, False)):
-        light = efficient.quantised(copy.deepcopy(model)) if light is None else light
-        found |= {f"{key}{name}": value for key, value in _judged(light, validation, cast).items()}
+    light = efficient.quantised(copy.deepcopy(model))
+    for name, judged, bf16 in (("", model, False), ("_bf16", model, True), ("_int8", light, False)):
+        found |= {f"{key}{name}": value for key, value in _judged(judged, validation, bf16).items()}
     with tempfile.TemporaryFile() as file:
         torch.save(light.state_dict(), file)
         found["mb_int8"] = file.tell() / 1e6
@@ -90,7 +90,7 @@ def _settings(row: dict) -> tuple[dict, Recipe]:
 def _size(model: SalesBert, recipe: Recipe) -> dict:
     """Parameters, the share of them that is trained, and the MB of the file that a market needs beside the backbone."""
     model = efficient.adapt(model, recipe)
-    n, trained = (sum(p.numel() for p in model.parameters() if p.requires_grad or k) for k in (True, False))
+    n, trained = model.num_parameters(), model.num_parameters(only_trainable=True)
     with tempfile.TemporaryDirectory() as folder:
         efficient.save(model, folder, "minilm")
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
@@ -176,7 +176,9 @@ def picture(rows: pd.DataFrame):
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", help=f"some of {', '.join(ROWS)}; all where none is named")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument(
+        "--seed", type=int, action="append", help="may be given several times; 0, 1 and 2 where it is not"
+    )
     parser.add_argument("--build", type=Path, default=ROOT / "build/efficiency")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results")
     given = parser.parse_args(arguments)
@@ -184,7 +186,7 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(f"error: unknown rows {', '.join(unknown)}; known: {', '.join(ROWS)}.")
     for row in given.rows or ROWS:
         _settings(ROWS[row])  # what this machine cannot train is said before anything is
-    found = table(run(given.rows or list(ROWS), given.seeds, given.build.resolve()))
+    found = table(run(given.rows or list(ROWS), given.seed or list(SEEDS), given.build.resolve()))
     with atomic(given.results / "efficiency.csv") as part:
         found.round(5).to_csv(part)
     with atomic(given.results / "efficiency.png") as part:
