@@ -166,8 +166,10 @@ def picture(rows: pd.DataFrame):
         spread = [[row.loss - row.loss_least], [row.loss_most - row.loss]]
         color = {"full": plots.BLUE, "lora": plots.ORANGE}.get(row.Index.split("_")[0], plots.MUTED)
         axes.errorbar(row.train_seconds, row.loss, spread, fmt="o", color=color, capsize=2, lw=1)
-        axes.annotate(row.Index, (row.train_seconds, row.loss), (5, 3), textcoords="offset points", fontsize=8)
-    axes.set(xlabel="seconds to train", ylabel="WQL against it, and its range over seeds")
+        side, near = ("right", (-5, 3)) if row.Index.startswith("frozen") else ("left", (5, 3))  # else over full's
+        place = dict(textcoords="offset points", fontsize=8, ha=side)
+        axes.annotate(row.Index, (row.train_seconds, row.loss), near, **place)
+    axes.set(xlabel="seconds to train", ylabel="WQL, range over seeds")
     axes.yaxis.set_major_formatter("{x:+.1%}")
     axes.margins(x=0.15, y=0.1)
     return figure
