@@ -60,9 +60,7 @@ def one(row: str, seed: int, folder: Path, out: Path) -> None:
     shape, recipe = _settings(ROWS[row])
     panels = [Panel.load(path.parent) for path in sorted(folder.glob("panels/*/panel.json"))]
     market, first = join(panels, load_tokenizer("minilm")), panels[0]
-    train_end, validation_end = (pd.Timestamp(first.meta[k]) for k in ("train_end", "validation_end"))
-    train = market.split(first.cutoffs["train"], train_end)
-    validation = market.split(first.cutoffs["validation"], validation_end)
+    train, validation, _ = market.splits(first)
 
     def make(_):
         return SalesBert.from_backbone(backbone_path("minilm"), **shape, **market.sizes())

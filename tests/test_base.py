@@ -65,20 +65,13 @@ RECIPE = Recipe(mode="frozen", epochs=2, batch_weeks=100, learning_rate=3e-3)
 SHAPE = dict(body="compact", layers=2, width=32, compact_layers=1)
 
 
-def splits(panel, market):
-    train_end, validation_end = (pd.Timestamp(panel.meta[k]) for k in ("train_end", "validation_end"))
-    train, validation = panel.cutoffs["train"], panel.cutoffs["validation"]
-    both = list(panel.weeks[(panel.weeks >= train[0]) & (panel.weeks < validation_end)])
-    return [market.split(*part) for part in ((train, train_end), (validation, validation_end), (both, validation_end))]
-
-
 def pretrained(panels, tokenizer, backbone, work):
     market = join(panels, tokenizer)
 
     def make(_):
         return SalesBert.from_backbone(backbone, **SHAPE, **market.sizes())
 
-    return market, *pretrain(make, *splits(panels[0], market), RECIPE, 0, work, "x")
+    return market, *pretrain(make, *market.splits(panels[0]), RECIPE, 0, work, "x")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +128,7 @@ def goes_on(base, panel, tokenizer, work, **recipe):
     market = market_tensors(panel, tokenizer, scale=base.facts["scale"])
     recipe = dataclasses.replace(RECIPE, **recipe)
     make = lambda phase: base.model(phase, **SHAPE)  # noqa: E731
-    return market, *fit(make, *splits(panel, market), recipe, [1], work, "x", go_on=True)[:2]
+    return market, *fit(make, *market.splits(panel), recipe, [1], work, "x", go_on=True)[:2]
 
 
 def test_a_market_goes_on_from_there(base, panels, tokenizer, tmp_path):

@@ -31,10 +31,7 @@ class Setup:
         panel = self.panel
         self.market = market_tensors(panel, load_tokenizer(self.backbone))
         self.train_end, self.validation_end = (pd.Timestamp(panel.meta[k]) for k in ("train_end", "validation_end"))
-        learned = panel.weeks[(panel.weeks >= panel.cutoffs["train"][0]) & (panel.weeks < self.validation_end)]
-        self.train = self.market.split(panel.cutoffs["train"], self.train_end)
-        self.validation = self.market.split(panel.cutoffs["validation"], self.validation_end)
-        self.refit = self.market.split(list(learned), self.validation_end)
+        self.train, self.validation, self.refit = self.market.splits(panel)
 
     def make_model(self, **config):
         return SalesBert.from_backbone(self.backbone, layers=2, width=32, **config, **self.market.sizes())
@@ -313,6 +310,18 @@ def test_leak_labels_end_with_their_split(setup):
         late = torch.as_tensor(ends > np.datetime64(end))
         assert labels[:, :, late].isnan().all() and (late.any() or part is setup.validation)
         assert (~labels[:, :, ~late].isnan()).any()
+
+
+@pytest.mark.parametrize("history", [0.5, 0.01])
+def test_a_short_history_is_the_latest_cutoffs(setup, history):
+    def taught(part):
+        return part.weeks_index[~part.tensors["labels"].isnan().all(-1).all(0).all(0).numpy()]
+
+    train, validation, refit = setup.market.splits(setup.panel, history)
+    for short, whole in ((train, setup.train), (refit, setup.refit)):
+        kept = taught(whole)[-max(1, round(history * len(taught(whole)))) :]
+        assert list(taught(short)) == list(kept) and short.weeks_index.equals(whole.weeks_index)
+    torch.testing.assert_close(validation.tensors["labels"], setup.validation.tensors["labels"], equal_nan=True)
 
 
 def test_leak_test_weeks_reach_neither_scaling_nor_training(trained, setup, tmp_path):

@@ -115,6 +115,21 @@ class MarketTensors(torch.utils.data.Dataset):
             changed["plan"][..., own] = (changed["plan"][..., kin] * its + its_mean - mean) / max(deviation, CONSTANT)
         return replace(self, tensors=self.tensors | changed)
 
+    def splits(self, panel: Panel, history: float = 1.0) -> tuple[MarketTensors, MarketTensors, MarketTensors]:
+        """The labels of the training weeks, of the validation weeks, and of both together.
+
+        history : share of the cutoffs to learn from, the latest ones; of this panel, or of one like it in time.
+        """
+        train_end, validation_end = (pd.Timestamp(panel.meta[end]) for end in ("train_end", "validation_end"))
+        train = panel.cutoffs["train"]
+        both = [week for week in panel.weeks if train[0] <= week < validation_end]
+        train, both = (weeks[-max(1, round(history * len(weeks))) :] for weeks in (train, both))
+        return (
+            self.split(train, train_end),
+            self.split(panel.cutoffs["validation"], validation_end),
+            self.split(both, validation_end),
+        )
+
     def split(self, cutoffs: list[pd.Timestamp], last_label: pd.Timestamp | None = None) -> MarketTensors:
         """Labels only at `cutoffs` and up to `last_label`; weeks after the last cutoff are cut away."""
         at = self.weeks_index.get_indexer(cutoffs)

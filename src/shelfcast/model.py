@@ -259,20 +259,22 @@ class SalesBert(PreTrainedModel):
                 return SalesBertOutput(loss=loss, mean=new, dispersion=wide)
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         causal = _additive(torch.ones(1 + n_weeks, 1 + n_weeks, dtype=torch.bool, device=x.device).tril())  # N N
+        asked = None if at is None else 1 + at  # tokens that the last layer is computed for
         if self.body is None:
             # An absent text is one learned token.
             text = torch.where(has_text[:, None, None], self._embed_text(input_ids), self.absent_text)  # B S D
             first_word = torch.arange(text_mask.shape[1], device=x.device) == 0
             seen = torch.where(has_text[:, None], text_mask, first_word)  # B S
-            x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph)
+            x = self._backbone(x, text, _additive(seen)[:, None, None], causal, graph, asked)
         else:
             # No positions: those of weeks to come were never trained, and those of past weeks learn them by heart.
             x = self.norm_in(x)
             x = F.dropout(x, self.config.dropout, self.training)
             for i, layer in enumerate(self.body):
-                x = layer(x.flatten(0, 1), src_mask=causal).unflatten(0, (-1, n_locations))
+                only = asked if i + 1 == len(self.body) else None
+                x = _pass(layer, x.flatten(0, 1), causal, only).unflatten(0, (-1, n_locations))
                 x = self.space[i](x, graph) if self.config.use_space else x
-        x = x[:, :, 1:] if at is None else x[:, :, 1 + at]
+        x = x[:, :, 1:] if at is None else x
         mean, dispersion = self._head(x, weeks_at, torch.cat([self.product(first), static], -1), plan, level)
         if self.config.use_space:
             mean = mean * self.travel(local).exp()
@@ -281,8 +283,8 @@ class SalesBert(PreTrainedModel):
         loss = None if labels is None else self.loss(mean, dispersion, labels)
         return SalesBertOutput(loss=loss, mean=mean, dispersion=dispersion)
 
-    def _backbone(self, x, text, text_mask, causal, graph) -> torch.Tensor:
-        """The encoder's layers over x (B, L, N, D) behind the text (B, S, D)."""
+    def _backbone(self, x, text, text_mask, causal, graph, asked) -> torch.Tensor:
+        """The encoder's layers over x (B, L, N, D) behind the text (B, S, D); the last one of the tokens `asked`."""
         n_locations, n = x.shape[1:3]
         offset = self.first_position + text.shape[1]
         x = self.norm_in(x + self.embeddings.position_embeddings.weight[offset : offset + n])
@@ -290,7 +292,8 @@ class SalesBert(PreTrainedModel):
         seen = text_mask.expand(-1, -1, n, -1)  # B 1 N S
         mask = torch.cat([seen, causal.expand(len(seen), 1, -1, -1)], -1).repeat_interleave(n_locations, 0)
         for i, layer in enumerate(self.layers):
-            x = _attend(layer, x.flatten(0, 1), mask, text).unflatten(0, (-1, n_locations))
+            only = asked if i + 1 == len(self.layers) else None
+            x = _attend(layer, x.flatten(0, 1), mask, text, only).unflatten(0, (-1, n_locations))
             if i + 1 < len(self.layers):
                 text = _attend(layer, text, text_mask)
             x = self.space[i](x, graph) if self.config.use_space else x
@@ -362,19 +365,33 @@ def _additive(seen: torch.Tensor) -> torch.Tensor:
     return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, -torch.inf)
 
 
-def _attend(layer: nn.Module, x: torch.Tensor, mask: torch.Tensor, memory: torch.Tensor | None = None) -> torch.Tensor:
+def _pass(layer: nn.TransformerEncoderLayer, x: torch.Tensor, mask: torch.Tensor, at: torch.Tensor | None):
+    """One layer of the compact body over x (·, N, D); of the C tokens `at` alone, (·, C, D), where they are named."""
+    if at is None:
+        return layer(x, src_mask=mask)
+    keys = layer.norm1(x)
+    told, _ = layer.self_attn(keys[:, at], keys, keys, attn_mask=mask[at], need_weights=False)
+    x = x[:, at] + layer.dropout1(told)
+    inner = layer.dropout(layer.activation(layer.linear1(layer.norm2(x))))
+    return x + layer.dropout2(layer.linear2(inner))
+
+
+def _attend(layer: nn.Module, x: torch.Tensor, mask: torch.Tensor, memory=None, at=None) -> torch.Tensor:
     """One BERT layer over x (B·L, N, D) that also looks at `memory` (B, S, D); mask (·, 1, N, S + N) is additive.
 
     The layer's own modules are called in its own order, so that its pretrained weights mean what they meant (equal to
     the layer's forward without memory: tested), while text that all locations share is not computed again for each.
+    at : (C,) tokens to compute it of, which are all where none are named.
     """
     own = layer.attention.self
     heads, dropout = own.num_attention_heads, own.dropout.p if layer.training else 0.0
-    q, k, v = (f(x).unflatten(-1, (heads, -1)).transpose(1, 2) for f in (own.query, own.key, own.value))  # · A N d
+    asked, mask = (x, mask) if at is None else (x[:, at], mask[:, :, at])
+    parts = zip((own.query, own.key, own.value), (asked, x, x), strict=True)
+    q, k, v = (f(z).unflatten(-1, (heads, -1)).transpose(1, 2) for f, z in parts)  # · A N d
     if memory is not None:
         past = (f(memory).unflatten(-1, (heads, -1)).transpose(1, 2) for f in (own.key, own.value))  # B A S d
         times = len(x) // len(memory)
         k, v = (torch.cat([m.repeat_interleave(times, 0), z], 2) for m, z in zip(past, (k, v), strict=True))
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)  # · A N d
-    y = layer.attention.output(y.transpose(1, 2).flatten(-2), x)
+    y = layer.attention.output(y.transpose(1, 2).flatten(-2), asked)
     return layer.output(layer.intermediate(y), y)
