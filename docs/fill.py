@@ -200,7 +200,9 @@ def pipeline() -> str:
     """`dvc dag` as a diagram that GitHub draws: one market, without the stage that only compares parameters."""
     dag = run("dvc dag --md")
     others = re.findall(r'(node\d+)\["(?:check|(?:ablation|categories|tune)/[^"]*|[^"]*@simulated[^"]*)"\]', dag)
-    return "\n".join(line for line in dag.splitlines() if not re.search(rf"\b({'|'.join(others)})\b", line))
+    kept = "\n".join(line for line in dag.splitlines() if not re.search(rf"\b({'|'.join(others)})\b", line))
+    nodes = list(dict.fromkeys(re.findall(r"node\d+", kept)))  # numbered anew, as DVC's numbers change with any stage
+    return re.sub(r"node\d+", lambda found: f"n{nodes.index(found[0]) + 1}", kept)
 
 
 def commands() -> str:

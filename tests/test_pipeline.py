@@ -52,6 +52,8 @@ def project(tmp_path_factory):
     edit(folder, "prepare", n_products=6)
     edit(folder, "pretrain", source="tables", tables="tables", categories=[], layers=1, width=32)
     edit(folder, "categories", source="tables", tables="tables", n_products=6, unseen=[])
+    edit(folder, "transfer", source="tables", tables="tables", n_products=6, seen=["TEA"], unseen=[], seeds=[0, 1])
+    edit(folder, "transfer", histories=[1.0, 0.25])
     edit(folder, variants={"shelfcast": {}})
     edit(folder, "finetune", layers=1, width=32, epochs=4, seeds=[0, 1])
     edit(folder, "evaluate", baselines=["moving_average_8", "croston_sba", "lightgbm"])
@@ -247,6 +249,16 @@ def test_a_market_goes_on_from_a_base(restored):
         assert table["product", "shelfcast"] == table["product", "base"]
     differences = pd.read_csv(restored / "categories/results/differences.csv")
     assert differences["low"].le(differences["estimate"]).all() and differences["of"].eq(1).all()
+
+    transfer = pd.read_csv(restored / "categories/results/transfer.csv").set_index("level").loc["product"]
+    wql = transfer.set_index(["start", "history", "seed"])["wql"]
+    assert len(wql) == 1 + 3 * 2 * 3  # starts, histories, and two seeds and their mean
+    assert wql["base", 1, 0] != wql["language_model", 1, 0] != wql["language_model", 0.25, 0]
+    differences = pd.read_csv(restored / "categories/results/transfer_differences.csv")
+    at = differences.set_index(["level", "history", "against", "metric"])["estimate"]
+    for history in (0, 1, 0.25):
+        ratio = wql["base", history, -1] / wql["language_model", history or 1, -1]
+        assert at["product", history, "language_model", "wql"] == pytest.approx(ratio - 1, abs=1e-5)
 
 
 def test_report_runs_by_hand_with_its_defaults(project, tmp_path):

@@ -83,13 +83,22 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
     }
     sections["8_report"] = params["report"]
     sections["categories"] = params["panel"] | params["go_on"] | params["categories"]
+    own = ("dropout", "epochs", "batch_weeks", "learning_rate")
+    own += ("weight_decay", "patience", "average_epochs", "level_noise")
+    of_finetune = {name: params["finetune"][name] for name in own}
+    sections["transfer"] = params["panel"] | params["go_on"] | params["transfer"] | of_finetune
     sections["ablate"] = params["finetune"] | params["ablate"] | {"variant": "whole"}
     tune = params["tune"]
     sections["tune"] = params["finetune"] | params["go_on"] | params["variants"][tune["variant"]] | tune
     for path in NOTEBOOKS:
         cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
         defaults = {n.target.id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}
-        names = {"2_pretrain": {}, "categories": {}, "3_finetune": {"market": market, "variant": "shelfcast"}}
+        names = {
+            "2_pretrain": {},
+            "categories": {},
+            "transfer": {},
+            "3_finetune": {"market": market, "variant": "shelfcast"},
+        }
         assert defaults == sections[path.stem] | names.get(path.stem, {"market": market}), path.stem
 
 
@@ -123,6 +132,7 @@ def test_every_module_is_a_dependency_of_the_stages_that_import_it():
             "1_prepare",
             "2_pretrain",
             "categories",
+            "transfer",
         ):  # behind the panel, which is itself a dependency
             needed -= {"features", "regions", "schema"}
         if notebook[1] != "8_report":  # a picture in an executed notebook is no output
