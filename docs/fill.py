@@ -79,6 +79,25 @@ def pair() -> str:
     return markdown(table.loc[list(dict.fromkeys(where)), list(dict.fromkeys(what))].reset_index())
 
 
+def transfer() -> str:
+    """WQL by where a model starts and by how much history it learns from, and what the base brings against none."""
+    rows = pd.read_csv(MANY / "transfer.csv")
+    rows = rows[rows["seed"] < 0].pivot(index=["seen", "level", "history"], columns="start", values="wql")
+    said = pd.read_csv(MANY / "transfer_differences.csv").query("metric == 'wql'")
+    said["text"] = said.apply(
+        lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%}), {r['better']} of {r['of']}", axis=1
+    )
+    said = said.pivot(index=["seen", "level", "history"], columns="against", values="text")
+    table = rows.map("{:.4f}".format).replace("nan", "").join(said.add_prefix("base against "))
+    table = table.sort_index(level=["seen", "level", "history"], ascending=[False, True, True]).reset_index()
+    where = table["level"].map(LEVELS) + table["seen"].map({True: ", learned from", False: ", never seen"})
+    share = table["history"].map(lambda x: f"{x:.0%}" if x else "none, against all")
+    table = table.drop(columns=["seen", "level", "history"])
+    table.insert(0, "categories", where)
+    table.insert(1, "history", share)
+    return markdown(table)
+
+
 def ranges() -> str:
     """How far coverage is from what was promised, at most, by kind of cell."""
     rows = pd.read_csv(MANY / "calibration.csv")

@@ -7,7 +7,6 @@ what chance is worth.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from shelfcast.oracle import oracle
 from shelfcast.panel import Panel
 from shelfcast.regions import CHAIN
 from shelfcast.simulate import load_truth
-from shelfcast.tables import atomic, folder_md5
+from shelfcast.tables import atomic, folder_md5, revision
 
 MODALITIES = ("text", "picture", "behavior", "space", "plan")
 SHUFFLED = ("text", "picture", "space")
@@ -150,15 +149,7 @@ def known_worth(folder: Path, panel: Panel, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(costs).T.rename_axis(["level", "variant"])
 
 
-def revision() -> str | None:
-    """The state of the checkout; to be asked before anything of it is written."""
-    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return asked.stdout.strip() or None
-
-
-def collect(
-    market: str, build: Path = Path("build"), to: Path = Path("ablation/results"), state: str | None = None
-) -> Path:
+def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation/results")) -> Path:
     """Write `<to>/<market>.json` from what `make ablate` left in `build`: the tables, and what they were made with.
 
     Two parts, 'whole' (products with a history) and 'new': what of them was not measured anew stays as the file has it.
@@ -179,7 +170,7 @@ def collect(
         costs["recovered"] = costs["wql"] / costs["oracle_wql"]
     unknown = scores[(scores["part"] == "new") & ~single & (ours | (scores["variant"] == "new"))]
     name = unknown["variant"].where(unknown["method"] == "shelfcast", unknown["method"])
-    origin = {"revision": state or revision(), "panel_md5": folder_md5(folder / "panel")}
+    origin = {"revision": revision(), "panel_md5": folder_md5(folder / "panel")}
     made = {part: origin | {"seeds": sorted(map(int, rows["seed"].unique()))} for part, rows in alone.items()}
     found = {"made": made, "worth": _nested(costs)}
     found["new"] = _nested(unknown.assign(name=name).set_index(["level", "name"])[["wql", "wape", "bias"]])
@@ -219,8 +210,7 @@ def _nested(table: pd.DataFrame) -> dict:
 
 if __name__ == "__main__":
     try:
-        state = revision()
         for name in sys.argv[1:]:
-            print(collect(name, state=state))
+            print(collect(name))
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None

@@ -26,6 +26,7 @@ import yaml
 from shelfcast.schema import OPTIONAL, SCHEMAS, check
 
 ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reaches it (fuel and coupons do)
+SOURCES = ("src", "notebooks", "reports/template", "params.yaml", "dvc.yaml", "requirements.lock", "data.dvc")
 MOST_DROPPED = 0.05  # above this share of rows the table is wrong, not dirty
 
 
@@ -80,6 +81,17 @@ def folder_md5(folder: str | Path) -> str:
         {"md5": hashlib.md5(p.read_bytes()).hexdigest(), "relpath": p.relative_to(folder).as_posix()} for p in files
     ]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
+
+
+def revision() -> str:
+    """The git revision of the current folder's project, and whether sources differ from it; 'none' outside of git."""
+
+    def git(*command):
+        done = subprocess.run(["git", *command], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    changed = git("status", "--porcelain", "--", *SOURCES)  # outputs change with every run
+    return (git("rev-parse", "--short=10", "HEAD") or "none") + (", with uncommitted changes" if changed else "")
 
 
 def verify(folder: str | Path) -> str:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from shelfcast.counts import FLOOR, KEYS, Predict, count_wql, spread_around
 from shelfcast.dataset import IN_UNITS
+from shelfcast.features import LEVEL_FLOOR
 from shelfcast.panel import Panel, examples
 
 FACTS = "trees.json"
@@ -192,7 +193,7 @@ def _matrix(frame: pd.DataFrame, panel: Panel, categories: list[str]) -> pd.Data
     for name in frame.columns.difference([*KEYS, "y_level", "product_id", "location", *planned]):
         x = frame[name]
         if IN_UNITS.match(name):
-            x = np.log(x) if name == "level" else np.log((x + 0.1) / (frame["y_level"] + 0.1))
+            x = np.log(x) if name == "level" else np.log((x + LEVEL_FLOOR) / (frame["y_level"] + LEVEL_FLOOR))
         columns[name] = x
     if categories:  # one that was not learned from is a missing value
         own = panel.meta["category"]
