@@ -98,6 +98,10 @@ CASES = {
         lambda raw: raw.update(transactions=raw["transactions"].rename(columns={"quantity": "quantities"})),
         ["transactions", "'quantity' is missing", "nearest: 'quantities'", "prepare.rename"],
     ),
+    "two missing columns": (
+        lambda raw: raw.update(transactions=raw["transactions"].rename(columns={"store_id": "a", "product_id": "b"})),
+        ["transactions", "'store_id' is missing", "'product_id' is missing", "prepare.rename"],
+    ),
     "negative quantity": (
         first_row("transactions", "quantity", -2.0),
         ["transactions", "quantity", "must not be negative: net returns out first", "first: 3", "-2"],

@@ -104,12 +104,11 @@ def check(name: str, frame: pd.DataFrame) -> pd.DataFrame:
         said = []
         for (column, check), group in cases.groupby(["column", "check"], dropna=False):
             if check == "column_in_dataframe":
-                missing = group["failure_case"].iloc[0]
-                near = difflib.get_close_matches(str(missing), map(str, frame.columns), n=1)
-                said.append(
-                    f"column {missing!r} is missing{f' (nearest: {near[0]!r})' if near else ''}; "
-                    f"add it, or rename yours through prepare.rename; found {', '.join(map(str, frame.columns))}"
-                )
+                for missing in group["failure_case"]:
+                    near = difflib.get_close_matches(str(missing), map(str, frame.columns), n=1)
+                    said.append(f"column {missing!r} is missing{f' (nearest: {near[0]!r})' if near else ''}")
+                said[-1] += "; add it, or rename yours through prepare.rename; found "
+                said[-1] += ", ".join(map(str, frame.columns))
                 continue
             rows = group["index"].dropna().astype(int).unique()
             where = f" in {len(rows)} rows (first: {', '.join(map(str, rows[:3]))})" if len(rows) else ""
