@@ -65,15 +65,21 @@ def many() -> str:
     return markdown(frame.sort_values(frame.columns[0]).map("{:.4f}".format).rename_axis("method").reset_index())
 
 
+def difference(row: pd.Series) -> str:
+    """With its interval, and in how many categories of all the error is lower."""
+    return f"{row['estimate']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%}), {row['better']} of {row['of']}"
+
+
+def kinds(rows: pd.DataFrame) -> pd.Series:
+    return rows["level"].map(LEVELS) + rows["seen"].map({True: ", learned from", False: ", never seen"})
+
+
 def pair() -> str:
     """Our model and the blend against the strongest alternative on many categories."""
     rows = pd.read_csv(MANY / "differences.csv")
     rows = rows[(rows["against"] == "lightgbm_pair") & rows["method"].isin(["shelfcast", "blend"])]
     rows = rows.sort_values("seen", ascending=False, kind="stable")
-    said = rows.apply(
-        lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%}), {r['better']} of {r['of']}", axis=1
-    )
-    where = rows["level"].map(LEVELS) + rows["seen"].map({True: ", learned from", False: ", never seen"})
+    said, where = rows.apply(difference, axis=1), kinds(rows)
     what = rows["method"] + ", " + rows["metric"].str.upper()
     table = rows.assign(said=said, categories=where, what=what).pivot(index="categories", columns="what", values="said")
     return markdown(table.loc[list(dict.fromkeys(where)), list(dict.fromkeys(what))].reset_index())
@@ -84,13 +90,12 @@ def transfer() -> str:
     rows = pd.read_csv(MANY / "transfer.csv")
     rows = rows[rows["seed"] < 0].pivot(index=["seen", "level", "history"], columns="start", values="wql")
     said = pd.read_csv(MANY / "transfer_differences.csv").query("metric == 'wql'")
-    said["text"] = said.apply(
-        lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%}), {r['better']} of {r['of']}", axis=1
+    said = said.assign(text=said.apply(difference, axis=1)).pivot(
+        index=["seen", "level", "history"], columns="against", values="text"
     )
-    said = said.pivot(index=["seen", "level", "history"], columns="against", values="text")
     table = rows.map("{:.4f}".format).replace("nan", "").join(said.add_prefix("base against "))
     table = table.sort_index(level=["seen", "level", "history"], ascending=[False, True, True]).reset_index()
-    where = table["level"].map(LEVELS) + table["seen"].map({True: ", learned from", False: ", never seen"})
+    where = kinds(table)
     share = table["history"].map(lambda x: f"{x:.0%}" if x else "none, against all")
     table = table.drop(columns=["seen", "level", "history"])
     table.insert(0, "categories", where)

@@ -118,7 +118,8 @@ class MarketTensors(torch.utils.data.Dataset):
     def splits(self, panel: Panel, history: float = 1.0) -> tuple[MarketTensors, MarketTensors, MarketTensors]:
         """The labels of the training weeks, of the validation weeks, and of both together.
 
-        history : share of the cutoffs to learn from, the latest ones; of this panel, or of one like it in time.
+        panel : whose cutoffs count; of a joined market, any of its panels. history : share of the cutoffs to learn
+        from, the latest ones.
         """
         train_end, validation_end = (pd.Timestamp(panel.meta[end]) for end in ("train_end", "validation_end"))
         train = panel.cutoffs["train"]

@@ -26,8 +26,9 @@ import yaml
 from shelfcast.schema import OPTIONAL, SCHEMAS, check
 
 ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reaches it (fuel and coupons do)
-SOURCES = ("src", "notebooks", "reports/template", "params.yaml", "dvc.yaml", "requirements.lock", "data.dvc")
 MOST_DROPPED = 0.05  # above this share of rows the table is wrong, not dirty
+# what results come of
+SOURCES = ("src", "notebooks", "reports/template", "params.yaml", "dvc.yaml", "requirements.lock", "data.dvc")
 
 
 @dataclass(frozen=True)
