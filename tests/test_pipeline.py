@@ -53,7 +53,7 @@ def project(tmp_path_factory):
     edit(folder, "pretrain", source="tables", tables="tables", categories=[], layers=1, width=32)
     edit(folder, "categories", source="tables", tables="tables", n_products=6, unseen=[])
     edit(folder, "transfer", source="tables", tables="tables", n_products=6, seen=["TEA"], unseen=[], seeds=[0, 1])
-    edit(folder, "transfer", histories=[1.0, 0.25])
+    edit(folder, "transfer", histories=[1.0, 0.25], epochs=4)
     edit(folder, variants={"shelfcast": {}})
     edit(folder, "finetune", layers=1, width=32, epochs=4, seeds=[0, 1])
     edit(folder, "evaluate", baselines=["moving_average_8", "croston_sba", "lightgbm"])

@@ -83,10 +83,8 @@ def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
     }
     sections["8_report"] = params["report"]
     sections["categories"] = params["panel"] | params["go_on"] | params["categories"]
-    own = ("dropout", "epochs", "batch_weeks", "learning_rate")
-    own += ("weight_decay", "patience", "average_epochs", "level_noise")
-    of_finetune = {name: params["finetune"][name] for name in own}
-    sections["transfer"] = params["panel"] | params["go_on"] | params["transfer"] | of_finetune
+    sections["transfer"] = params["panel"] | params["go_on"] | params["transfer"]
+    assert all(params["finetune"].get(name, value) == value for name, value in params["transfer"].items())
     sections["ablate"] = params["finetune"] | params["ablate"] | {"variant": "whole"}
     tune = params["tune"]
     sections["tune"] = params["finetune"] | params["go_on"] | params["variants"][tune["variant"]] | tune
