@@ -284,3 +284,23 @@ def test_weeks_of_the_complete_journey_are_new_yorks():
     assert disagree(rows["transaction_timestamp"]) > 10_000
     with pytest.raises(ValueError, match="nearest: SOFT DRINKS"):
         tables.load("complete_journey", ROOT / "data", "SOFT DRINK")
+
+
+def test_what_was_kept_is_read_only_for_the_same_key_and_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = []
+
+    def make():
+        made.append(1)
+        frame = pd.DataFrame({"mean": [0.5, 2.0]})
+        frame.attrs["epochs"] = {"base": 3}
+        return frame
+
+    first, again = (tables.resumed("kept/SOUP.parquet", ["SOUP", 0.25], make) for _ in range(2))
+    assert len(made) == 1 and again.attrs["epochs"] == {"base": 3}
+    pd.testing.assert_frame_equal(first, again)
+    tables.resumed("kept/SOUP.parquet", ["SOUP", 0.1], make)
+    Path("src").mkdir()
+    Path("src/changed.py").touch()
+    tables.resumed("kept/SOUP.parquet", ["SOUP", 0.1], make)
+    assert len(made) == 3

@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +69,22 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def resumed(path: str | Path, key: list, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What `make` returns, kept at `path`; where an interrupted run kept it under the same key and code, that.
+
+    key : JSON, whatever the frame depends on but the package and the notebooks. A frame's attrs are kept with it.
+    """
+    code = [p for part in ("src/**/*.py", "notebooks/*.ipynb") for p in sorted(Path(".").glob(part))]
+    key, path = json.dumps([key, *(hashlib.md5(p.read_bytes()).hexdigest() for p in code)]), Path(path)
+    if path.exists() and (found := pd.read_parquet(path)).attrs.get("key") == key:
+        return found
+    made = make()
+    made.attrs["key"] = key
+    with atomic(path) as part:
+        made.to_parquet(part)
+    return made
 
 
 # ---------------------------------------------------------------- the pinned data
