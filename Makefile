@@ -21,7 +21,7 @@ ablate: setup  ## train what shows the worth of each modality (hours; goes on wh
 	dvc repro ablation/dvc.yaml
 	python -m shelfcast.ablate $$(ls build/*/ablation -d | cut -d/ -f2)
 
-categories: setup  ## score the base against the strongest alternative on many categories (an hour)
+categories: setup  ## score the base against the strongest alternative on many categories, and by how much history (two hours)
 	dvc repro
 	dvc repro categories/dvc.yaml
 

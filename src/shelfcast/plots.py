@@ -220,7 +220,7 @@ def intervals(frame: pd.DataFrame, title: str, xlabel: str, digits: int = 0, siz
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.spines["left"].set_visible(False)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: percent(v / 100, digits, sign=True)))
-    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=not digits))
     ax.set(xlabel=xlabel, ylim=(position - 0.4, -0.6))
     return figure
 
