@@ -156,21 +156,16 @@ def table(figures: pd.DataFrame) -> pd.DataFrame:
 
 
 def picture(rows: pd.DataFrame):
-    """WQL lost over the seconds that a training takes; left and low is better."""
-    figure, axes = plots.canvas(
-        f"error against {rows.index[0]} over seconds to train (left and low is better)", plots.WIDE
+    """WQL against the first row's, with its range over seeds, and the seconds that a training takes."""
+    drawn = pd.DataFrame(
+        {
+            "label": [f"{row}, {seconds:.0f} s" for row, seconds in rows["train_seconds"].items()],
+            "group": ["ours" if row.startswith("compact") else "backbone" for row in rows.index],
+            **{"estimate": rows["loss"], "low": rows["loss_least"], "high": rows["loss_most"]},
+        }
     )
-    for row in rows.itertuples():
-        spread = [[row.loss - row.loss_least], [row.loss_most - row.loss]]
-        color = {"full": plots.BLUE, "lora": plots.ORANGE}.get(row.Index.split("_")[0], plots.MUTED)
-        axes.errorbar(row.train_seconds, row.loss, spread, fmt="o", color=color, capsize=2, lw=1)
-        side, near = ("right", (-5, 3)) if row.Index.startswith("frozen") else ("left", (5, 3))  # else over full's
-        place = dict(textcoords="offset points", fontsize=8, ha=side)
-        axes.annotate(row.Index, (row.train_seconds, row.loss), near, **place)
-    axes.set(xlabel="seconds to train", ylabel="WQL, range over seeds")
-    axes.yaxis.set_major_formatter("{x:+.1%}")
-    axes.margins(x=0.15, y=0.1)
-    return figure
+    title = f"error against {rows.index[0]}, range over seeds; seconds to train"
+    return plots.intervals(drawn, title, "difference in WQL", size=plots.WIDE)
 
 
 def main(arguments: list[str]) -> None:
