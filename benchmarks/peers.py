@@ -152,14 +152,18 @@ def picture(table: pd.DataFrame, market: str):
     done = table.dropna(subset=["wql_chain"]).reset_index(drop=True)
     away = np.abs(np.subtract.outer(*[np.log(done["fit_seconds"].to_numpy())] * 2))
     nearest = done["wql_chain"].to_numpy()[np.argmin(away + np.diag(np.full(len(done), np.inf)), axis=1)]
-    for row, beside in zip(done.itertuples(), nearest, strict=True):
-        color, mark = (plots.ORANGE, "D") if row.peer.startswith("shelfcast") else (plots.BLUE, "o")
+    for row, beside in zip(done.itertuples(), nearest, strict=True):  # names of neighbours stay apart
+        ours, above = row.peer.startswith("shelfcast"), row.wql_chain > beside
+        color, mark = (plots.ORANGE, "D") if ours else (plots.BLUE, "o")
         axes.scatter(row.fit_seconds, row.wql_chain, s=36, color=color, marker=mark)
+        shift, side = ((0, 7), ("center", "bottom")) if above else ((0, -7), ("center", "top"))
+        if ours:
+            shift, side = (8, 0), ("left", "center")
         if row.base_seconds > 0:
             whole = row.fit_seconds + row.base_seconds
             axes.scatter(whole, row.wql_chain, s=36, facecolor="none", edgecolor=color, marker=mark)
-        shift, side = (7, "bottom") if row.wql_chain > beside else (-7, "top")  # names of neighbours stay apart
-        where = dict(xytext=(0, shift), textcoords="offset points", ha="center", va=side)
+            shift, side = (-8, 0), ("right", "center")
+        where = dict(xytext=shift, textcoords="offset points", ha=side[0], va=side[1])
         axes.annotate(row.peer, (row.fit_seconds, row.wql_chain), fontsize=8, **where)
     axes.set(xscale="log", xlabel="seconds (open: with the shared base)", ylabel="error (WQL), whole chain")
     axes.xaxis.set_major_formatter("{x:g}")
