@@ -157,12 +157,9 @@ def table(figures: pd.DataFrame) -> pd.DataFrame:
 
 def picture(rows: pd.DataFrame):
     """WQL against the first row's, with its range over seeds, and the seconds that a training takes."""
-    drawn = pd.DataFrame(
-        {
-            "label": [f"{row}, {seconds:.0f} s" for row, seconds in rows["train_seconds"].items()],
-            "group": ["ours" if row.startswith("compact") else "backbone" for row in rows.index],
-            **{"estimate": rows["loss"], "low": rows["loss_least"], "high": rows["loss_most"]},
-        }
+    drawn = rows.rename(columns={"loss": "estimate", "loss_least": "low", "loss_most": "high"}).assign(
+        label=[f"{row}, {seconds:.0f} s" for row, seconds in rows["train_seconds"].items()],
+        group=["ours" if row.startswith("compact") else "backbone" for row in rows.index],
     )
     title = f"error against {rows.index[0]}, range over seeds; seconds to train"
     return plots.intervals(drawn, title, "difference in WQL", size=plots.WIDE)

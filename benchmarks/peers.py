@@ -146,6 +146,13 @@ def said(row: dict) -> str:
     )
 
 
+# where a name stands beside its mark: offset in points, alignment
+NAMES = {
+    **{"above": ((0, 7), "center", "bottom"), "below": ((0, -7), "center", "top")},
+    **{"left": ((-8, 0), "right", "center"), "right": ((8, 0), "left", "center")},
+}
+
+
 def picture(table: pd.DataFrame, market: str):
     """WQL of the chain over the seconds to fit; an open mark counts in the base, which all markets share."""
     figure, axes = plots.canvas(f"{market}: error over seconds to fit (left and low is better)", (6.4, 4.2))
@@ -156,14 +163,11 @@ def picture(table: pd.DataFrame, market: str):
         ours, above = row.peer.startswith("shelfcast"), row.wql_chain > beside
         color, mark = (plots.ORANGE, "D") if ours else (plots.BLUE, "o")
         axes.scatter(row.fit_seconds, row.wql_chain, s=36, color=color, marker=mark)
-        shift, side = ((0, 7), ("center", "bottom")) if above else ((0, -7), ("center", "top"))
-        if ours:
-            shift, side = (8, 0), ("left", "center")
         if row.base_seconds > 0:
             whole = row.fit_seconds + row.base_seconds
             axes.scatter(whole, row.wql_chain, s=36, facecolor="none", edgecolor=color, marker=mark)
-            shift, side = (-8, 0), ("right", "center")
-        where = dict(xytext=shift, textcoords="offset points", ha=side[0], va=side[1])
+        shift, ha, va = NAMES["left" if row.base_seconds > 0 else "right" if ours else "above" if above else "below"]
+        where = dict(xytext=shift, textcoords="offset points", ha=ha, va=va)
         axes.annotate(row.peer, (row.fit_seconds, row.wql_chain), fontsize=8, **where)
     axes.set(xscale="log", xlabel="seconds (open: with the shared base)", ylabel="error (WQL), whole chain")
     axes.xaxis.set_major_formatter("{x:g}")

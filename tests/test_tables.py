@@ -296,11 +296,11 @@ def test_what_was_kept_is_read_only_for_the_same_key_and_code(tmp_path, monkeypa
         frame.attrs["epochs"] = {"base": 3}
         return frame
 
-    first, again = (tables.resumed("kept/SOUP.parquet", ["SOUP", 0.25], make) for _ in range(2))
+    first, again = (tables.resumed("kept", ["SOUP", 0.25], make) for _ in range(2))
     assert len(made) == 1 and again.attrs["epochs"] == {"base": 3}
     pd.testing.assert_frame_equal(first, again)
-    tables.resumed("kept/SOUP.parquet", ["SOUP", 0.1], make)
+    tables.resumed("kept", ["SOUP", 0.1], make)
     Path("src").mkdir()
     Path("src/changed.py").touch()
-    tables.resumed("kept/SOUP.parquet", ["SOUP", 0.1], make)
+    tables.resumed("kept", ["SOUP", 0.1], make)
     assert len(made) == 3

@@ -71,17 +71,17 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def resumed(path: str | Path, key: list, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """What `make` returns, kept at `path`; where an interrupted run kept it under the same key and code, that.
+def resumed(folder: str | Path, key: list, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What `make` returns, kept in `folder`; where an interrupted run kept it for the same key and code, that.
 
     key : JSON, whatever the frame depends on but the package and the notebooks. A frame's attrs are kept with it.
     """
     code = [p for part in ("src/**/*.py", "notebooks/*.ipynb") for p in sorted(Path(".").glob(part))]
-    key, path = json.dumps([key, *(hashlib.md5(p.read_bytes()).hexdigest() for p in code)]), Path(path)
-    if path.exists() and (found := pd.read_parquet(path)).attrs.get("key") == key:
-        return found
+    said = json.dumps([key, *(hashlib.md5(p.read_bytes()).hexdigest() for p in code)])
+    path = Path(folder) / f"{hashlib.md5(said.encode()).hexdigest()}.parquet"
+    if path.exists():
+        return pd.read_parquet(path)
     made = make()
-    made.attrs["key"] = key
     with atomic(path) as part:
         made.to_parquet(part)
     return made
