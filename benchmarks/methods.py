@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from shelfcast import metrics
-from shelfcast.counts import FLOOR, KEYS, as_counts, count_wql, is_chain
-from shelfcast.panel import Panel, examples
+from shelfcast.judge import metrics
+from shelfcast.methods.dispersion import FLOOR, KEYS, with_dispersion, count_wql, is_chain
+from shelfcast.panel.frame import Panel, examples
 
 ROOT = Path(__file__).resolve().parents[1]
 WINDOW, STEPS = 13, 400  # of neuralforecast: weeks that a window reads; steps of training at most
@@ -47,7 +47,7 @@ def frames(panel: Panel) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, list[str
 
     A column in units becomes log(1 + units), and where one is unknown it is 0: these libraries take no missing value.
     """
-    from shelfcast.dataset import IN_UNITS
+    from shelfcast.model.tensors import IN_UNITS
 
     past, known = panel.roles["past"], panel.roles["known_future"]
     rows = panel.frame.sort_values(["unique_id", "ds"], ignore_index=True)[["unique_id", "ds", "y", *past, *known]]
@@ -83,7 +83,7 @@ def with_quantiles(frame: pd.DataFrame) -> pd.DataFrame:
 
 def ours(method: str, panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
     """A method of notebook 4, with the dispersion that it is given there."""
-    from shelfcast import baselines
+    from shelfcast.methods import baselines
 
     with clock("fit"):
         predict = baselines.METHODS[method](panel, 0)
@@ -93,8 +93,8 @@ def ours(method: str, panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
 
 def shelfcast(variant: str, panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
     """A variant of notebook 3, trained by that notebook in a copy of the project, so that the pipeline's models stay."""
-    from shelfcast.dataset import load_tokenizer, market_tensors
-    from shelfcast.forecast import forecast, load_models, read_once
+    from shelfcast.model.tensors import load_tokenizer, market_tensors
+    from shelfcast.model.forecast import forecast, load_models, read_once
 
     market = folder.name
     with tempfile.TemporaryDirectory() as work:
@@ -131,7 +131,7 @@ def mlforecast(panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
     from mlforecast import MLForecast
     from mlforecast.lag_transforms import ExpandingMean, RollingMean
 
-    from shelfcast.trees import SPREADS
+    from shelfcast.methods.trees import SPREADS
 
     validation, horizon = panel.cutoffs["validation"], panel.meta["horizon"]
     with clock("prepare"):
@@ -155,14 +155,14 @@ def mlforecast(panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
         return frame.assign(mean=frame["mean"].clip(lower=FLOOR))
 
     def score(known):
-        spread = as_counts(panel, lambda _: known, SPREADS)(validation).dropna(subset="y")
+        spread = with_dispersion(panel, lambda _: known, SPREADS)(validation).dropna(subset="y")
         return np.mean([count_wql(group) for _, group in spread.groupby(is_chain(spread))])
 
     with clock("fit"):
         tried = {trees: mean(fit("train_end", trees), validation) for trees in (50, 100, 200, 400)}
         trees = min(tried, key=lambda n: score(tried[n]))
         model = fit("validation_end", trees)
-        predict = as_counts(
+        predict = with_dispersion(
             panel, lambda cutoffs: tried[trees] if cutoffs == validation else mean(model, cutoffs), SPREADS
         )
     with clock("forecast"):

@@ -29,10 +29,11 @@ import pandas as pd
 import psutil  # comes with accelerate and DVC
 from methods import COLUMNS, PEERS, ROOT, Clock
 
-from shelfcast import metrics, plots
-from shelfcast.counts import KEYS
-from shelfcast.panel import Panel, examples
-from shelfcast.tables import atomic
+from shelfcast.judge import metrics
+from shelfcast.report import plots
+from shelfcast.methods.dispersion import KEYS
+from shelfcast.panel.frame import Panel, examples
+from shelfcast.data.files import atomic
 
 CORES = 2
 LEVELS = {"product": "chain", "product_region": "regions"}

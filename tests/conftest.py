@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from shelfcast import panel, tables
+from shelfcast.panel import frame as panel
+from shelfcast.data import tables
 
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")

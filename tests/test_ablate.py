@@ -10,11 +10,15 @@ import pandas as pd
 import pytest
 import torch
 
-from shelfcast import ablate, cold, panel, simulate, tables
-from shelfcast.dataset import load_tokenizer, market_tensors
-from shelfcast.forecast import predict
-from shelfcast.model import SalesBert
-from shelfcast.regions import CHAIN
+from studies.ablation import ablation as ablate
+from studies.ablation import cold_start as cold
+from shelfcast.panel import frame as panel
+from shelfcast.market import tables as simulate
+from shelfcast.data import tables
+from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.model.forecast import predict
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.data.schema import CHAIN
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from shelfcast.appeal import FEWEST, fit_appeal, teach
-from shelfcast.dataset import load_tokenizer, market_tensors
-from shelfcast.forecast import predict
-from shelfcast.model import SalesBert
+from shelfcast.training.new_products import FEWEST, fit_appeal, fit_new_product_head
+from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.model.forecast import predict
+from shelfcast.model.salesbert import SalesBert
 
 
 def told(n=120, noise=0.3, seed=0):
@@ -90,7 +90,7 @@ def test_new_products_are_told_apart(market, small_panel, tiny_bert, use_text):
     )
     model = make(market, tiny_bert, use_text=use_text)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    teach(model, known, seed=0)
+    fit_new_product_head(model, known, seed=0)
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     assert changed and all(k.startswith(("cold.", "appeal_")) for k in changed)
     mean = predict(model, new, cold=True)[0][:, 0, 30].mean(-1)
@@ -104,7 +104,7 @@ def test_same_seed_same_head_and_leak_no_later_week_teaches_it(market, small_pan
     until = pd.Timestamp(small_panel.meta["train_end"])
 
     def taught(market, seed=0):
-        return teach(make(market, tiny_bert), market.split(small_panel.cutoffs["train"], until), seed).state_dict()
+        return fit_new_product_head(make(market, tiny_bert), market.split(small_panel.cutoffs["train"], until), seed).state_dict()
 
     labels = market.tensors["labels"].clone()
     labels[:, :, small_panel.weeks.get_loc(until) :] *= 9

@@ -1,4 +1,4 @@
-"""Several categories as one market, what they teach a base, and which markets go on from it."""
+"""Several categories as one market, what they fit_new_product_head a base, and which markets go on from it."""
 
 import dataclasses
 import json
@@ -10,13 +10,13 @@ import pytest
 import torch
 from conftest import changed_after, load_retailer, make_retailer
 
-from shelfcast.base import FACTS, Base, told_of
-from shelfcast.dataset import join, load_tokenizer, market_tensors
-from shelfcast.features import LEVEL_FLOOR
-from shelfcast.forecast import predict
-from shelfcast.model import SalesBert
-from shelfcast.trainer import Recipe
-from shelfcast.training import fit, pretrain
+from shelfcast.training.base import FACTS, Base, input_columns
+from shelfcast.model.tensors import join, load_tokenizer, market_tensors
+from shelfcast.panel.features import LEVEL_FLOOR
+from shelfcast.model.forecast import predict
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.training.trainer import Recipe
+from shelfcast.training.fit import fit, pretrain
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def base(panels, tokenizer, tiny_bert, tmp_path_factory):
     for phase, model in models.items():
         model.save_pretrained(folder / phase)
     facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
-    facts |= told_of(market) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
+    facts |= input_columns(market) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
     (folder / FACTS).write_text(json.dumps(facts))
     return Base.load(folder)
 
@@ -108,17 +108,17 @@ def test_leak_later_weeks_teach_a_base_nothing(base, panels, tokenizer, tiny_ber
 
 def test_which_markets_go_on_from_it(base, panels, tokenizer, tiny_bert):
     panel, market = panels[0], market_tensors(panels[0], tokenizer)
-    assert base.misfit(panel, market, tiny_bert) == ""
+    assert base.mismatch(panel, market, tiny_bert) == ""
     for meta, said in (
         ({"data_md5": "y"}, "other tables"),
         ({"validation_end": "2022-08-01"}, "its validation end is"),
         ({"train_end": "2022-03-07"}, r"its train end is .*, and this market's is 2022-03-07"),
     ):
         other = dataclasses.replace(panel, meta=panel.meta | meta)
-        assert re.search(said, base.misfit(other, market, tiny_bert))
-    assert "backbone" in base.misfit(panel, market, "minilm")
+        assert re.search(said, base.mismatch(other, market, tiny_bert))
+    assert "backbone" in base.mismatch(panel, market, "minilm")
     odd = dataclasses.replace(market, names=market.names | {"plan": market.names["plan"][1:]})
-    assert base.misfit(panel, odd, tiny_bert) == "it was told other plan"
+    assert base.mismatch(panel, odd, tiny_bert) == "it was told other plan"
     assert base.model("select", **SHAPE, dropout=0.3).config.dropout == 0.3  # which has no weights
     with pytest.raises(ValueError, match=r"width is 64, the base has 32.*from_base: false"):
         base.model("select", **SHAPE | {"width": 64})

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from conftest import changed_after
 
-from shelfcast import baselines, metrics, trees
-from shelfcast.dataset import load_tokenizer
-from shelfcast.panel import examples
+from shelfcast.methods import baselines
+from shelfcast.judge import metrics
+from shelfcast.methods import trees
+from shelfcast.model.tensors import load_tokenizer
+from shelfcast.panel.frame import examples
 
 ALL = dict(baselines.METHODS) | {"article_bert": partial(baselines.article_bert, n_train=64)}
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from conftest import changed_after
 
-from shelfcast import baselines
-from shelfcast.metrics import metrics_dict
+from shelfcast.methods import baselines
+from shelfcast.judge.metrics import metrics_dict
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import methods

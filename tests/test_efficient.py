@@ -9,9 +9,9 @@ import torch
 from test_training import RECIPE, Setup
 from transformers import AutoModel, TrainerCallback
 
-from shelfcast import efficient
-from shelfcast.forecast import load_models, predict
-from shelfcast.trainer import _cpu_has_bf16
+from shelfcast.model import adapters as efficient
+from shelfcast.model.forecast import load_models, predict
+from shelfcast.training.trainer import _cpu_has_bf16
 
 LORA = dataclasses.replace(RECIPE, epochs=3, mode="lora", learning_rate=2e-2)
 

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from shelfcast import metrics
-from shelfcast.metrics import QUANTILES, WQL_QUANTILES, quantile_column
+from shelfcast.judge import metrics
+from shelfcast.judge.distribution import QUANTILES
+from shelfcast.judge.distribution import quantile_column
+from shelfcast.judge.metrics import WQL_QUANTILES
 
 COLUMNS = [quantile_column(q) for q in QUANTILES]
 MONDAY = pd.Timestamp("2017-10-30")

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, write_retailer
 
-from shelfcast import baselines, features, tables
-from shelfcast.panel import examples
-from shelfcast.regions import CHAIN
+from shelfcast.methods import baselines
+from shelfcast.panel import features
+from shelfcast.data import tables
+from shelfcast.panel.frame import examples
+from shelfcast.data.schema import CHAIN
 
 LAUNCHES = {"p02": 20, "p03": 37}  # in the training weeks, and in the last test weeks
 MONDAYS = MONDAY + pd.to_timedelta(7 * np.arange(WEEKS + 4), unit="D")

@@ -9,11 +9,11 @@ import torch
 from conftest import load_retailer, make_backbone, make_retailer
 from transformers import AutoModel, ViTConfig, ViTModel
 
-from shelfcast.dataset import MarketTensors, backbone_path, load_tokenizer, market_tensors
-from shelfcast.efficient import quantised
-from shelfcast.forecast import coherent, forecast, predict, read_once
-from shelfcast.model import SalesBert, _additive, _attend
-from shelfcast.space import Travel
+from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
+from shelfcast.model.adapters import quantised
+from shelfcast.model.forecast import coherent, forecast, predict, read_once
+from shelfcast.model.salesbert import SalesBert, _additive, _attend
+from shelfcast.model.space import Spillover
 
 BODIES = [dict(body="backbone"), dict(body="compact"), dict(body="compact", use_text=False)]
 
@@ -197,13 +197,13 @@ def test_what_travels_reaches_every_product_and_is_found(small_panel, tiny_bert)
     here, noise = (torch.randn(2, 240, generator=chance) for _ in range(2))
     shocks = torch.stack([torch.zeros(240), here[0], torch.cat([torch.zeros(1), here[0, :-1]])])
     for told, expected in ((shocks, 1.0), (torch.cat([torch.zeros(1, 240), noise]), 0.0)):
-        travel = Travel(3, 4)
+        travel = Spillover(3, 4)
         travel.fit(told[None])
         torch.testing.assert_close(travel.weight[0, 2, 1].item(), expected, atol=0.1, rtol=0)
         others = travel.weight.detach().clone()
         others[0, 2, 1] = 0
         assert others.abs().max() < 0.2
-    travel = Travel(3, 4)
+    travel = Spillover(3, 4)
     travel.fit(shocks[None, :, :8])  # too few to learn from
     assert not travel.weight.any()
 

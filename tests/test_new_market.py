@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import make_retailer, write_retailer
 
-from shelfcast import new_market, strict
+from shelfcast.pipeline import new_market
+from shelfcast.pipeline import engine as strict
 
 ROOT = Path(__file__).parents[1]
 

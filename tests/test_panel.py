@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, tables_changed_after
 
-from shelfcast import features
-from shelfcast.panel import Panel, examples
-from shelfcast.regions import CHAIN
+from shelfcast.panel import features
+from shelfcast.panel.frame import Panel, examples
+from shelfcast.data.schema import CHAIN
 
 
 def at(panel, product, location, column):

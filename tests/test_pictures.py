@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from shelfcast import pictures
+from shelfcast.data import pictures
 
 RED = (200, 30, 30)
 

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from shelfcast import demand, oracle, simulate, tables
-from shelfcast.metrics import scores
+from shelfcast.market import laws as demand
+from shelfcast.market import oracle
+from shelfcast.market import tables as simulate
+from shelfcast.data import tables
+from shelfcast.judge.metrics import scores
 
 SMALL = dict(n_products=40, n_new=6, n_stores=8, n_weeks=60)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shelfcast import story
+from shelfcast.report import story
 
 
 def forecasts(mean=5.0, dispersion=0.2, products=400, cutoffs=8, correlation=0.0, seed=0):

@@ -5,7 +5,7 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from shelfcast import strict
+from shelfcast.pipeline import engine as strict
 
 
 def notebook(path, *cells, parameters="n: int = 1  # how many\nname: str | None = None  # whose"):

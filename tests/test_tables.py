@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import write_retailer
 
-from shelfcast import tables
+from shelfcast.data import tables
 
 ROOT = Path(__file__).parents[1]
 

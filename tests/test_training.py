@@ -9,13 +9,13 @@ import torch
 from conftest import changed_after
 from transformers import Trainer, TrainerCallback
 
-from shelfcast import metrics
-from shelfcast.dataset import IN_UNITS, load_tokenizer, market_tensors
-from shelfcast.efficient import merged
-from shelfcast.forecast import as_frame, forecast, predict
-from shelfcast.model import SalesBert
-from shelfcast.trainer import Recipe, validation_wql
-from shelfcast.training import finish, fit
+from shelfcast.judge import metrics
+from shelfcast.model.tensors import IN_UNITS, load_tokenizer, market_tensors
+from shelfcast.model.adapters import merged
+from shelfcast.model.forecast import as_frame, forecast, predict
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.training.trainer import Recipe, validation_wql
+from shelfcast.training.fit import finish, fit
 
 RECIPE = Recipe(epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
 

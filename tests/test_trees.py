@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from conftest import changed_after, load_retailer, make_retailer
 
-from shelfcast import baselines, trees
-from shelfcast.counts import count_wql, is_chain
+from shelfcast.methods import baselines
+from shelfcast.methods import trees
+from shelfcast.methods.dispersion import count_wql, is_chain
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,7 @@ def kept(fitted):
 def test_other_columns_are_refused(joint, panels):
     panel = panels[0]
     odd = dataclasses.replace(panel, frame=panel.frame.drop(columns="lag_3"))
-    assert "other columns: lag_3" in joint.misfit(odd) and joint.misfit(panel) == ""
+    assert "other columns: lag_3" in joint.mismatch(odd) and joint.mismatch(panel) == ""
     with pytest.raises(ValueError, match=r"lag_3\. Fit them to these tables"):
         joint.predict(odd)
 
@@ -99,7 +100,7 @@ def test_the_pair_and_the_blend(joint, panels):
     pd.testing.assert_series_equal(mean["lightgbm_pair"], pair, check_names=False)
     assert timings["lightgbm_joint"]["fit_seconds"] > 2 > 1 < timings["blend"]["fit_seconds"]
 
-    good = baselines.as_counts(panel, joint.predict(panel))
+    good = baselines.with_dispersion(panel, joint.predict(panel))
     wrong = baselines.blend(panel, lambda cutoffs: off, good)(panel.cutoffs["validation"])
     pd.testing.assert_series_equal(wrong["mean"], rows["mean"].reset_index(drop=True))
     known = good(panel.cutoffs["validation"])

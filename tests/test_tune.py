@@ -18,8 +18,8 @@ from conftest import changed_after
 from optuna.trial import TrialState
 from test_training import RECIPE, Setup
 
-from shelfcast import tune
-from shelfcast.training import COLUMNS, best_epoch, fit, select
+from studies.tune import search as tune
+from shelfcast.training.fit import COLUMNS, best_epoch, fit, select
 
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "params.yaml").read_text()

@@ -1,0 +1,96 @@
+"""The forecast frame: one row per series, cutoff and horizon (and method, once several are joined).
+
+| column | meaning |
+|---|---|
+| `unique_id` | product and location, `<product_id>|<location>` |
+| `cutoff`, `ds`, `horizon` | last observed week, forecast week (both Mondays), weeks between them |
+| `y` | actual units; NaN beyond the data |
+| `mean`, `dispersion` | of a negative binomial; `dispersion` is NaN where a method gives quantiles alone |
+| `q025` … `q975` | quantiles |
+
+Every forecast is made by `forecast_frame`, which checks it against `SCHEMA`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from shelfcast.data.schema import CHAIN
+from shelfcast.judge.distribution import QUANTILE_COLUMNS, negative_binomial_quantiles
+
+KEYS = ["unique_id", "ds", "cutoff", "horizon", "y"]
+
+
+def _ordered(frame: pd.DataFrame) -> bool:
+    return bool((np.diff(frame[QUANTILE_COLUMNS].to_numpy(), axis=1) >= 0).all())
+
+
+def _horizon_fits(frame: pd.DataFrame) -> bool:
+    return bool((frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D") == frame["ds"]).all())
+
+
+_QUANTILE = pa.Column(float, pa.Check.ge(0))
+SCHEMA = pa.DataFrameSchema(
+    {
+        "unique_id": pa.Column(str),
+        "ds": pa.Column("datetime64[ns]", coerce=True),
+        "cutoff": pa.Column("datetime64[ns]", coerce=True),
+        "horizon": pa.Column(int, pa.Check.ge(1), coerce=True),
+        "y": pa.Column(float, nullable=True, coerce=True),
+        "mean": pa.Column(float, pa.Check.ge(0)),
+        "dispersion": pa.Column(float, pa.Check.ge(0), nullable=True),
+        **dict.fromkeys(QUANTILE_COLUMNS, _QUANTILE),
+    },
+    checks=[
+        pa.Check(_ordered, error="quantiles must not fall"),
+        pa.Check(_horizon_fits, error="ds must be cutoff + horizon weeks"),
+    ],
+    unique=["unique_id", "cutoff", "horizon"],
+    strict=True,
+    ordered=True,
+)
+
+
+def forecast_frame(keys: pd.DataFrame, mean, dispersion=np.nan, quantiles: np.ndarray | None = None) -> pd.DataFrame:
+    """Make a forecast frame.
+
+    Parameters
+    ----------
+    keys : the columns `KEYS`, one row per series, cutoff and horizon; further columns are left out.
+    mean, dispersion : units a week and NB2 dispersion, one per row.
+    quantiles : (rows, 13) quantiles of a method without a count distribution; those of the negative binomial else.
+
+    Raises
+    ------
+    AssertionError : a method's output breaks `SCHEMA`, which only a bug of ours can do.
+    """
+    frame = keys[KEYS].reset_index(drop=True)
+    frame = frame.assign(mean=np.asarray(mean, float), dispersion=np.asarray(dispersion, float))
+    if quantiles is None:
+        quantiles = negative_binomial_quantiles(frame["mean"], frame["dispersion"])
+    frame = pd.concat([frame, pd.DataFrame(quantiles, columns=QUANTILE_COLUMNS, dtype=float)], axis=1)
+    try:
+        return SCHEMA.validate(frame)
+    except pa.errors.SchemaError as error:
+        raise AssertionError(f"a forecast breaks the schema of judge/frame.py: {error}") from error
+
+
+def grid_keys(products: list[str], locations: list[str], cutoffs: list[pd.Timestamp], y: np.ndarray) -> pd.DataFrame:
+    """`KEYS` of every series, cutoff and horizon, in the order of `y`'s axes (P, L, C, H) raveled."""
+    series = [f"{product}|{location}" for product in products for location in locations]
+    horizons = range(1, y.shape[-1] + 1)
+    index = pd.MultiIndex.from_product([series, cutoffs, horizons], names=["unique_id", "cutoff", "horizon"])
+    frame = index.to_frame(index=False)
+    return frame.assign(ds=frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D"), y=y.ravel())
+
+
+def is_chain(frame: pd.DataFrame) -> pd.Series:
+    """Whether a row forecasts the whole chain, not one of its regions."""
+    return frame["unique_id"].str.endswith(f"|{CHAIN}")
+
+
+def add_level(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `level`: `product` for the whole chain, `product_region` for its regions."""
+    return frame.assign(level=np.where(is_chain(frame), "product", "product_region"))

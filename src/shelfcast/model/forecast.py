@@ -1,0 +1,118 @@
+"""From trained models to the forecast frame: averaged over seeds, coherent over locations.
+
+The chain is forecast directly and the regions follow it top-down: their means are scaled to add up to the chain's
+(summing regions up was worse), their dispersions stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from shelfcast.data.schema import CHAIN
+from shelfcast.judge.distribution import QUANTILES, negative_binomial_quantiles, quantile_column
+from shelfcast.model.adapters import ENCODER, load
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.model.tensors import MarketTensors
+
+
+def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
+    """The models of all seeds under `models/<variant>/`, in eval mode; int8 : `efficient.quantised`."""
+    paths = sorted(Path(folder).glob("seed_*"), key=lambda path: int(path.name.split("_")[1]))
+    if not paths:
+        raise ValueError(f"{folder}/ holds no seed_<n>/ with a model. Run notebook 3_finetune (or `dvc repro`) first.")
+    return [load(path, int8) for path in paths]
+
+
+@torch.no_grad()
+def predict(
+    model: SalesBert,
+    market: MarketTensors,
+    batch_products: int = 25,
+    cold_start: bool = False,
+    at: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (units a week) and dispersion from every week of the market, each (P, L, T, H) float64.
+
+    cold_start : forecast every product as if it were new. at : places of the C weeks to forecast from, instead of all T.
+    """
+    parts = []
+    market = market.as_new() if cold_start else market
+    for start in range(0, len(market), batch_products):
+        batch = {k: v[start : start + batch_products] for k, v in market.tensors.items() if k != "labels"}
+        out = model(**batch, at=None if at is None else torch.as_tensor(at))
+        parts.append((out.mean, out.dispersion))
+    return tuple(torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
+
+
+def coherent(mean: np.ndarray, locations: list[str]) -> np.ndarray:
+    """Scale region means to add up to the chain's; axis 1 is the location.
+
+    Worked example: chain 6, regions 1 and 2: the regions become 2 and 4.
+    """
+    regions = np.array([name != CHAIN for name in locations])
+    chain = mean[:, ~regions]
+    scaled = mean.copy()
+    scaled[:, regions] *= chain / np.maximum(mean[:, regions].sum(1, keepdims=True), 1e-9)
+    return scaled
+
+
+def forecast(
+    models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp], cold_start: bool = False
+) -> pd.DataFrame:
+    """Forecast every series from each cutoff, by the mean over the models' distributions; `cold_start`: as if all were new.
+
+    Returns
+    -------
+    Forecast frame without `method`: unique_id, ds, cutoff, horizon, mean, dispersion, q025 … q975, y (NaN beyond the
+    data). The average of negative binomials is read as one with their mean mean, and the dispersion that keeps their
+    mean variance.
+    """
+    at = market.weeks_index.get_indexer(cutoffs)
+    if (at < 0).any():
+        raise ValueError(f"cutoffs {[c for c, i in zip(cutoffs, at, strict=True) if i < 0]} are not observed weeks.")
+    models = list(models)
+    market = read_once(models, market)
+    return as_frame([predict(model, market, cold_start=cold_start, at=at) for model in models], market, cutoffs)
+
+
+@torch.no_grad()
+def read_once(models: list[SalesBert], market: MarketTensors) -> MarketTensors:
+    """The market with its texts read, where all models left the encoder as it was; as it is where they did not."""
+    if "read" in market.tensors or not all(m.config.use_text and m.config.body == "compact" for m in models):
+        return market
+    first, *others = ({k: v for k, v in m.state_dict().items() if k.startswith(ENCODER)} for m in models)
+    same = all(isinstance(x, torch.Tensor) for x in first.values()) and all(  # int8 weights are packed, and no tensors
+        own.keys() == first.keys() and all(map(torch.equal, own.values(), first.values())) for own in others
+    )
+    if not same:
+        return market
+    read = models[0].read_text(market.tensors["input_ids"], market.tensors["text_mask"])
+    return replace(market, tensors=market.tensors | {"read": read})
+
+
+def as_frame(
+    parts: list[tuple[np.ndarray, np.ndarray]], market: MarketTensors, cutoffs: list[pd.Timestamp]
+) -> pd.DataFrame:
+    """`forecast` from the mean and dispersion, each (P, L, C, H), of each model at the C cutoffs."""
+    means = np.stack([mean for mean, _ in parts])
+    variances = np.stack([mean + dispersion * mean**2 for mean, dispersion in parts])
+    mean, variance = means.mean(0), variances.mean(0) + means.var(0)
+    dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
+    mean = coherent(mean, market.locations)
+
+    keys = [f"{product}|{location}" for product in market.products for location in market.locations]
+    horizons = range(1, mean.shape[-1] + 1)
+    index = pd.MultiIndex.from_product([keys, cutoffs, horizons], names=["unique_id", "cutoff", "horizon"])
+    frame = index.to_frame(index=False)
+    frame.insert(1, "ds", frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D"))
+    frame["mean"], frame["dispersion"] = mean.ravel(), dispersion.ravel()
+    quantiles = negative_binomial_quantiles(frame["mean"], frame["dispersion"])
+    frame[[quantile_column(q) for q in QUANTILES]] = quantiles
+    at = market.weeks_index.get_indexer(cutoffs)
+    return frame.assign(y=market.tensors["labels"][:, :, at].double().numpy().ravel())

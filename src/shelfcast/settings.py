@@ -1,0 +1,324 @@
+"""Every parameter once: its name, type, default and meaning. `params.yaml` holds the values a project changes.
+
+    python -m shelfcast.settings        # print all parameters with their values and meanings
+
+A value comes from, in rising order: the default here, the section of `params.yaml`, the same section on the market's
+own line, the variant's line (for `finetune`), and the `overrides` that a notebook was given. An unknown or mistyped key
+is an error that names the nearest known one, before anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from ruamel.yaml import YAML, YAMLError
+
+PARAMS = Path("params.yaml")
+BASE_FOLDER = Path("models/base")
+_STRICT = ConfigDict(strict=True, extra="forbid")
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """A parameter that is unknown, mistyped or out of range; the message says where it stands and how to mend it."""
+
+
+def _param(default: Any, meaning: str, **limits) -> Any:
+    if isinstance(default, list | dict):
+        return Field(default_factory=lambda: type(default)(default), description=meaning, **limits)
+    return Field(default=default, description=meaning, **limits)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Market:
+    """One line under `markets`: which tables, which category, and what differs for it from the other sections."""
+
+    source: Literal["complete_journey", "tables", "simulated"] = _param("tables", "how the folder's files are read")
+    tables: str = _param("data", "folder of the raw tables")
+    category: str | None = _param(None, "value of products.category; null for all products")
+    rename: str = _param("", "columns to rename, 'theirs=ours', comma separated")
+    prepare: dict[str, Any] = _param({}, "values of `prepare` for this market alone")
+    finetune: dict[str, Any] = _param({}, "values of `finetune` for this market alone")
+    evaluate: dict[str, Any] = _param({}, "values of `evaluate` for this market alone")
+    report: dict[str, Any] = _param({}, "values of `report` for this market alone")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Simulation:
+    """A simulated market, whose true demand is known. See docs/simulated_market.md."""
+
+    seed: int = _param(0, "of everything random; a twin with the same seed meets the same shoppers and shocks")
+    mechanism: Literal["log_linear", "choice"] = _param("log_linear", "how utility becomes sales")
+    confounding: Literal["observed", "hidden", "none"] = _param("observed", "what prices react to")
+    n_products: int = _param(160, "products", ge=2)
+    n_new: int = _param(24, "products launched within the weeks of sales", ge=0)
+    n_stores: int = _param(24, "stores", ge=2)
+    n_weeks: int = _param(104, "weeks of sales", ge=20)
+    horizon: int = _param(4, "weeks planned beyond the last week of sales", ge=1)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Prepare:
+    """Raw tables to a weekly panel (notebook 1); the base's panels are built the same way."""
+
+    n_products: int = _param(150, "products kept, by units in the training weeks", ge=1)
+    n_regions: int = _param(6, "regions the stores are grouped into", ge=1)
+    horizon: int = _param(4, "weeks a forecast looks ahead", ge=1)
+    validation_weeks: int = _param(8, "weeks that choose epochs and settings, before the test weeks", ge=1)
+    test_weeks: int = _param(8, "last weeks, which choose nothing", ge=1)
+    country: str = _param("US", "whose public holidays count")
+    image_encoder: str = _param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
+    seed: int = _param(0, "of the clustering of stores")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Network:
+    """What a SalesBert is made of."""
+
+    backbone: str = _param("minilm", "packaged MiniLM, or path or hub id of a BERT-type checkpoint")
+    pretrained: bool = _param(True, "false starts the backbone at random (a control)")
+    body: Literal["compact", "backbone"] = _param("compact", "what carries the weeks: a small transformer or the backbone")
+    layers: int = _param(6, "backbone layers kept, from the bottom", ge=1)
+    width: int = _param(128, "of the compact body", ge=4)
+    compact_layers: int = _param(2, "layers of the compact body", ge=1)
+    use_text: bool = _param(True, "false leaves text and backbone out (a control)")
+    use_pictures: bool = _param(True, "false leaves pictures out, where there are any")
+    use_space: bool = _param(True, "false hides the other locations from each location")
+    dropout: float = _param(0.1, "higher where few weeks are to be learned from", ge=0, lt=1)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Training:
+    """How a model is trained."""
+
+    mode: Literal["full", "lora", "frozen"] = _param("frozen", "what of the backbone is trained")
+    epochs: int = _param(12, "at most; the learning rate falls to zero over these", ge=1)
+    batch_weeks: int = _param(300, "weeks of products in a step, each with all its locations", ge=1)
+    accumulation: int = _param(1, "steps whose gradients are added up, to save memory", ge=1)
+    learning_rate: float = _param(0.002, "of the new parts and adapters", gt=0)
+    backbone_learning_rate: float = _param(0.0001, "of the backbone, where mode is full", gt=0)
+    weight_decay: float = _param(0.1, "on matrices", ge=0)
+    warmup: float = _param(0.1, "share of the steps over which the learning rate rises", ge=0, lt=1)
+    lora_rank: int = _param(8, "of the adapters, where mode is lora", ge=1)
+    precision: Literal["fp32", "bf16"] = _param("fp32", "bf16 where the hardware has it")
+    patience: int = _param(3, "epochs without a better validation score before training stops", ge=1)
+    average_epochs: float = _param(2.5, "reach of the running average of weights; 0 takes the last weights", ge=0)
+    level_noise: float = _param(0.5, "standard deviation of noise on the log level in training", ge=0)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class WarmStart:
+    """What differs in a training that starts from the base."""
+
+    epochs: int = _param(3, "at most; 0 epochs is one of the choices", ge=1)
+    learning_rate: float = _param(0.0001, "of all trained parts", gt=0)
+    batch_weeks: int = _param(300, "weeks of products in a step", ge=1)
+    dropout: float = _param(0.1, "in these epochs", ge=0, lt=1)
+    average_epochs: float = _param(2.5, "reach of the running average of weights", ge=0)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Finetune(Training, Network):
+    """One model of one market (notebook 3)."""
+
+    from_base: bool = _param(True, "start from the base where it fits the market; false: from the backbone alone")
+    warm_start: WarmStart = _param(WarmStart(), "settings of a training that starts from the base")
+    price_plan: bool = _param(False, "true reads realised prices as if planned (an upper bound)")
+    new_products: bool = _param(False, "true also trains the head for products without a history")
+    seeds: list[int] = _param([0, 1, 2], "one model each; forecasts average them", min_length=1)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Base(Training, Network):
+    """What many categories of one retailer teach (notebook 2); markets of the same tables start from it."""
+
+    source: Literal["complete_journey", "tables", "simulated"] = _param("complete_journey", "how the files are read")
+    tables: str = _param("data", "folder of the raw tables")
+    rename: str = _param("", "columns to rename, 'theirs=ours', comma separated")
+    categories: list[str] = _param([], "values of products.category; none makes no base")
+    n_products: int = _param(100, "products kept of each, by units in the training weeks", ge=1)
+    epochs: int = _param(8, "all are run; the learning rate falls to zero over them", ge=1)
+    average_epochs: float = _param(2.0, "reach of the running average of weights", ge=0)
+    level_noise: float = _param(0.0, "standard deviation of noise on the log level in training", ge=0)
+    seed: int = _param(0, "of the training")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """The model and its peers on the test weeks (notebook 4)."""
+
+    methods: list[str] = _param(
+        ["moving_average_8", "auto_ets", "croston_sba", "lightgbm", "fracast"], "peers, by their names in methods/"
+    )
+    seed: int = _param(0, "of the peers and the bootstrap")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Report:
+    """The page a category manager reads (notebook 8)."""
+
+    method: str = _param("shelfcast", "the forecast that the page is about")
+    n_fans: int = _param(9, "products with a picture of their own", ge=0)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Project:
+    """The whole of `params.yaml`."""
+
+    markets: dict[str, Market] = _param({}, "one line a market; its name becomes a path")
+    simulations: dict[str, Simulation] = _param({}, "one line a simulated market, written as raw tables")
+    variants: dict[str, dict[str, Any]] = _param({"shelfcast": {}}, "one line a model, with its values of `finetune`")
+    prepare: dict[str, Any] = _param({}, "see Prepare")
+    base: dict[str, Any] = _param({}, "see Base")
+    finetune: dict[str, Any] = _param({}, "see Finetune")
+    evaluate: dict[str, Any] = _param({}, "see Evaluate")
+    report: dict[str, Any] = _param({}, "see Report")
+
+
+SECTIONS = {"prepare": Prepare, "base": Base, "finetune": Finetune, "evaluate": Evaluate, "report": Report}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a notebook reads: one market, one variant, every section with its overrides applied."""
+
+    name: str
+    variant: str
+    market: Market
+    prepare: Prepare
+    base: Base
+    finetune: Finetune
+    evaluate: Evaluate
+    report: Report
+
+    @property
+    def folder(self) -> Path:
+        """Where everything generated for the market is written."""
+        return Path("build") / self.name
+
+
+def load(
+    market: str, variant: str = "shelfcast", overrides: dict[str, dict] | None = None, path: str | Path = PARAMS
+) -> Settings:
+    """Read `params.yaml` for one market and one variant.
+
+    Parameters
+    ----------
+    overrides : section -> name -> value, which go before all others.
+
+    Raises
+    ------
+    SettingsError : see the module's text.
+    """
+    project = check(path)
+    if market not in project.markets:
+        raise SettingsError(f"{path} has no market {market!r}{_nearest(market, project.markets)}. Add a line for it.")
+    if variant not in project.variants:
+        raise SettingsError(f"{path} has no variant {variant!r}{_nearest(variant, project.variants)}. Add a line for it.")
+    return _resolve(project, market, variant, overrides or {}, str(path))
+
+
+def check(path: str | Path = PARAMS) -> Project:
+    """Check every section, market and variant of `params.yaml`; see `load` for the errors."""
+    project = build(Project, read_yaml(path), str(path))
+    for kind in ("markets", "simulations", "variants"):
+        for name in getattr(project, kind):
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
+                raise SettingsError(
+                    f"{path}: {kind}: {name!r} becomes a path. Write small letters, digits and _, a letter first."
+                )
+    for market in project.markets:
+        for variant in project.variants:
+            _resolve(project, market, variant, {}, str(path))
+    return project
+
+
+def _resolve(project: Project, market: str, variant: str, overrides: dict[str, dict], path: str) -> Settings:
+    line = project.markets[market]
+    if unknown := sorted(set(overrides) - set(SECTIONS)):
+        raise SettingsError(f"overrides: no section {unknown[0]!r}{_nearest(unknown[0], SECTIONS)}.")
+    sections = {}
+    for name, kind in SECTIONS.items():
+        parts = {f"{path}: {name}": getattr(project, name), f"{path}: markets.{market}.{name}": getattr(line, name, {})}
+        if name == "finetune":
+            parts[f"{path}: variants.{variant}"] = project.variants[variant]
+        parts[f"overrides: {name}"] = overrides.get(name, {})
+        values: dict[str, Any] = {}
+        for where, part in parts.items():
+            build(kind, part, where)  # so that an error names the place where a value is written
+            values = _merge(values, part)
+        sections[name] = build(kind, values, f"{path}: {name}")
+    return Settings(name=market, variant=variant, market=line, **sections)
+
+
+def _merge(values: dict, part: dict) -> dict:
+    """The later part's values go first; a nested section is merged, not replaced."""
+    merged = dict(values)
+    for name, value in part.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merge(merged[name], value) if both else value
+    return merged
+
+
+def build(kind: type[T], values: dict, where: str) -> T:
+    """Make one section of checked values; a SettingsError names each unknown, mistyped or unfit one."""
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))  # strict, but a dict may be a section
+    except ValidationError as errors:
+        raise SettingsError("\n".join(_sentence(error, kind, where) for error in errors.errors())) from None
+
+
+def _sentence(error: dict, kind: type, where: str) -> str:
+    *parents, name = [str(part) for part in error["loc"]] or [""]
+    place = ".".join([where, *parents]) if parents else where
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = [field.name for field in fields(kind)] if not parents else []
+        return f"{place}: no parameter {name!r}{_nearest(name, known)}. Rename or remove it."
+    return f"{place}: {name} is {error['input']!r}. {error['msg']}."
+
+
+def _nearest(name: str, names) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; the nearest name is {close[0]!r}" if close else f" (known: {', '.join(names)})" if names else ""
+
+
+def read_yaml(path: str | Path) -> dict:
+    """Read as DVC reads it (YAML 1.2: 1e-3 is a number)."""
+    try:
+        values = YAML(typ="safe").load(Path(path).read_text()) or {}
+    except (OSError, YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} must hold 'name: value' pairs.")
+    return values
+
+
+def table(path: str | Path = PARAMS) -> str:
+    """All parameters of the sections, one a line: value (a * where `params.yaml` sets it), then meaning."""
+    project, lines = check(path), []
+    for name, kind in SECTIONS.items():
+        given = getattr(project, name)
+        section = build(kind, given, name)
+        for field in fields(kind):
+            value = getattr(section, field.name)
+            mark = "*" if field.name in given else " "
+            lines.append(f"{mark} {name}.{field.name} = {str(value)[:40]:<40}  {field.default.description}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    try:
+        print(table())
+        for done in sys.argv[1:]:
+            Path(done).parent.mkdir(parents=True, exist_ok=True)
+            Path(done).write_text("params.yaml was checked\n")
+    except SettingsError as error:
+        sys.exit(f"error: nothing was run\n{error}")
