@@ -1,4 +1,4 @@
-"""A market is looked at before it is added, and nothing else of params.yaml changes."""
+"""A market's tables are read before it is added, and nothing else of params.yaml changes."""
 
 import shutil
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import make_retailer, write_retailer
 
+from shelfcast import settings
 from shelfcast.pipeline import new_market
-from shelfcast.pipeline import engine as strict
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,14 +29,14 @@ OWN = ("teas", "--tables", "shop", "--category", "TEA", "--rename", "sku=product
 
 
 def test_a_line_is_added_and_the_rest_stays(call):
-    before, params = Path("params.yaml").read_text(), strict.section("params.yaml")
-    params["panel"] |= {"validation_weeks": 6, "test_weeks": 6}
+    before = Path("params.yaml").read_text()
     done = call(*OWN)
     assert done.exit_code == 0, done.output
     assert "8 products" in done.output and "dvc repro report@teas" in done.output
     assert "known_future: display, mailer" in done.output and "starts from the backbone alone" in done.output
-    line = {"source": "tables", "tables": "shop", "category": "TEA", "rename": "sku=product_id", "n_products": 8}
-    assert strict.section("params.yaml:markets.teas") == line
+    added = settings.load("teas")
+    assert (added.market.tables, added.market.category, added.market.rename) == ("shop", "TEA", "sku=product_id")
+    assert added.prepare.n_products == 8
     after = Path("params.yaml").read_text()
     assert [row for row in after.splitlines() if "teas:" not in row] == before.splitlines()
     again = call(*OWN)
@@ -45,19 +45,19 @@ def test_a_line_is_added_and_the_rest_stays(call):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (("Teas", *OWN[1:]), "'Teas' becomes a path"),
         (("teas", "--tables", "nowhere", "--category", "TEA"), "nowhere/ does not exist"),
         (("teas", "--tables", "shop", "--category", "TEE", "--rename", "sku=product_id"), "nearest: TEA"),
         (("teas", "--tables", "shop", "--category", "TEA"), "product_id"),
-        (("teas", "--tables", "shop", "--source", "table"), "table"),
+        (("teas", "--tables", "shop", "--source", "table"), "source is 'table'"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_written(call, arguments, said):
+def test_a_mistake_is_named_and_nothing_written(call, arguments, words):
     before = Path("params.yaml").read_text()
     done = call(*arguments)
-    assert done.exit_code == 1 and "nothing was written: " in done.output and said in done.output
+    assert done.exit_code == 1 and "nothing was written: " in done.output and words in done.output
     assert Path("params.yaml").read_text() == before and not list(Path().glob(".params*"))
 
 

@@ -1,11 +1,9 @@
-"""What the project says of itself: environment, notebooks, parameters and documents agree."""
+"""What the project says of itself: environment, notebooks, stages and documents agree."""
 
 import ast
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -17,20 +15,27 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("studies/*/*.ipynb")])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WANTED = [Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
 LOCK = dict(re.findall(r"^([a-zA-Z0-9._-]+)(?:\[.*?\])?==([^\s;]+)", (ROOT / "requirements.lock").read_text(), re.M))
 
 
-def test_conda_door_names_nothing_itself():
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_conda_installs_the_same_packages():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["dependencies"] == ["python=3.11", "pip", {"pip": ["-c requirements.lock", "-e .[dev]"]}]
     assert "3.11" in PROJECT["requires-python"]
 
 
 @pytest.mark.parametrize("requirement", WANTED, ids=lambda r: r.name)
-def test_lock_and_environment_hold_what_is_asked_for(requirement):
+def test_lock_and_environment_hold_every_requirement(requirement):
     locked = LOCK[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(locked), f"{requirement} but the lock has {locked}: run `make lock`"
     assert version(requirement.name).split("+")[0] == locked, "installed differs from the lock: run `make setup`"
@@ -55,116 +60,107 @@ def test_notebooks_are_stored_clean(path):
         assert set(cell.metadata) <= {"tags"}
         if cell.cell_type == "code":
             assert not cell.outputs and cell.execution_count is None
-            assert len(cell.source.splitlines()) <= 45
+
+
+def parameters(path):
+    cells = [c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(cells) == 1
+    return cells[0].source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_parameters_are_an_interface(path):
-    cells = [c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", [])]
-    assert len(cells) == 1
-    lines = cells[0].source.splitlines()
-    starts = {node.lineno for node in ast.parse(cells[0].source).body}
-    for number in starts:
-        assert re.match(r"\w+: [^=]+ = ", lines[number - 1]), lines[number - 1]
-    helped = [line for line in lines if "  # " in line]
-    assert len(helped) == len(starts), "each parameter has a comment behind it that `papermill --help-notebook` shows"
-    assert all(line.split("  # ")[1].count("=") == 0 for line in helped)
+    """`papermill --help-notebook` reads one typed parameter a line, with a comment behind it."""
+    lines = parameters(path).splitlines()
+    assert len(lines) == len(ast.parse("\n".join(lines)).body)
+    for line in lines:
+        assert re.match(r"\w+: [^=]+ = [^#]+  # \w", line), line
+        assert "=" not in line.split("  # ")[1], line
 
 
-def test_notebooks_run_by_hand_as_the_pipeline_runs_them():
-    """Defaults in the notebooks are the values of params.yaml for the first market and its main model."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    market, line = next(iter(params["markets"].items()))
-    sections = {
-        "1_prepare": params["panel"] | params["prepare"] | line,
-        "2_pretrain": params["panel"] | params["pretrain"],
-        "3_finetune": params["finetune"] | params["go_on"],
-        "4_evaluate": params["evaluate"],
-    }
-    sections["8_report"] = params["report"]
-    sections["categories"] = params["panel"] | params["go_on"] | params["categories"]
-    sections["transfer"] = params["panel"] | params["go_on"] | params["transfer"]
-    assert all(params["finetune"].get(name, value) == value for name, value in params["transfer"].items())
-    sections["ablate"] = params["finetune"] | params["ablate"] | {"variant": "whole"}
-    tune = params["tune"]
-    sections["tune"] = params["finetune"] | params["go_on"] | params["variants"][tune["variant"]] | tune
-    for path in NOTEBOOKS:
-        cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
-        defaults = {n.target.id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}
-        names = {
-            "2_pretrain": {},
-            "categories": {},
-            "transfer": {},
-            "3_finetune": {"market": market, "variant": "shelfcast"},
-        }
-        assert defaults == sections[path.stem] | names.get(path.stem, {"market": market}), path.stem
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_take_names_and_overrides_and_read_the_rest_from_settings(path):
+    names = {line.target.id for line in ast.parse(parameters(path)).body}
+    assert "overrides" in names
+    assert names <= {"market", "variant", "overrides", "folder", "ablation"}, path
 
 
-def test_parameters_agree_everywhere(tmp_path):
-    command = [sys.executable, "-m", "shelfcast.strict", str(tmp_path / "checked")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def stages():
+    for path in [ROOT / "dvc.yaml", *ROOT.glob("studies/*/dvc.yaml")]:
+        for name, stage in yaml.safe_load(path.read_text())["stages"].items():
+            yield f"{path.parent.name}/{name}", stage.get("do", stage)
 
 
-def test_every_module_is_a_dependency_of_the_stages_that_import_it():
-    """A stage that misses a module would not rerun when that module changes."""
-    stages = {}
-    for path in [ROOT / "dvc.yaml", ROOT / "categories/dvc.yaml", ROOT / "tune/dvc.yaml"]:
-        stages |= yaml.safe_load(path.read_text())["stages"]
-    imports = {p.stem: used(p.read_text()) for p in (ROOT / "src/shelfcast").glob("*.py")}
-    for name, stage in stages.items():
-        stage = stage.get("do", stage)
-        notebook = re.search(r"notebooks/(\w+)\.ipynb", stage["cmd"])
-        if not notebook:
-            continue
-        source = "\n".join(
-            c.source
-            for c in nbformat.read(ROOT / "notebooks" / f"{notebook[1]}.ipynb", 4).cells
-            if c.cell_type == "code"
-        )
-        needed, todo = set(), used(source)
-        while todo:
-            needed |= todo
-            todo = set().union(*(imports[m] for m in todo)) - needed
-        if notebook[1] not in (
-            "1_prepare",
-            "2_pretrain",
-            "categories",
-            "transfer",
-        ):  # behind the panel, which is itself a dependency
-            needed -= {"features", "regions", "schema"}
-        if notebook[1] != "8_report":  # a picture in an executed notebook is no output
-            needed -= {"plots"}
-        listed = {Path(dep).stem for dep in stage["deps"] if str(dep).startswith("src/")}
-        assert listed == needed, f"stage {name}"
+def packages_of(source, imports):
+    """Packages of src that a source imports, and those that these import."""
+    found, todo = set(), set(re.findall(r"(?:from|import) shelfcast\.(\w+)", source))
+    for names in re.findall(r"^from shelfcast import (.+)$", source, re.M):
+        todo |= {part.split(" as ")[0].strip() for part in names.split(",")}
+    while todo:
+        found |= todo
+        todo = set().union(*(imports.get(package, set()) for package in todo)) - found
+    return found
 
 
-def used(source: str) -> set[str]:
-    found = re.findall(r"from shelfcast\.(\w+) import", source)
-    for names in re.findall(r"from shelfcast import ([^\n]+)", source):
-        found += [part.split(" as ")[0].strip() for part in names.split(",")]
-    return set(found)
+@pytest.mark.parametrize(("name", "stage"), stages(), ids=lambda x: x if isinstance(x, str) else "")
+def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
+    """A stage that misses a package would not rerun when that package changes."""
+    notebook = re.search(r"[\w/]+\.ipynb", stage["cmd"])
+    if not notebook:
+        return
+    cells = nbformat.read(ROOT / notebook[0], 4).cells
+    source = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    needed = packages_of(source, load(ROOT / "docs/structure.py").package_imports())
+    needed -= {"pipeline", "settings", "validate"}  # how a notebook starts; parameters are listed under `params`
+    deps = [str(dep) for dep in stage["deps"]]
+    if any(dep.endswith("/panel") and not dep.startswith("src/") for dep in deps):
+        needed -= {"data", "panel"}  # behind the panel, which is itself a dependency
+    if "8_report" not in notebook[0]:
+        needed -= {"report"}  # a picture in an executed notebook is no output
+    if "8_report" in notebook[0]:
+        needed -= {"judge", "model", "methods", "training", "market"}  # behind the forecasts and scores
+    listed = {Path(dep).name for dep in deps if dep.startswith("src/shelfcast/") and not dep.endswith(".py")}
+    assert needed <= listed, f"{name} lacks {needed - listed}"
 
 
 def test_readme_opens_with_the_two_commands():
-    top = (ROOT / "README.md").read_text()[:1200]
-    assert "make run" in top and "make test" in top and "minutes" in top
+    text = (ROOT / "README.md").read_text()
+    assert "make run" in text[:1200] and "make test" in text[:1200]
+    assert len(text.splitlines()) <= 150
 
 
-def test_documents_say_what_the_pipeline_measured():
-    spec = importlib.util.spec_from_file_location("fill", ROOT / "docs/fill.py")
-    fill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fill)
-    for name in fill.FILES:
-        text = (ROOT / name).read_text()
-        assert fill.fill(text, keep=("minutes", "commands")) == text, f"{name}: run `make docs`"
+def test_design_is_short():
+    assert len((ROOT / "docs/design.md").read_text().splitlines()) <= 150
 
 
-def test_source_stays_small():
-    lines = {p.stem: len(p.read_text().splitlines()) for p in (ROOT / "src/shelfcast").glob("*.py")}
-    assert max(lines.values()) <= 400, lines
+def test_documents_quote_published_results():
+    filler = load(ROOT / "docs/fill.py")
+    for path in filler.documents():
+        text = path.read_text()
+        assert filler.fill(text) == text, f"{path.relative_to(ROOT)}: run `python docs/fill.py --only`"
 
 
-def test_metrics_in_git_are_whole():
-    for path in ROOT.glob("build/*/metrics.json"):
-        assert set(json.loads(path.read_text())) == {"product", "product_region"}
+def test_links_between_documents_lead_somewhere():
+    for path in [
+        ROOT / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("studies/*/README.md"),
+        *ROOT.glob("benchmarks/*.md"),
+    ]:
+        for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.relative_to(ROOT)} links to {link}"
+
+
+def test_published_results_are_whole():
+    for market in ("soft_drinks", "simulated"):
+        scores = json.loads((ROOT / f"docs/results/{market}/metrics.json").read_text())
+        assert set(scores) == {"product", "product_region"}
+        assert all("shelfcast" in methods for methods in scores.values())
+
+
+def test_the_base_has_its_provenance():
+    facts = json.loads((ROOT / "models/base/base.json").read_text())
+    for name in ("data_md5", "revision", "settings", "versions", "validation_wql", "encoder_md5"):
+        assert facts[name], name
+    size = sum(path.stat().st_size for path in (ROOT / "models/base").rglob("*") if path.is_file())
+    assert size < 16e6, "the encoder is carried by a package, not by git"

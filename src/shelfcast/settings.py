@@ -9,26 +9,20 @@ is an error that names the nearest known one, before anything runs.
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from ruamel.yaml import YAML, YAMLError
+
+from shelfcast.validate import SettingsError, build, nearest, read_yaml
 
 PARAMS = Path("params.yaml")
 BASE_FOLDER = Path("models/base")
 _STRICT = ConfigDict(strict=True, extra="forbid")
-T = TypeVar("T")
-
-
-class SettingsError(ValueError):
-    """A parameter that is unknown, mistyped or out of range; the message says where it stands and how to mend it."""
 
 
 def _param(default: Any, meaning: str, **limits) -> Any:
@@ -85,7 +79,9 @@ class Network:
 
     backbone: str = _param("minilm", "packaged MiniLM, or path or hub id of a BERT-type checkpoint")
     pretrained: bool = _param(True, "false starts the backbone at random (a control)")
-    body: Literal["compact", "backbone"] = _param("compact", "what carries the weeks: a small transformer or the backbone")
+    body: Literal["compact", "backbone"] = _param(
+        "compact", "what carries the weeks: a small transformer or the backbone"
+    )
     layers: int = _param(6, "backbone layers kept, from the bottom", ge=1)
     width: int = _param(128, "of the compact body", ge=4)
     compact_layers: int = _param(2, "layers of the compact body", ge=1)
@@ -188,11 +184,11 @@ SECTIONS = {"prepare": Prepare, "base": Base, "finetune": Finetune, "evaluate": 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a notebook reads: one market, one variant, every section with its overrides applied."""
+    """All that a notebook reads: one market (or none), one variant, every section with its overrides applied."""
 
-    name: str
+    name: str | None
     variant: str
-    market: Market
+    market: Market | None
     prepare: Prepare
     base: Base
     finetune: Finetune
@@ -202,16 +198,20 @@ class Settings:
     @property
     def folder(self) -> Path:
         """Where everything generated for the market is written."""
-        return Path("build") / self.name
+        return Path("build") / str(self.name)
 
 
 def load(
-    market: str, variant: str = "shelfcast", overrides: dict[str, dict] | None = None, path: str | Path = PARAMS
+    market: str | None = None,
+    variant: str = "shelfcast",
+    overrides: dict[str, dict] | None = None,
+    path: str | Path = PARAMS,
 ) -> Settings:
     """Read `params.yaml` for one market and one variant.
 
     Parameters
     ----------
+    market : a line under `markets`; None for what belongs to no market, as the base.
     overrides : section -> name -> value, which go before all others.
 
     Raises
@@ -219,10 +219,12 @@ def load(
     SettingsError : see the module's text.
     """
     project = check(path)
-    if market not in project.markets:
-        raise SettingsError(f"{path} has no market {market!r}{_nearest(market, project.markets)}. Add a line for it.")
+    if market is not None and market not in project.markets:
+        raise SettingsError(f"{path} has no market {market!r}{nearest(market, project.markets)}. Add a line for it.")
     if variant not in project.variants:
-        raise SettingsError(f"{path} has no variant {variant!r}{_nearest(variant, project.variants)}. Add a line for it.")
+        raise SettingsError(
+            f"{path} has no variant {variant!r}{nearest(variant, project.variants)}. Add a line for it."
+        )
     return _resolve(project, market, variant, overrides or {}, str(path))
 
 
@@ -241,10 +243,10 @@ def check(path: str | Path = PARAMS) -> Project:
     return project
 
 
-def _resolve(project: Project, market: str, variant: str, overrides: dict[str, dict], path: str) -> Settings:
-    line = project.markets[market]
+def _resolve(project: Project, market: str | None, variant: str, overrides: dict[str, dict], path: str) -> Settings:
+    line = project.markets[market] if market is not None else None
     if unknown := sorted(set(overrides) - set(SECTIONS)):
-        raise SettingsError(f"overrides: no section {unknown[0]!r}{_nearest(unknown[0], SECTIONS)}.")
+        raise SettingsError(f"overrides: no section {unknown[0]!r}{nearest(unknown[0], SECTIONS)}.")
     sections = {}
     for name, kind in SECTIONS.items():
         parts = {f"{path}: {name}": getattr(project, name), f"{path}: markets.{market}.{name}": getattr(line, name, {})}
@@ -266,39 +268,6 @@ def _merge(values: dict, part: dict) -> dict:
         both = isinstance(value, dict) and isinstance(merged.get(name), dict)
         merged[name] = _merge(merged[name], value) if both else value
     return merged
-
-
-def build(kind: type[T], values: dict, where: str) -> T:
-    """Make one section of checked values; a SettingsError names each unknown, mistyped or unfit one."""
-    try:
-        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))  # strict, but a dict may be a section
-    except ValidationError as errors:
-        raise SettingsError("\n".join(_sentence(error, kind, where) for error in errors.errors())) from None
-
-
-def _sentence(error: dict, kind: type, where: str) -> str:
-    *parents, name = [str(part) for part in error["loc"]] or [""]
-    place = ".".join([where, *parents]) if parents else where
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = [field.name for field in fields(kind)] if not parents else []
-        return f"{place}: no parameter {name!r}{_nearest(name, known)}. Rename or remove it."
-    return f"{place}: {name} is {error['input']!r}. {error['msg']}."
-
-
-def _nearest(name: str, names) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; the nearest name is {close[0]!r}" if close else f" (known: {', '.join(names)})" if names else ""
-
-
-def read_yaml(path: str | Path) -> dict:
-    """Read as DVC reads it (YAML 1.2: 1e-3 is a number)."""
-    try:
-        values = YAML(typ="safe").load(Path(path).read_text()) or {}
-    except (OSError, YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path} must hold 'name: value' pairs.")
-    return values
 
 
 def table(path: str | Path = PARAMS) -> str:

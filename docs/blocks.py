@@ -1,0 +1,242 @@
+"""The tables and sentences that documents quote, each a function of results that git holds.
+
+Results of the pipeline are published to docs/results by `make docs`; those of studies lie in studies/*/results.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+RESULTS, STUDIES = ROOT / "docs/results", ROOT / "studies"
+MARKET, SIMULATED = RESULTS / "soft_drinks", RESULTS / "simulated"
+LEVELS = {"product": "whole chain", "product_region": "regions"}
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    head = [list(frame.columns), ["---"] + ["---:"] * (frame.shape[1] - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [*head, *frame.astype(str).to_numpy().tolist()])
+
+
+def run(command: str) -> str:
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    return re.sub(r"\x1b\[[\d;]*m", "", done.stdout).replace(f"{ROOT}", "…").rstrip()
+
+
+# ---------------------------------------------------------------- the pipeline's results
+
+
+def scores(levels: dict[str, dict] | None = None) -> str:
+    """Scores of all methods on the test weeks, by level, best first."""
+    columns = {"wql": "WQL", "wape": "WAPE", "coverage_80": "in 80 % range"}
+    parts = {}
+    for level, methods in (levels or read_json(MARKET / "metrics.json")).items():
+        parts[LEVELS[level]] = pd.DataFrame(methods).T[list(columns)].rename(columns=columns)
+    table = pd.concat(parts, axis=1).sort_values(("whole chain", "WQL")).map("{:.3f}".format)
+    table.columns = [f"{name}, {level}" for level, name in table.columns]
+    return markdown(table.rename_axis("method").reset_index())
+
+
+def differences() -> str:
+    """`shelfcast` against each method of the default market, with its interval."""
+    lines = []
+    for row in pd.read_csv(MARKET / "differences.csv").itertuples():
+        verdict = "no clear difference" if row.low * row.high <= 0 else "lower" if row.estimate < 0 else "higher"
+        lines.append(
+            f"- against `{row.method}`, {LEVELS[row.level]}: {row.estimate:+.1%} WQL "
+            f"(90 % interval {row.low:+.1%} to {row.high:+.1%}): {verdict}."
+        )
+    return "\n".join(lines)
+
+
+def seeds() -> str:
+    table = pd.read_csv(MARKET / "seeds.csv").pivot(index=["level", "method"], columns="seed", values="wql")
+    table = table.map("{:.4f}".format).rename(columns=lambda seed: f"seed {seed}").reset_index()
+    return markdown(table.assign(level=table["level"].map(LEVELS)))
+
+
+def facts() -> str:
+    f = read_json(MARKET / "facts.json")
+    rows = {
+        "complete weeks": f"{f['n_weeks']}, from {f['first_week']} to {f['last_week']}",
+        "training, validation": f"up to {f['train_end']}, up to {f['validation_end']}; the rest is test",
+        "products": f"{f['n_products']}, with {f['share_of_category']:.0%} of the category's units",
+        "stores, regions": f"{f['n_stores']}, {f['n_regions']}",
+        "households": f"{f['n_customers']:,}",
+        "weeks without a sale of a product in a region": f"{f['zero_share_regions']:.0%}",
+        "hash of the tables": f"`{f['data_md5']}`",
+    }
+    return markdown(pd.DataFrame(rows.items(), columns=["what", "value"]))
+
+
+def quality() -> str:
+    table = pd.read_csv(MARKET / "quality.csv")
+    table["found"], table["of"] = table["found"].map("{:,}".format), table["of"].map("{:,}".format)
+    return markdown(table.assign(share=table["share"].map("{:.2%}".format)))
+
+
+def simulated() -> str:
+    """The simulated market: scores, and how much of the way from the average to the oracle each method goes."""
+    table = pd.DataFrame()
+    for level, methods in read_json(SIMULATED / "metrics.json").items():
+        wql = pd.Series({method: row["wql"] for method, row in methods.items()})
+        way = (wql["moving_average_8"] - wql) / (wql["moving_average_8"] - wql["oracle"])
+        table[f"WQL, {LEVELS[level]}"] = wql.map("{:.3f}".format)
+        table[f"over the oracle's, {LEVELS[level]}"] = (wql / wql["oracle"]).map("{:.2f}".format)
+        table[f"way from the average, {LEVELS[level]}"] = way.map("{:.0%}".format)
+    return markdown(table.sort_values("WQL, whole chain").rename_axis("method").reset_index())
+
+
+def limit() -> str:
+    """How far `shelfcast` goes to the oracle on the simulated market."""
+    lines = []
+    for level, methods in read_json(SIMULATED / "metrics.json").items():
+        wql = {method: row["wql"] for method, row in methods.items()}
+        way = {m: (wql[m] - wql["shelfcast"]) / (wql[m] - wql["oracle"]) for m in ("moving_average_8", "lightgbm")}
+        lines.append(
+            f"- {LEVELS[level]}: `shelfcast` goes {way['moving_average_8']:.0%} of the way from the eight-week average to "
+            f"the oracle, and {way['lightgbm']:.0%} of the way from LightGBM."
+        )
+    return "\n".join(lines)
+
+
+def minutes() -> str:
+    """Of the published run, as its executed notebooks say; starting DVC and papermill takes a little more."""
+    return f"{sum(read_json(RESULTS / 'run.json')['seconds'].values()) / 60:.0f} minutes"
+
+
+def stages() -> str:
+    """Seconds of each executed notebook of the published run."""
+    seconds = read_json(RESULTS / "run.json")["seconds"]
+    rows = [(name, f"{value:.0f}") for name, value in seconds.items()]
+    return markdown(pd.DataFrame(rows, columns=["notebook", "seconds"]))
+
+
+def pipeline() -> str:
+    """`dvc dag` as a diagram that GitHub draws: one market, without the stage that only checks parameters."""
+    dag = run("dvc dag --md")
+    others = re.findall(r'(node\d+)\["(?:check|studies/[^"]*|[^"]*@simulated[^"]*)"\]', dag)
+    lines = dag.splitlines()
+    if others:
+        lines = [line for line in lines if not re.search(rf"\b({'|'.join(others)})\b", line)]
+    text = "\n".join(lines)
+    nodes = list(dict.fromkeys(re.findall(r"node\d+", text)))  # numbered anew, as DVC's numbers change with any stage
+    return re.sub(r"node\d+", lambda match: f"n{nodes.index(match[0]) + 1}", text)
+
+
+# ---------------------------------------------------------------- results of studies
+
+
+def study_results(study: str) -> dict[str, dict]:
+    """Market -> content of its JSON file."""
+    return {path.stem: read_json(path) for path in sorted((STUDIES / study / "results").glob("*.json"))}
+
+
+def controls() -> str:
+    """Controls, upper bounds and further peers of the default market, beside `shelfcast` of the same run."""
+    return scores(study_results("controls")["soft_drinks"]["scores"])
+
+
+def made(study: str = "ablation") -> str:
+    lines = []
+    for market, results in study_results(study).items():
+        for part, origin in sorted(results["made"].items()):
+            lines.append(
+                f"- `{market}`, {part}: revision {origin['revision']}, seeds {', '.join(map(str, origin['seeds']))}, "
+                f"panel {origin['panel_md5']}."
+            )
+    return "\n".join(lines)
+
+
+def categories() -> str:
+    """Mean scores over many categories, those that the base learned from and those it never saw."""
+    table = pd.read_csv(STUDIES / "categories/results/scores.csv")
+    table = table[~table["method"].str.startswith("seed_")]
+    columns = {}
+    for (seen, level), rows in table.sort_values("seen", ascending=False).groupby(["seen", "level"], sort=False):
+        mean = rows.groupby("method")[["wql", "wape"]].mean()
+        kind = f"{LEVELS[level]}, {rows['category'].nunique()} {'learned from' if seen else 'never seen'}"
+        for name in mean:
+            columns[f"{name.upper()}, {kind}"] = mean[name]
+    frame = pd.DataFrame(columns)
+    return markdown(frame.sort_values(frame.columns[0]).map("{:.4f}".format).rename_axis("method").reset_index())
+
+
+def difference(row: pd.Series) -> str:
+    """With its interval, and in how many categories of all the error is lower."""
+    return f"{row['estimate']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%}), {row['better']} of {row['of']}"
+
+
+def category_kinds(rows: pd.DataFrame) -> pd.Series:
+    return rows["level"].map(LEVELS) + rows["seen"].map({True: ", learned from", False: ", never seen"})
+
+
+def pair() -> str:
+    """`shelfcast` and the blend against the pair of boosted trees on many categories."""
+    rows = pd.read_csv(STUDIES / "categories/results/differences.csv")
+    rows = rows[(rows["against"] == "lightgbm_pair") & rows["method"].isin(["shelfcast", "blend"])]
+    rows = rows.sort_values("seen", ascending=False, kind="stable")
+    score = rows["method"] + ", " + rows["metric"].str.upper()
+    rows = rows.assign(text=rows.apply(difference, axis=1), categories=category_kinds(rows), score=score)
+    table = rows.pivot(index="categories", columns="score", values="text")
+    return markdown(table.loc[list(dict.fromkeys(rows["categories"])), list(dict.fromkeys(score))].reset_index())
+
+
+def calibration() -> str:
+    """How far coverage is from what was promised, at most, by kind of cell."""
+    rows = pd.read_csv(STUDIES / "categories/results/calibration.csv")
+    rows = rows[rows["seen"] & rows["method"].isin(["shelfcast", "blend", "lightgbm_pair"])]
+    coverages = [c for c in rows if c.startswith("coverage_")]
+    promised = pd.Series({c: int(c.split("_")[1]) / 100 for c in coverages})
+    gap = (rows[coverages] - promised).abs().max(axis=1)
+    worst = rows.assign(gap=gap).groupby(["level", "method", "by"], sort=False)["gap"].max().unstack("by")
+    overall = rows[rows["by"] == "all"].set_index(["level", "method"])[coverages].map("{:.1%}".format)
+    overall.columns = [f"in {c.split('_')[1]} % range" for c in coverages]
+    table = overall.join(worst.drop(columns="all").map("{:.1%}".format).add_prefix("furthest, by ")).reset_index()
+    return markdown(table.assign(level=table["level"].map(LEVELS)))
+
+
+def transfer() -> str:
+    """WQL by where training starts and by how much history it uses, and what the base brings against none."""
+    keys = ["seen", "level", "history"]
+    rows = pd.read_csv(STUDIES / "transfer/results/transfer.csv")
+    wql = rows[rows["seed"] < 0].pivot(index=keys, columns="start", values="wql")
+    against = pd.read_csv(STUDIES / "transfer/results/transfer_differences.csv").query("metric == 'wql'")
+    against = against.assign(text=against.apply(difference, axis=1)).pivot(index=keys, columns="against", values="text")
+    table = wql.map("{:.4f}".format).replace("nan", "").join(against.add_prefix("base against "))
+    table = table.sort_index(level=keys, ascending=[False, True, True]).reset_index()
+    table.insert(0, "categories", category_kinds(table))
+    table.insert(1, "share of history", table["history"].map(lambda x: f"{x:.0%}" if x else "none, against all"))
+    return markdown(table.drop(columns=keys))
+
+
+def ablation() -> str:
+    columns = {}
+    for market, results in study_results("ablation").items():
+        for level, rows in results["worth"].items():
+            table = pd.DataFrame(rows).T
+            text = table.apply(lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%})", axis=1)
+            columns[f"{market}, {LEVELS[level]}"] = text
+            if "recovered" in table:
+                columns[f"of the oracle's, {LEVELS[level]}"] = table["recovered"].dropna().map("{:.0%}".format)
+    return markdown(pd.DataFrame(columns).fillna("").rename_axis("ablation").reset_index())
+
+
+def new_products() -> str:
+    columns = {}
+    for market, results in study_results("ablation").items():
+        for level, rows in results["new"].items():
+            wape = pd.DataFrame(rows).T["wape"].sort_values()
+            relative = (wape / wape["category_mean"] - 1).map("{:+.1%}".format)
+            columns[f"{market}, {LEVELS[level]}"] = wape.map("{:.3f}".format)
+            columns[f"against the mean, {market}, {LEVELS[level]}"] = relative
+    return markdown(pd.DataFrame(columns).fillna("").rename_axis("forecast").reset_index())

@@ -1,0 +1,96 @@
+"""From a panel and its settings to what `fit` needs: tensors, splits, fresh models, and where training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shelfcast.data.files import folder_md5
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
+from shelfcast.panel.frame import Panel
+from shelfcast.settings import BASE_FOLDER, Finetune, Network, Training
+from shelfcast.training.base import Base
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training of one market needs.
+
+    splits : labels of the training weeks, of the validation weeks, of both together.
+    training : the settings to train with; those of `warm_start` where training starts from the base.
+    make_model : phase ('select' or 'refit') -> a fresh model.
+    warm_start : whether it starts from the base; `start_sentence` says so, and why where it does not.
+    fingerprint : JSON of everything besides the panel and `training` that the weights depend on.
+    """
+
+    market: MarketTensors
+    splits: tuple[MarketTensors, MarketTensors, MarketTensors]
+    training: Training
+    make_model: Callable[[str], SalesBert]
+    warm_start: bool
+    start_sentence: str
+    fingerprint: list[Any]
+
+
+def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path = BASE_FOLDER) -> Setup:
+    """Decide where training starts, and prepare it.
+
+    Raises
+    ------
+    ValueError : the backbone cannot be loaded, or `finetune` asks for a shape that the base does not have.
+    """
+    tokenizer = load_tokenizer(finetune.backbone)
+    market = market_tensors(panel, tokenizer, finetune.price_plan)
+    base, sentence = _fitting_base(panel, market, finetune, base_folder)
+    if base is not None:
+        market = market_tensors(panel, tokenizer, finetune.price_plan, base.facts["scale"])
+        finetune = warm_start_settings(finetune)
+    shape = network_shape(finetune, market)
+
+    def make_model(phase: str) -> SalesBert:
+        if base is not None:
+            return base.model(phase, **shape)
+        return SalesBert.from_backbone(backbone_path(finetune.backbone), finetune.pretrained, **shape)
+
+    fingerprint = [finetune.backbone, finetune.pretrained, finetune.price_plan, shape, torch.__version__]
+    fingerprint += [folder_md5(base_folder)] if base is not None else []
+    return Setup(market, market.splits(panel), finetune, make_model, base is not None, sentence, fingerprint)
+
+
+def _fitting_base(panel, market, finetune: Finetune, folder: str | Path) -> tuple[Base | None, str]:
+    """The base where the market can start from it, and a sentence about that."""
+    if not finetune.from_base:
+        return None, "Training starts from the backbone alone, as finetune.from_base says."
+    base = Base.load(folder)
+    if base is None:
+        return None, f"Training starts from the backbone alone: {folder}/ holds no base."
+    if why := base.mismatch(panel, market, finetune.backbone):
+        return None, f"Training starts from the backbone alone. The base does not fit this market: {why}."
+    return base, f"Training starts from the base of {len(base.facts['categories'])} categories, on its scale."
+
+
+def warm_start_settings(finetune: Finetune) -> Finetune:
+    """The settings with those of `warm_start` in their place."""
+    warm = finetune.warm_start
+    return replace(
+        finetune,
+        epochs=warm.epochs,
+        learning_rate=warm.learning_rate,
+        batch_weeks=warm.batch_weeks,
+        dropout=warm.dropout,
+        average_epochs=warm.average_epochs,
+    )
+
+
+def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:
+    """What `SalesBert.from_backbone` needs besides the backbone: choices from settings, sizes from the market."""
+    names = ("body", "use_text", "use_space", "layers", "width", "compact_layers", "dropout")
+    shape = {name: getattr(network, name) for name in names} | market.sizes()
+    if not network.use_pictures:
+        shape["n_picture"] = 0
+    return shape
