@@ -15,24 +15,24 @@ from torch import nn
 
 from shelfcast.model.salesbert import SalesBert, SalesBertConfig
 from shelfcast.model.tensors import backbone_path
-from shelfcast.training.trainer import Recipe
+from shelfcast.settings import Training
 
 ENCODER = ("layers.", "embeddings.")  # how the names of its weights begin
 WEIGHTS, FACTS = "adapter.safetensors", "adapter.json"
 
 
-def adapt(model: SalesBert, recipe: Recipe) -> SalesBert:
-    """Make the model's encoder trainable as the recipe says; returns the model to train."""
+def adapt(model: SalesBert, training: Training) -> SalesBert:
+    """Make the model's encoder trainable as the training says; returns the model to train."""
     if not model.config.use_text:
         return model
     # The words of a market are few: their vectors would only be learned by heart.
     model.embeddings.requires_grad_(False)
-    if recipe.mode == "full":
+    if training.mode == "full":
         return model
     for name, p in model.named_parameters():
         if name.startswith(ENCODER):
             p.requires_grad_(False)
-    return model if recipe.mode == "frozen" else _with_adapters(model, recipe.lora_rank)
+    return model if training.mode == "frozen" else _with_adapters(model, training.lora_rank)
 
 
 def _with_adapters(model: SalesBert, rank: int) -> SalesBert:
@@ -65,14 +65,14 @@ def save(model: SalesBert, folder: str | Path, backbone: str) -> None:
     """
     folder = Path(folder)
     state, rank = model.state_dict(), _rank(model)
-    if not rank or _digest(state) != _digest(_plain(model.config, backbone).state_dict()):
+    if not rank or encoder_md5(state) != encoder_md5(_plain(model.config, backbone).state_dict()):
         merged(model).save_pretrained(folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: x.contiguous() for name, x in state.items() if "lora_" in name or not name.startswith(ENCODER)}
     save_file(kept, folder / WEIGHTS)
     model.config.save_pretrained(folder)
-    (folder / FACTS).write_text(json.dumps({"backbone": backbone, "encoder": _digest(state), "lora_rank": rank}))
+    (folder / FACTS).write_text(json.dumps({"backbone": backbone, "encoder": encoder_md5(state), "lora_rank": rank}))
 
 
 def load(folder: str | Path, int8: bool = False) -> SalesBert:
@@ -86,7 +86,7 @@ def load(folder: str | Path, int8: bool = False) -> SalesBert:
     if (folder / FACTS).exists():
         facts = json.loads((folder / FACTS).read_text())
         model = _plain(SalesBertConfig.from_pretrained(folder), facts["backbone"])
-        if _digest(model.state_dict()) != facts["encoder"]:
+        if encoder_md5(model.state_dict()) != facts["encoder"]:
             raise ValueError(
                 f"{folder}/ adapts another backbone than {facts['backbone']!r} is now; restore it, or train anew."
             )
@@ -121,7 +121,7 @@ def _rank(model: SalesBert) -> int:
     return next((len(p) for name, p in model.named_parameters() if "lora_A" in name), 0)
 
 
-def _digest(state: dict[str, torch.Tensor]) -> str:
+def encoder_md5(state: dict[str, torch.Tensor]) -> str:
     """Of the encoder's own weights, adapted or not."""
     digest = hashlib.md5()
     own = {n.replace(".base_layer", ""): x for n, x in state.items() if n.startswith(ENCODER) and "lora_" not in n}

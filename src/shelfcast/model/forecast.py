@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.judge.distribution import QUANTILES, negative_binomial_quantiles, quantile_column
+from shelfcast.judge.frame import forecast_frame, grid_keys
 from shelfcast.model.adapters import ENCODER, load
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
@@ -106,13 +106,7 @@ def as_frame(
     dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
     mean = coherent(mean, market.locations)
 
-    keys = [f"{product}|{location}" for product in market.products for location in market.locations]
-    horizons = range(1, mean.shape[-1] + 1)
-    index = pd.MultiIndex.from_product([keys, cutoffs, horizons], names=["unique_id", "cutoff", "horizon"])
-    frame = index.to_frame(index=False)
-    frame.insert(1, "ds", frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D"))
-    frame["mean"], frame["dispersion"] = mean.ravel(), dispersion.ravel()
-    quantiles = negative_binomial_quantiles(frame["mean"], frame["dispersion"])
-    frame[[quantile_column(q) for q in QUANTILES]] = quantiles
     at = market.weeks_index.get_indexer(cutoffs)
-    return frame.assign(y=market.tensors["labels"][:, :, at].double().numpy().ravel())
+    y = market.tensors["labels"][:, :, at].double().numpy()
+    keys = grid_keys(market.products, market.locations, cutoffs, y)
+    return forecast_frame(keys, mean.ravel(), dispersion.ravel())

@@ -7,11 +7,10 @@ model serves a bottle that sells 0.2 and a can that sells 200 a week; everything
 from __future__ import annotations
 
 import importlib.util
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,8 @@ from transformers import AutoTokenizer
 
 from shelfcast.panel.features import LEVEL_FLOOR
 from shelfcast.panel.frame import Panel
+from shelfcast.settings import Network
 
-IN_UNITS = re.compile(r"(level|lag|mean|buyers|baskets|coupons)(_.+)?$")
 LOCAL = "location_now"
 OF_ALL = ("category_level", "category_now", "traffic", LOCAL)  # the same for all products of a location
 CONSTANT = 1e-6  # standard deviation of a column that tells nothing
@@ -76,6 +75,7 @@ class MarketTensors(torch.utils.data.Dataset):
     weeks_index: pd.DatetimeIndex  # the T observed weeks
     names: dict[str, list[str]]  # tensor -> its feature columns, in order
     tensors: dict[str, torch.Tensor]  # Batch's fields with B = all products
+    in_units: list[str]  # columns measured in units of sales
     scale: dict[str, list[float]]  # column -> mean, standard deviation on the training weeks
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class MarketTensors(torch.utils.data.Dataset):
         deviation = np.array([self.scale[name][1] for name in self.names["weeks"]])
         rise = np.where(deviation > CONSTANT, 1 / np.maximum(deviation, CONSTANT), 0.0)
         level = np.array([name == "level" for name in self.names["weeks"]])
-        units = np.array([bool(IN_UNITS.match(name)) for name in self.names["weeks"]]) & ~level
+        units = np.array([name in self.in_units for name in self.names["weeks"]]) & ~level
         return _float(np.stack([level * rise, units * rise]))
 
     def with_levels(self, batch: dict[str, torch.Tensor], times: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -147,7 +147,7 @@ class MarketTensors(torch.utils.data.Dataset):
         by_week = ("weeks", "plan", "level", "typical", "location_shock", "labels")
         cut = {k: v[:, :, :n] if k in by_week else v for k, v in self.tensors.items()}
         cut["labels"] = cut["labels"].masked_fill(~wanted, torch.nan)
-        return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.scale)
+        return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.in_units, self.scale)
 
 
 def market_tensors(
@@ -171,7 +171,7 @@ def market_tensors(
 
     def feature(column: str) -> np.ndarray:
         x = frame[column].to_numpy(float).reshape(shape)
-        if IN_UNITS.match(column):
+        if column in panel.in_units:
             x = np.log(x) if column == "level" else np.log((x + LEVEL_FLOOR) / (level + LEVEL_FLOOR))
         seen = x[:, :, :n_train]
         used[column] = scale[column] if scale else [float(np.nanmean(seen)), float(np.nanstd(seen))]
@@ -206,7 +206,16 @@ def market_tensors(
         "graph": graph.expand(len(products), -1, -1),
         "labels": _float(y[:, :, target]),
     }
-    return MarketTensors(products, locations, weeks, names, tensors, used)
+    return MarketTensors(products, locations, weeks, names, tensors, panel.in_units, used)
+
+
+def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:
+    """What `SalesBert.from_backbone` needs besides the backbone: choices from settings, sizes from the market."""
+    names = ("body", "use_text", "use_space", "layers", "width", "compact_layers", "dropout")
+    shape = {name: getattr(network, name) for name in names} | market.sizes()
+    if not network.use_pictures:
+        shape["n_picture"] = 0
+    return shape
 
 
 def join(panels: list[Panel], tokenizer) -> MarketTensors:

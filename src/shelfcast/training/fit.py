@@ -22,11 +22,11 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 from shelfcast.model.adapters import adapt, merged
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
+from shelfcast.settings import Training
 from shelfcast.training.new_products import fit_new_product_head
 from shelfcast.training.parallel import in_parallel
 from shelfcast.training.trainer import (
     CompleteMark,
-    Recipe,
     SalesTrainer,
     StopAfter,
     judged,
@@ -42,12 +42,13 @@ def fit(
     train: MarketTensors,
     validation: MarketTensors,
     refit: MarketTensors,
-    recipe: Recipe,
+    training: Training,
     seeds: list[int],
     work: str | Path,
     fingerprint: str,
     callbacks=(),
-    go_on: bool = False,
+    warm_start: bool = False,
+    new_products: bool = False,
 ) -> tuple[list[SalesBert], pd.DataFrame, list[tuple[np.ndarray, np.ndarray]]]:
     """Train one model a seed: all seeds together choose the number of epochs, then each is trained again with more weeks.
 
@@ -60,7 +61,7 @@ def fit(
     train, validation, refit : labels of the training weeks, of the validation weeks, of both together.
     seeds : one model each, trained side by side (`parallel`); none trains nothing.
     work : folder of checkpoints and TensorBoard logs. fingerprint : names data and settings; see the module's text.
-    go_on : the models know something already, and none at all may be the best number of epochs.
+    warm_start : the models know something already, and none at all may be the best number of epochs.
 
     Returns
     -------
@@ -71,13 +72,13 @@ def fit(
     """
     if not seeds:
         return [], pd.DataFrame(columns=COLUMNS), []
-    runs = _runs(seeds, work, fingerprint, recipe)
-    batch = _products_a_step(recipe, train)
-    chosen = select(make_model, train, validation, recipe, seeds, work, fingerprint, callbacks, go_on)
+    runs = _runs(seeds, work, fingerprint, training)
+    batch = _products_a_step(training, train)
+    chosen = select(make_model, train, validation, training, seeds, work, fingerprint, callbacks, warm_start)
     best = best_epoch(chosen)
 
     def fitted(seed, folder):
-        return _phase("refit", make_model, refit, None, recipe, batch, seed, folder, best, callbacks)
+        return _phase("refit", make_model, refit, None, training, batch, seed, folder, best, callbacks)
 
     again = in_parallel(fitted, runs, "refit")
     log = pd.concat(
@@ -85,7 +86,9 @@ def fit(
         + [history.assign(phase="refit", best=False) for _, history in again if len(history)],
         ignore_index=True,
     )
-    models = [fit_new_product_head(model, refit, seed) for seed, (model, _) in zip(seeds, again, strict=True)]
+    models = [model.eval() for model, _ in again]
+    if new_products:
+        models = [fit_new_product_head(model, refit, seed) for seed, model in zip(seeds, models, strict=True)]
     known = [np.load(judged(folder / "select", best)) for folder in runs.values()]
     return models, log[COLUMNS], [(x["mean"].astype(float), x["dispersion"].astype(float)) for x in known]
 
@@ -94,21 +97,21 @@ def select(
     make_model: Callable[[str], SalesBert],
     train: MarketTensors,
     validation: MarketTensors,
-    recipe: Recipe,
+    training: Training,
     seeds: list[int],
     work: str | Path,
     fingerprint: str,
     callbacks=(),
-    go_on: bool = False,
+    warm_start: bool = False,
 ) -> pd.DataFrame:
     """The first phase of `fit`, whose parameters these are, alone: its history, in which no epoch is marked as best."""
-    batch = _products_a_step(recipe, train)
+    batch = _products_a_step(training, train)
 
     def selected(seed, folder):
-        what = make_model, train, validation, recipe, batch, seed
-        return _phase("select", *what, folder, None, callbacks, go_on)[1]
+        what = make_model, train, validation, training, batch, seed
+        return _phase("select", *what, folder, None, callbacks, warm_start)[1]
 
-    found = in_parallel(selected, _runs(seeds, work, fingerprint, recipe), "select")
+    found = in_parallel(selected, _runs(seeds, work, fingerprint, training), "select")
     return pd.concat(found).assign(phase="select", best=False)[COLUMNS]
 
 
@@ -122,7 +125,7 @@ def pretrain(
     train: MarketTensors,
     validation: MarketTensors,
     refit: MarketTensors | None,
-    recipe: Recipe,
+    training: Training,
     seed: int,
     work: str | Path,
     fingerprint: str,
@@ -132,19 +135,19 @@ def pretrain(
     """Train on many categories what markets go on from: one model for each phase of `fit`, whose parameters these are.
 
     That for 'select' has seen the training weeks alone, that for 'refit' the validation weeks too. All epochs of the
-    recipe are run: the validation weeks draw the first one's curve, and choose nothing.
+    training are run: the validation weeks draw the first one's curve, and choose nothing.
 
     Returns
     -------
     The model of each of the `phases`, and their history as `fit` gives it.
     """
-    recipe = replace(recipe, patience=recipe.epochs)
-    folder = _runs([seed], work, fingerprint, recipe)[seed]
-    batch = _products_a_step(recipe, train)
+    training = replace(training, patience=training.epochs)
+    folder = _runs([seed], work, fingerprint, training)[seed]
+    batch = _products_a_step(training, train)
 
     def trained(phase, data):
-        last = None if phase == "select" else recipe.epochs
-        return _phase(phase, make_model, *data, recipe, batch, seed, folder, last, callbacks)
+        last = None if phase == "select" else training.epochs
+        return _phase(phase, make_model, *data, training, batch, seed, folder, last, callbacks)
 
     if (reader := make_model("select").eval()).config.use_text:
         with torch.no_grad():  # once for both, by all cores
@@ -170,16 +173,16 @@ def fit_new_products(
     return models
 
 
-def _products_a_step(recipe: Recipe, train: MarketTensors) -> int:
+def _products_a_step(training: Training, train: MarketTensors) -> int:
     """The same in both phases, whose epochs are to be alike."""
-    return max(1, round(recipe.batch_weeks / len(train.weeks_index)))
+    return max(1, round(training.batch_weeks / len(train.weeks_index)))
 
 
-def _runs(seeds: list[int], work: str | Path, fingerprint: str, recipe: Recipe) -> dict[int, Path]:
+def _runs(seeds: list[int], work: str | Path, fingerprint: str, training: Training) -> dict[int, Path]:
     """The work folder of each seed."""
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {seeds}; each trains a model of its own, so name none of them twice.")
-    return {seed: _claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(recipe), seed, seeds]) for seed in seeds}
+    return {seed: _claim(Path(work) / f"seed_{seed}", [fingerprint, asdict(training), seed, seeds]) for seed in seeds}
 
 
 def _claim(folder: Path, facts: list) -> Path:
@@ -192,30 +195,30 @@ def _claim(folder: Path, facts: list) -> Path:
     return folder
 
 
-def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, stop_after, callbacks, go_on=False):
+def _phase(phase, make_model, train, validation, training, batch, seed, folder, stop_after, callbacks, warm_start=False):
     set_seed(seed)
     model, judging, folder = make_model(phase), validation is not None, folder / phase
     if stop_after == 0:
         return model, pd.DataFrame(columns=["epoch", "loss", "wql", "seed"])
-    model = adapt(model, recipe)
+    model = adapt(model, training)
     if model.config.use_text:
-        train, validation = _read(model, train, recipe), validation and _read(model, validation, recipe)
+        train, validation = _read(model, train, training), validation and _read(model, validation, training)
     if model.config.use_space and not model.spillover.weight.any():  # a base knows what travels
         model.spillover.fit(train.tensors["location_shock"].unique(dim=0))  # once a category
     args = TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=recipe.epochs,
+        num_train_epochs=training.epochs,
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=4 * batch,
-        gradient_accumulation_steps=recipe.accumulation,
-        learning_rate=recipe.learning_rate,
+        gradient_accumulation_steps=training.accumulation,
+        learning_rate=training.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup,
+        warmup_steps=training.warmup,
         max_grad_norm=1.0,
-        bf16=recipe.precision == "bf16",
+        bf16=training.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="epoch" if judging else "no",
-        eval_on_start=go_on and judging,
+        eval_on_start=warm_start and judging,
         save_strategy="epoch",
         logging_strategy="epoch",
         metric_for_best_model="wql",
@@ -230,9 +233,9 @@ def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, st
         data_seed=seed,
         dataloader_pin_memory=False,
     )
-    watch = [EarlyStoppingCallback(recipe.patience)] if judging else [StopAfter(stop_after)]
+    watch = [EarlyStoppingCallback(training.patience)] if judging else [StopAfter(stop_after)]
     trainer = SalesTrainer(
-        recipe,
+        training,
         model=model,
         args=args,
         train_dataset=train,
@@ -252,7 +255,7 @@ def _phase(phase, make_model, train, validation, recipe, batch, seed, folder, st
 
 
 @torch.no_grad()
-def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTensors:
+def _read(model: SalesBert, market: MarketTensors, training: Training) -> MarketTensors:
     """Tell the model where the market's texts lie; those that a frozen encoder has read need not be read again.
 
     A body that is the encoder itself reads them again at each step.
@@ -264,7 +267,7 @@ def _read(model: SalesBert, market: MarketTensors, recipe: Recipe) -> MarketTens
     if not model.text_centre.any():  # a base has learned by its own axes
         model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
     model.train()
-    if recipe.mode != "frozen" or model.config.body != "compact":
+    if training.mode != "frozen" or model.config.body != "compact":
         return replace(market, tensors=fields)
     kept = {k: v for k, v in fields.items() if k not in ("input_ids", "text_mask")}
     return replace(market, tensors=kept | {"read": read})

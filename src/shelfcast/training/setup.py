@@ -11,9 +11,9 @@ import torch
 
 from shelfcast.data.files import folder_md5
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
+from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors, network_shape
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import BASE_FOLDER, Finetune, Network, Training
+from shelfcast.settings import BASE_FOLDER, Finetune, Training
 from shelfcast.training.base import Base
 
 
@@ -86,11 +86,3 @@ def warm_start_settings(finetune: Finetune) -> Finetune:
         average_epochs=warm.average_epochs,
     )
 
-
-def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:
-    """What `SalesBert.from_backbone` needs besides the backbone: choices from settings, sizes from the market."""
-    names = ("body", "use_text", "use_space", "layers", "width", "compact_layers", "dropout")
-    shape = {name: getattr(network, name) for name in names} | market.sizes()
-    if not network.use_pictures:
-        shape["n_picture"] = 0
-    return shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,56 +14,16 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import is_torch_bf16_gpu_available
 
 from shelfcast.judge.distribution import count_wql
+from shelfcast.settings import Training
 
-MODES = ("full", "lora", "frozen")
 SEAL = "whole"  # the empty file that says so
 AVERAGE = "average.pt"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained; an unknown key is an error.
-
-    mode : 'full' trains everything, 'lora' low-rank adapters in the encoder, 'frozen' leaves the encoder as it is.
-    learning_rate : of the new parts and adapters; backbone_learning_rate : of the encoder under 'full'.
-    batch_weeks : weeks of products that a step sees, each with all locations: the longer the history, the fewer
-        products, and the more steps an epoch has. patience : epochs without a better validation WQL.
-    average_epochs : how far back the weights' running average reaches; the average is what is judged and what comes out
-        (Izmailov et al. 2018, SWA, with an exponential mean). 0 takes the last step's weights.
-    level_noise : standard deviation of what is added to the log of each week's level in a training step, while columns
-        in units are told relative to it: the level is a reference, and the same sales are to be forecast from any.
-    accumulation : steps whose gradients are added up, as if their products were one step's.
-    precision : 'fp32', or 'bf16' where an accelerator or the CPU multiplies such matrices; it pays where `body` is the
-        backbone, and takes longer where it is compact (benchmarks/README.md).
-    """
-
-    mode: str = "full"
-    epochs: int = 10
-    batch_weeks: int = 300
-    learning_rate: float = 1e-3
-    backbone_learning_rate: float = 1e-4
-    weight_decay: float = 0.1
-    warmup: float = 0.1
-    patience: int = 3
-    average_epochs: float = 2.5
-    level_noise: float = 0.5
-    lora_rank: int = 8
-    accumulation: int = 1
-    precision: str = "fp32"
-
-    def __post_init__(self):
-        if self.mode not in MODES:
-            raise ValueError(f"finetune.mode is {self.mode!r}; choose one of {', '.join(MODES)}.")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"finetune.precision is {self.precision!r}; choose 'fp32' or 'bf16'.")
-        if self.precision == "bf16" and not (is_torch_bf16_gpu_available() or _cpu_has_bf16()):
-            raise ValueError("finetune.precision is 'bf16', which neither accelerator nor CPU has here; choose 'fp32'.")
-        for name in ("average_epochs", "level_noise"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"finetune.{name} is {getattr(self, name)}; choose 0 or more.")
-        for name in ("epochs", "batch_weeks", "patience", "accumulation", "lora_rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"finetune.{name} is {getattr(self, name)}; it must be at least 1.")
+def check_precision(training: Training) -> None:
+    """Raise where bf16 is asked for and neither an accelerator nor the CPU multiplies such matrices."""
+    if training.precision == "bf16" and not (is_torch_bf16_gpu_available() or _cpu_has_bf16()):
+        raise ValueError("finetune.precision is 'bf16', which neither accelerator nor CPU has here. Choose 'fp32'.")
 
 
 def _cpu_has_bf16() -> bool:
@@ -77,11 +36,11 @@ class SalesTrainer(Trainer):
 
     loss_is_scaled_for_ga = True  # by `compute_loss`
 
-    def __init__(self, recipe: Recipe, **kwargs):
-        self.recipe = recipe
+    def __init__(self, training: Training, **kwargs):
+        self.training = training
         super().__init__(**kwargs)
-        products_a_step = self.args.per_device_train_batch_size * recipe.accumulation
-        reach = recipe.average_epochs * len(self.train_dataset) / products_a_step  # steps
+        products_a_step = self.args.per_device_train_batch_size * training.accumulation
+        reach = training.average_epochs * len(self.train_dataset) / products_a_step  # steps
         # of what is trained alone: a frozen encoder is most of the model, and its own average
         self.trained = torch.nn.ParameterList(p for p in self.model.parameters() if p.requires_grad)
         self.average = AveragedModel(self.trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
@@ -89,7 +48,7 @@ class SalesTrainer(Trainer):
 
     def training_step(self, model, inputs, *args):
         level = inputs["level"]  # noise is drawn where it is the same on every device
-        noise = self.recipe.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
+        noise = self.training.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
         return super().training_step(model, self.train_dataset.with_levels(inputs, noise.exp()), *args)
 
     def get_batch_samples(self, *args):
@@ -143,9 +102,9 @@ class SalesTrainer(Trainer):
                 continue
             old = name.startswith(("layers.", "embeddings."))
             rate = (
-                self.recipe.backbone_learning_rate if old and self.recipe.mode == "full" else self.recipe.learning_rate
+                self.training.backbone_learning_rate if old and self.training.mode == "full" else self.training.learning_rate
             )
-            decay = self.recipe.weight_decay if p.ndim > 1 else 0.0
+            decay = self.training.weight_decay if p.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(p)
         self.optimizer = torch.optim.AdamW(
             [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()]
