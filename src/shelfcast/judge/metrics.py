@@ -1,12 +1,11 @@
-"""How good a forecast is: one long frame of forecasts in, scores by any grouping out.
+"""Scores of forecasts: a forecast frame of one or more methods in, scores by any grouping out.
 
-A forecast frame has one row per series, cutoff, horizon and method: `unique_id` (product|location), `ds`,
-`cutoff`, `horizon`, `method`, `mean`, `dispersion` (alpha of a negative binomial with variance m + alpha m²;
-NaN where the method has no count distribution), quantile columns (`q025` … `q975`) and the realised `y`.
-
-References: RMSSE, M5 competition (Makridakis et al. 2022); WQL, GluonTS (Alexandrov et al. 2020); randomised
-PIT, Czado, Gneiting & Held (2009), "Predictive model assessment for count data".
+References: RMSSE, M5 competition (Makridakis et al. 2022); weighted quantile loss, GluonTS (Alexandrov et al. 2020).
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,46 +14,60 @@ from shelfcast.judge.calibration import mass_between, pit_bounds
 from shelfcast.judge.distribution import WQL_QUANTILES, quantile_column
 from shelfcast.judge.frame import add_level
 
-COVERAGES = (50, 80, 95)
+COVERAGES = (50, 80, 95)  # central intervals, in per cent
 
 
 def losses(frame: pd.DataFrame) -> pd.DataFrame:
-    """Losses of each row, before any averaging, in units of sales (`squared`: units²; coverages: 0 … 1)."""
+    """Compute each row's losses before any averaging.
+
+    Returns
+    -------
+    Columns y, error, wape and wql in units of sales, squared in units², coverage_50/80/95 between 0 and 1.
+    """
     y = frame["y"].to_numpy(float)
+    error = frame["mean"].to_numpy(float) - y
     quantiles = frame[[quantile_column(q) for q in WQL_QUANTILES]].to_numpy(float)
-    gap = y[:, None] - quantiles
     levels = np.array(WQL_QUANTILES)
-    out = {
+    gap = y[:, None] - quantiles  # rows, quantiles
+    columns = {
         "y": y,
-        "error": frame["mean"].to_numpy(float) - y,
+        "error": error,
         "wape": np.abs(y - frame[quantile_column(0.5)].to_numpy(float)),
         "wql": 2 * np.maximum(levels * gap, (levels - 1) * gap).mean(1),
+        "squared": error**2,
     }
-    out["squared"] = out["error"] ** 2
-    bounds = pit_bounds(frame)
+    return pd.DataFrame(columns, index=frame.index).join(_coverage(frame))
+
+
+def _coverage(frame: pd.DataFrame) -> pd.DataFrame:
+    """How much of each actual lies inside the central intervals.
+
+    A share of the actual's PIT range where a method has a count distribution; else 1 inside the quantiles, 0 outside.
+    """
+    y, bounds = frame["y"], pit_bounds(frame)
+    columns = {}
     for coverage in COVERAGES:
         low, high = 0.5 - coverage / 200, 0.5 + coverage / 200
-        low_q, high_q = frame[quantile_column(low)], frame[quantile_column(high)]
-        between = ((y >= low_q) & (y <= high_q)).to_numpy(float)
         share = mass_between(bounds, low, high)
-        out[f"coverage_{coverage}"] = np.where(np.isnan(share), between, share)
-    return pd.DataFrame(out, index=frame.index)
+        inside = y.between(frame[quantile_column(low)], frame[quantile_column(high)]).to_numpy(float)
+        columns[f"coverage_{coverage}"] = np.where(np.isnan(share), inside, share)
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def naive_scale(history: pd.DataFrame, until: pd.Timestamp) -> pd.Series:
-    """Mean squared week-to-week change of each series up to `until`: RMSSE's denominator."""
+    """Mean squared week-to-week change of each series up to `until`: the denominator of RMSSE, in units²."""
     past = history.loc[history["ds"] <= until].sort_values(["unique_id", "ds"])
     change = past.groupby("unique_id", sort=False)["y"].diff() ** 2
     return change.groupby(past["unique_id"]).mean()
 
 
-def scores(frame: pd.DataFrame, history: pd.DataFrame, by=("method",)) -> pd.DataFrame:
-    """Scores of each group of rows; rows whose `y` is not known yet are left out.
+def scores(frame: pd.DataFrame, history: pd.DataFrame, by: Sequence[str] = ("method",)) -> pd.DataFrame:
+    """Score each group of rows; rows without an actual are left out.
 
     Parameters
     ----------
     frame : forecast frame, with any further columns to group by.
-    history : unique_id, ds, y of all weeks; only weeks up to the first cutoff are read (for RMSSE).
+    history : unique_id, ds, y of all weeks; RMSSE reads those up to the first cutoff.
 
     Returns
     -------
@@ -63,29 +76,32 @@ def scores(frame: pd.DataFrame, history: pd.DataFrame, by=("method",)) -> pd.Dat
     `wql` = mean over .1 … .9 of 2 Σ pinball / Σy;
     `rmsse` = mean over series of √(MSE of the mean / naive scale);
     `bias` = Σ(mean - y) / Σy;
-    `coverage_50/80/95` = expected coverage of central intervals under the randomised PIT, or the share of y
-    inside the quantile interval where a method has no count distribution;
-    `n` rows; `without_scale` series that never changed before the first cutoff and are left out of RMSSE.
+    `coverage_50/80/95` = expected coverage of central intervals under the randomised PIT, or the share of actuals
+    inside the quantiles where a method has no count distribution;
+    `n` rows; `without_scale` series that never changed before the first cutoff, which RMSSE leaves out.
     """
     frame = frame.loc[frame["y"].notna()].reset_index(drop=True)
-    by, columns = list(by), list(dict.fromkeys([*by, "unique_id"]))
-    rows = pd.concat([losses(frame), frame[columns]], axis=1)
+    by = list(by)
+    series_keys = list(dict.fromkeys([*by, "unique_id"]))
+    rows = pd.concat([losses(frame), frame[series_keys]], axis=1)
     groups = rows.groupby(by, observed=True)
     total = groups[["y", "error", "wape", "wql"]].sum()
     units = total["y"].where(total["y"] > 0)
-    series = rows.groupby(columns, observed=True)["squared"].mean().reset_index()
+
+    series = rows.groupby(series_keys, observed=True)["squared"].mean().reset_index()
     scale = series["unique_id"].map(naive_scale(history, frame["cutoff"].min()))
     series["rmsse"] = np.sqrt(series["squared"] / scale.where(scale > 0))
-    per_group = series.groupby(by, observed=True)["rmsse"]
-    out = pd.DataFrame({"wape": total["wape"] / units, "wql": total["wql"] / units, "rmsse": per_group.mean()})
-    out["bias"] = total["error"] / units
+    rmsse = series.groupby(by, observed=True)["rmsse"]
+
+    table = pd.DataFrame({"wape": total["wape"] / units, "wql": total["wql"] / units, "rmsse": rmsse.mean()})
+    table["bias"] = total["error"] / units
     for coverage in COVERAGES:
-        out[f"coverage_{coverage}"] = groups[f"coverage_{coverage}"].mean()
-    return out.assign(n=groups.size(), without_scale=per_group.size() - per_group.count())
+        table[f"coverage_{coverage}"] = groups[f"coverage_{coverage}"].mean()
+    return table.assign(n=groups.size(), without_scale=rmsse.size() - rmsse.count())
 
 
-def metrics_dict(frame: pd.DataFrame, history: pd.DataFrame) -> dict:
-    """The content of metrics.json: ``{level: {method: {wape, wql, rmsse, bias, coverage_50, …}}}``."""
+def metrics_dict(frame: pd.DataFrame, history: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Scores as metrics.json holds them: level -> method -> wape, wql, rmsse, bias, coverage_50, …"""
     table = scores(add_level(frame), history, by=("level", "method")).drop(columns=["n", "without_scale"])
     return {
         level: {method: row.round(6).to_dict() for (_, method), row in rows.iterrows()}

@@ -1,128 +1,234 @@
-"""What no forecast of the simulated market can beat: the truth, gone on from with its own laws.
+"""The limit of what can be forecast on the simulated market: its true state, continued with its true laws.
 
-With something hidden from it, the oracle tells what that is worth. Axes as in `simulate`; L locations, D draws.
+With some information withheld, the oracle shows what that information can improve at best.
+Axes: P products, S stores, L locations, H horizons.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from shelfcast.judge.distribution import QUANTILES, quantile_column
-from shelfcast.market.laws import EFFECTS, LAW, city_taste, expected, field_law, tastes, utility
+from shelfcast.judge.distribution import QUANTILES
+from shelfcast.judge.frame import forecast_frame, grid_keys
+from shelfcast.market import laws
+from shelfcast.market.laws import EFFECTS, LAW, PICTURE_EFFECTS, TEXT_EFFECTS
 
-HIDEABLE = ("text", "picture", "behavior", "space", "plan", "history")
+INFORMATION = ("text", "picture", "behavior", "space", "plan", "history")
 
 
-def oracle(market: dict, cutoffs, places: dict[str, list[str]], hidden=(), draws: int = 400, seed: int = 0) -> pd.DataFrame:  # fmt: skip
-    """Forecast by going on from the true state at each cutoff with the true laws.
+def oracle(
+    market: dict,
+    cutoffs: Collection[pd.Timestamp],
+    stores_by_location: dict[str, list[str]],
+    withheld: Collection[str] = (),
+    draws: int = 400,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Forecast by drawing futures from the true state at each cutoff. A change of regime is not foreseen.
 
     Parameters
     ----------
-    places : location -> its stores. hidden : what the oracle is not told, of `HIDEABLE`:
-        'behavior': the interest of the coming week, which views foretell; 'space': other stores' shocks;
-        'plan': promotions and prices to come, drawn from the product's own past instead;
-        'history': a product's own appeal and popularity, as for one that is new;
-        'text', 'picture': what they tell, drawn from another product instead (together with 'history': what a long
-        history does not give away anyway).
+    market : the truth, see `truth.draw` and `tables.load_truth`.
+    withheld : information of `INFORMATION` that the oracle does not have:
+        'behavior': the interest of the coming week, which views show;
+        'space': other stores' local shocks;
+        'plan': promotions and prices to come; they are drawn from the product's own past;
+        'history': a product's own appeal, tastes and popularity, as for a new one; they are drawn from their laws;
+        'text', 'picture': their effects; they are drawn from other products. A long history shows these effects
+        anyway, so withhold them together with 'history'.
+    draws : futures per cutoff.
 
     Returns
     -------
-    Forecast frame without `method` and `y`; the mean is that of the drawn conditional means, the quantiles those of
-    the drawn counts, the dispersion what gives their variance.
+    Forecast frame of all products. The mean is that of the futures' conditional means, quantiles are those of their
+    counts, and the dispersion gives the counts' variance. `y` is NaN beyond the data and before a launch.
+
+    Raises
+    ------
+    ValueError : unknown information.
     """
-    if unknown := set(hidden) - set(HIDEABLE):
-        raise ValueError(f"cannot hide {', '.join(sorted(unknown))}; known: {', '.join(HIDEABLE)}.")
+    if unknown := sorted(set(withheld) - set(INFORMATION)):
+        raise ValueError(f"cannot withhold {', '.join(unknown)}. Choose of {', '.join(INFORMATION)}.")
     rng = np.random.default_rng(seed)
-    products, stores = market["products"], market["stores"]
-    e, size = products[EFFECTS], stores["size"].to_numpy()
-    member = np.stack([stores["store_id"].isin(names) for names in places.values()]).astype(float)  # L S
-    plan = {k[5:]: v for k, v in market.items() if k.startswith("plan_")}
-    travel, new = field_law(stores)
-    still = linalg.solve_discrete_lyapunov(travel, new)  # covariance of the shocks of a week far from now
-    taste = market["taste"] + city_taste(e, stores)
-    root, n, p, h = np.linalg.cholesky(new), len(stores), len(products), market["settings"]["horizon"]
-    stay, spread = LAW["interest"]
-    slow, width = LAW["popularity"]
-    step = spread * np.sqrt(1 - stay**2), width * np.sqrt(1 - slow**2)
-    begins, goes_on = LAW["stock_out"]
+    world = _World.of(market)
+    stores = market["stores"]["store_id"]
+    members = np.stack([stores.isin(names) for names in stores_by_location.values()]).astype(float)  # L, S
+
+    def by_location(x: np.ndarray) -> np.ndarray:
+        return np.einsum("psh,ls->plh", x, members).ravel()
+
     frames = []
     for cutoff in cutoffs:
-        now = market["mondays"].get_loc(cutoff)
-        weeks = np.arange(now + 1, now + 1 + h)
-        steady = np.full(h, market["regime"][now])  # a change to come is not foreseen
-        rival = market["rival"] * (market["regime"][now] > 1)
-        v = None if {"text", "picture", "history", "plan"} & set(hidden) else utility(e, taste, plan, weeks, steady)
-        counts = np.empty((draws, p, len(places), h), np.int32)
-        means = np.zeros((p, len(places), h))
-        for k in range(draws):
-            at = v if v is not None else _guess(rng, e, market, plan, weeks, steady, now, hidden)
-            interest, popularity = market["interest"][:, now + 1], market["popularity"][:, now]
-            if "behavior" in hidden:
-                interest = stay * market["interest"][:, now] + step[0] * rng.normal(size=p)
-            if "history" in hidden:
-                popularity = width * rng.normal(size=p)
-            field, out = market["field"][:, now], market["out"][:, :, now]
-            alone = _alone(rng, field, travel, still, h) if "space" in hidden else None
-            mean, sold = np.empty((p, n, h)), np.empty((p, n, h), np.int64)
-            for j in range(h):
-                interest = interest if j == 0 else stay * interest + step[0] * rng.normal(size=p)
-                popularity = slow * popularity + step[1] * rng.normal(size=p)
-                field = alone[j] if alone is not None else travel @ field + root @ rng.normal(size=n)
-                u = at[:, :, j : j + 1] + (interest + popularity)[:, None, None]
-                mean[..., j] = expected(
-                    u, (field + rival)[:, None], size, market["level"], market["settings"]["mechanism"]
-                )[..., 0]
-                lucky = mean[..., j] * rng.gamma(1 / LAW["luck"], LAW["luck"], (p, 1))
-                wanted = rng.poisson(lucky * rng.gamma(1 / LAW["till"], LAW["till"], (p, n)))
-                out = rng.random((p, n)) < np.where(out, goes_on, begins)
-                sold[..., j] = np.where(out, rng.binomial(wanted, rng.random((p, n))), wanted)
-                mean[..., j] *= np.where(out, 0.5, 1.0)
-            counts[k] = np.einsum("psh,ls->plh", sold, member)
-            means += np.einsum("psh,ls->plh", mean, member) / draws
-        keys = [f"{i}|{place}" for i in products["product_id"] for place in places]
-        frame = pd.MultiIndex.from_product([keys, range(1, h + 1)], names=["unique_id", "horizon"]).to_frame(
-            index=False
-        )
-        flat = counts.reshape(draws, -1)
-        mean = means.ravel()
-        frame = frame.assign(cutoff=cutoff, ds=cutoff + pd.to_timedelta(7 * frame["horizon"], unit="D"), mean=mean)
-        frame["dispersion"] = np.maximum((flat.var(0) - mean) / np.maximum(mean, 1e-9) ** 2, 0)
-        names = [quantile_column(q) for q in QUANTILES]
-        frame[names] = np.quantile(flat, QUANTILES, axis=0, method="inverted_cdf").T
-        frames.append(frame)
+        start = _Start.of(world, market["mondays"].get_loc(cutoff), frozenset(withheld))
+        futures = (start.draw_future(rng) for _ in range(draws))
+        totals = [(by_location(mean), by_location(sold)) for mean, sold in futures]
+        means, counts = (np.stack(part) for part in zip(*totals, strict=True))  # draws, P * L * H
+        mean = means.mean(0)
+        dispersion = np.maximum((counts.var(0) - mean) / np.maximum(mean, 1e-9) ** 2, 0)
+        quantiles = np.quantile(counts, QUANTILES, axis=0, method="inverted_cdf").T
+        keys = _keys(market, cutoff, list(stores_by_location), members)
+        frames.append(forecast_frame(keys, mean, dispersion, quantiles))
     return pd.concat(frames, ignore_index=True)
 
 
-def _alone(rng, field, travel, still, h) -> list[np.ndarray]:
-    """Shocks of the coming weeks as far as each store's own present one tells; each week's law is exact."""
-    out, power = [], np.eye(len(field))
-    for _ in range(h):
-        power = travel @ power
-        shared = power @ still  # covariance of d[t + h] with d[t]
-        keep = np.diag(np.diag(shared) / np.diag(still))
-        rest = still - shared @ keep - keep @ shared.T + keep @ still @ keep
-        out.append(keep @ field + rng.multivariate_normal(np.zeros(len(field)), rest, method="eigh"))
-    return out
+def _keys(market: dict, cutoff: pd.Timestamp, locations: list[str], members: np.ndarray) -> pd.DataFrame:
+    """`KEYS` with the actuals, for one cutoff."""
+    horizon, n_weeks = market["settings"]["horizon"], market["sold"].shape[-1]
+    weeks = market["mondays"].get_loc(cutoff) + np.arange(1, horizon + 1)
+    observed = weeks < n_weeks
+    y = np.full((len(market["products"]), len(locations), 1, horizon), np.nan)
+    y[:, :, 0, observed] = np.einsum("psh,ls->plh", market["sold"][..., weeks[observed]], members)
+    before_launch = weeks < market["products"]["launch"].to_numpy()[:, None]  # P, H
+    y = np.where(before_launch[:, None, None], np.nan, y)
+    return grid_keys(market["products"]["product_id"].tolist(), locations, [cutoff], y)
 
 
-def _guess(rng, e, market, plan, weeks, steady, now, hidden) -> np.ndarray:
-    """A utility in which what is hidden is drawn: from other products, or from the product's own past."""
-    p, e, own = len(e), e.copy(), market["taste"]
-    for kind in ("text", "picture"):
-        if kind in hidden:
-            donor = rng.integers(0, p, p)
-            for name in [c for c in EFFECTS if c.startswith(kind)]:
-                e[name] = e[name].to_numpy()[donor]
-    if "history" in hidden:
-        e["own_appeal"] = rng.normal(0, LAW["own"], p)
-        own = tastes(rng, market["stores"], p)
-    if "plan" in hidden:
-        start = rng.integers(0, now - len(weeks), p)  # a stretch of the product's own past
-        drawn = {k: x.copy() for k, x in plan.items()}
+@dataclass(frozen=True)
+class _World:
+    """A true market with what its laws make of it, the same for all cutoffs."""
+
+    market: dict
+    plan: dict[str, np.ndarray]
+    effects: pd.DataFrame
+    size: np.ndarray  # (S,) of the stores
+    city: np.ndarray  # (P, S) taste for a claim in the city
+    travel: np.ndarray  # (S, S) see `laws.shock_law`
+    shock_root: np.ndarray  # (S, S) Cholesky factor of the covariance of a week's new shocks
+    shock_covariance: np.ndarray  # (S, S) of the shocks in the long run
+
+    @classmethod
+    def of(cls, market: dict) -> _World:
+        stores, effects = market["stores"], market["products"][EFFECTS]
+        travel, new = laws.shock_law(stores)
+        return cls(
+            market=market,
+            plan={name.removeprefix("plan_"): x for name, x in market.items() if name.startswith("plan_")},
+            effects=effects,
+            size=stores["size"].to_numpy(),
+            city=laws.city_taste(effects, stores),
+            travel=travel,
+            shock_root=np.linalg.cholesky(new),
+            shock_covariance=linalg.solve_discrete_lyapunov(travel, new),
+        )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The market at a cutoff, from which futures are drawn."""
+
+    world: _World
+    now: int  # number of the last observed week
+    withheld: frozenset[str]
+    weeks: np.ndarray  # (H,) numbers of the weeks to come
+    elasticity_factor: np.ndarray  # (H,) that of now
+    rival: np.ndarray  # (S,) log effect of now
+    utility: np.ndarray | None  # (P, S, H); None where what is withheld makes it differ from draw to draw
+
+    @classmethod
+    def of(cls, world: _World, now: int, withheld: frozenset[str]) -> _Start:
+        market = world.market
+        weeks = np.arange(now + 1, now + 1 + market["settings"]["horizon"])
+        factor = np.full(len(weeks), market["regime"][now])
+        utility = None
+        if not withheld & {"text", "picture", "history", "plan"}:
+            utility = laws.utility(world.effects, market["taste"] + world.city, world.plan, weeks, factor)
+        return cls(world, now, withheld, weeks, factor, market["rival"] * (factor[0] > 1), utility)
+
+    def draw_future(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Conditional means and units sold of one future, each (P, S, H)."""
+        world, market = self.world, self.world.market
+        utility = self.draw_utility(rng) if self.utility is None else self.utility
+        n_products, n_stores, horizon = utility.shape
+        interest, popularity = self._draw_states(rng)
+        shock, out = market["field"][:, self.now], market["out"][:, :, self.now]
+        own_shocks = self._draw_shocks_of_own_store(rng) if "space" in self.withheld else None
+        mean, sold = np.empty(utility.shape), np.empty(utility.shape, np.int64)
+        for h in range(horizon):
+            if h > 0:
+                interest = _step(rng, LAW.interest, interest)
+            popularity = _step(rng, LAW.popularity, popularity)
+            if own_shocks is None:
+                shock = world.travel @ shock + world.shock_root @ rng.normal(size=n_stores)
+            else:
+                shock = own_shocks[h]
+            log_demand = utility[..., h] + (interest + popularity)[:, None]
+            means = laws.mean_units(
+                log_demand[..., None],
+                (shock + self.rival)[:, None],
+                world.size,
+                market["level"],
+                market["settings"]["mechanism"],
+            )[..., 0]
+            lucky_mean = means * _gamma(rng, LAW.luck_variance, (n_products, 1))
+            wanted = rng.poisson(lucky_mean * _gamma(rng, LAW.store_dispersion, means.shape))
+            out = rng.random(means.shape) < np.where(out, LAW.stock_out.continues, LAW.stock_out.starts)
+            sold[..., h] = np.where(out, rng.binomial(wanted, rng.random(means.shape)), wanted)
+            mean[..., h] = means * np.where(out, 0.5, 1.0)  # a stock-out leaves half on average
+        return mean, sold
+
+    def draw_utility(self, rng: np.random.Generator) -> np.ndarray:
+        """(P, S, H) a utility in which what is withheld is drawn from other products, or the product's own past."""
+        market, effects, plan = self.world.market, self.world.effects.copy(), self.world.plan
+        n = len(effects)
+        for kind, names in (("text", TEXT_EFFECTS), ("picture", PICTURE_EFFECTS)):
+            if kind in self.withheld:
+                donor = rng.integers(0, n, n)
+                effects[names] = effects[names].to_numpy()[donor]
+        taste = market["taste"]
+        if "history" in self.withheld:
+            effects["own_appeal"] = rng.normal(0, LAW.own_appeal_sd, n)
+            taste = laws.draw_tastes(rng, market["stores"], n)
+        if "plan" in self.withheld:
+            plan = self._draw_plan(rng)
+        taste = taste + laws.city_taste(effects, market["stores"])
+        return laws.utility(effects, taste, plan, self.weeks, self.elasticity_factor)
+
+    def _draw_plan(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A plan in which the weeks to come repeat a stretch of each product's own past."""
+        n = len(self.world.effects)
+        first = rng.integers(0, self.now - len(self.weeks), n)
+        plan = {name: values.copy() for name, values in self.world.plan.items()}
         for name in ("log_price", "mailer", "rivals", "display"):
-            for j, week in enumerate(weeks):
-                drawn[name][..., week] = plan[name][np.arange(p), ..., start + j]
-        plan = drawn
-    return utility(e, own + city_taste(e, market["stores"]), plan, weeks, steady)
+            for h, week in enumerate(self.weeks):
+                plan[name][..., week] = self.world.plan[name][np.arange(n), ..., first + h]
+        return plan
+
+    def _draw_states(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Interest of the coming week and popularity of now, (P,) each; drawn where they are withheld."""
+        market = self.world.market
+        interest, popularity = market["interest"][:, self.now + 1], market["popularity"][:, self.now]
+        if "behavior" in self.withheld:
+            interest = _step(rng, LAW.interest, market["interest"][:, self.now])
+        if "history" in self.withheld:
+            popularity = LAW.popularity.sd * rng.normal(size=len(popularity))
+        return interest, popularity
+
+    def _draw_shocks_of_own_store(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """(S,) shocks of each week to come, as far as each store's own present one predicts them.
+
+        Each week's law is exact; the weeks are drawn independently.
+        """
+        shock, longrun = self.world.market["field"][:, self.now], self.world.shock_covariance
+        shocks, power = [], np.eye(len(shock))
+        for _ in self.weeks:
+            power = self.world.travel @ power
+            shared = power @ longrun  # covariance of the week's shocks with those of now
+            slope = np.diag(np.diag(shared) / np.diag(longrun))
+            rest = longrun - shared @ slope - slope @ shared.T + slope @ longrun @ slope
+            shocks.append(slope @ shock + rng.multivariate_normal(np.zeros(len(shock)), rest, method="eigh"))
+        return shocks
+
+
+def _step(rng: np.random.Generator, law: laws.Autoregressive, x: np.ndarray) -> np.ndarray:
+    """The next week of an autoregressive series."""
+    return law.persistence * x + law.sd * np.sqrt(1 - law.persistence**2) * rng.normal(size=len(x))
+
+
+def _gamma(rng: np.random.Generator, variance: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Factors of mean 1."""
+    return rng.gamma(1 / variance, variance, shape)
