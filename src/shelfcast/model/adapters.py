@@ -1,9 +1,8 @@
-"""Cheaper training and forecasting: what of the encoder is trained, adapters kept apart from it, int8 weights."""
+"""Cheaper training and forecasting: what of the encoder is trained, adapters as files of their own, int8 weights."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import warnings
 from pathlib import Path
@@ -13,7 +12,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from shelfcast.model.salesbert import SalesBert, SalesBertConfig
+from shelfcast.model.config import SalesBertConfig, shape_of
+from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import backbone_path
 from shelfcast.settings import Training
 
@@ -22,11 +22,10 @@ WEIGHTS, FACTS = "adapter.safetensors", "adapter.json"
 
 
 def adapt(model: SalesBert, training: Training) -> SalesBert:
-    """Make the model's encoder trainable as the training says; returns the model to train."""
+    """Make the encoder trainable as `training.mode` says; returns the model to train."""
     if not model.config.use_text:
         return model
-    # The words of a market are few: their vectors would only be learned by heart.
-    model.embeddings.requires_grad_(False)
+    model.embeddings.requires_grad_(False)  # a market has few words, whose vectors would be learned by heart
     if training.mode == "full":
         return model
     for name, p in model.named_parameters():
@@ -36,12 +35,8 @@ def adapt(model: SalesBert, training: Training) -> SalesBert:
 
 
 def _with_adapters(model: SalesBert, rank: int) -> SalesBert:
-    lora = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=0.0,
-        target_modules=r"layers\.\d+\.(attention\.self\.(query|value)|intermediate\.dense)",
-    )
+    modules = r"layers\.\d+\.(attention\.self\.(query|value)|intermediate\.dense)"
+    lora = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=modules)
     wrapped = get_peft_model(model, lora).base_model.model
     for name, p in wrapped.named_parameters():
         p.requires_grad_("lora_" in name or not name.startswith(ENCODER))
@@ -64,15 +59,17 @@ def save(model: SalesBert, folder: str | Path, backbone: str) -> None:
     Where the adapted encoder is not the backbone's (random, or trained before), the whole model is written, merged.
     """
     folder = Path(folder)
-    state, rank = model.state_dict(), _rank(model)
-    if not rank or encoder_md5(state) != encoder_md5(_plain(model.config, backbone).state_dict()):
+    state = model.state_dict()
+    rank = next((len(p) for name, p in model.named_parameters() if "lora_A" in name), 0)
+    if not rank or encoder_md5(state) != encoder_md5(_with_backbone(model.config, backbone).state_dict()):
         merged(model).save_pretrained(folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {name: x.contiguous() for name, x in state.items() if "lora_" in name or not name.startswith(ENCODER)}
-    save_file(kept, folder / WEIGHTS)
+    new = {name: x.contiguous() for name, x in state.items() if "lora_" in name or not name.startswith(ENCODER)}
+    save_file(new, folder / WEIGHTS)
     model.config.save_pretrained(folder)
-    (folder / FACTS).write_text(json.dumps({"backbone": backbone, "encoder": encoder_md5(state), "lora_rank": rank}))
+    facts = {"backbone": backbone, "encoder": encoder_md5(state), "lora_rank": rank}
+    (folder / FACTS).write_text(json.dumps(facts))
 
 
 def load(folder: str | Path, int8: bool = False) -> SalesBert:
@@ -85,10 +82,10 @@ def load(folder: str | Path, int8: bool = False) -> SalesBert:
     folder = Path(folder)
     if (folder / FACTS).exists():
         facts = json.loads((folder / FACTS).read_text())
-        model = _plain(SalesBertConfig.from_pretrained(folder), facts["backbone"])
+        model = _with_backbone(SalesBertConfig.from_pretrained(folder), facts["backbone"])
         if encoder_md5(model.state_dict()) != facts["encoder"]:
             raise ValueError(
-                f"{folder}/ adapts another backbone than {facts['backbone']!r} is now; restore it, or train anew."
+                f"{folder}/ adapts another backbone than {facts['backbone']!r} is now. Restore it, or train anew."
             )
         model = _with_adapters(model, facts["lora_rank"])
         model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
@@ -99,10 +96,7 @@ def load(folder: str | Path, int8: bool = False) -> SalesBert:
 
 
 def quantised(model: SalesBert) -> SalesBert:
-    """Encoder layers with int8 weights, whose inputs are quantised as they come; for forecasts, on the CPU only.
-
-    A quarter of their size. The head keeps its precision: it needs no time, and means lean on it.
-    """
+    """Encoder layers with int8 weights, a quarter of their size, for forecasts on the CPU; the head stays float32."""
     if model.config.use_text:
         with warnings.catch_warnings():  # its successor, torchao, was slower than float32 without a compiler
             warnings.simplefilter("ignore")
@@ -110,19 +104,13 @@ def quantised(model: SalesBert) -> SalesBert:
     return model
 
 
-def _plain(config: SalesBertConfig, backbone: str) -> SalesBert:
+def _with_backbone(config: SalesBertConfig, backbone: str) -> SalesBert:
     """A model of this shape with the backbone's own encoder."""
-    names = set(inspect.signature(SalesBertConfig).parameters) - {"backbone", "kwargs"}
-    return SalesBert.from_backbone(backbone_path(backbone), **{name: getattr(config, name) for name in names})
-
-
-def _rank(model: SalesBert) -> int:
-    """Of its adapters; 0 where there are none."""
-    return next((len(p) for name, p in model.named_parameters() if "lora_A" in name), 0)
+    return SalesBert.from_backbone(backbone_path(backbone), **shape_of(config))
 
 
 def encoder_md5(state: dict[str, torch.Tensor]) -> str:
-    """Of the encoder's own weights, adapted or not."""
+    """Hash of the encoder's own weights, adapted or not."""
     digest = hashlib.md5()
     own = {n.replace(".base_layer", ""): x for n, x in state.items() if n.startswith(ENCODER) and "lora_" not in n}
     for name in sorted(own):

@@ -22,7 +22,7 @@ from shelfcast.model.tensors import MarketTensors
 
 
 def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
-    """The models of all seeds under `models/<variant>/`, in eval mode; int8 : `efficient.quantised`."""
+    """The models of all seeds under `models/<variant>/`, in eval mode; int8 : see `adapters.quantised`."""
     paths = sorted(Path(folder).glob("seed_*"), key=lambda path: int(path.name.split("_")[1]))
     if not paths:
         raise ValueError(f"{folder}/ holds no seed_<n>/ with a model. Run notebook 3_finetune (or `dvc repro`) first.")
@@ -31,16 +31,19 @@ def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
 
 @torch.no_grad()
 def predict(
-    model: SalesBert,
-    market: MarketTensors,
-    batch_products: int = 25,
-    cold_start: bool = False,
-    at: np.ndarray | None = None,
+    model: SalesBert, market: MarketTensors, batch_products: int = 25, cold_start: bool = False, at=None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean (units a week) and dispersion from every week of the market, each (P, L, T, H) float64.
 
-    cold_start : forecast every product as if it were new. at : places of the C weeks to forecast from, instead of all T.
+    Parameters
+    ----------
+    cold_start : forecast every product as if it were new; a ValueError where the model was not trained for that.
+    at : (C,) indices of the weeks to forecast from, all T where none are given.
     """
+    if cold_start and not model.config.new_products:
+        raise ValueError(
+            "the model's head for products without a history was not trained. Set finetune.new_products and train again."
+        )
     parts = []
     market = market.as_new() if cold_start else market
     for start in range(0, len(market), batch_products):
@@ -56,42 +59,39 @@ def coherent(mean: np.ndarray, locations: list[str]) -> np.ndarray:
     Worked example: chain 6, regions 1 and 2: the regions become 2 and 4.
     """
     regions = np.array([name != CHAIN for name in locations])
-    chain = mean[:, ~regions]
     scaled = mean.copy()
-    scaled[:, regions] *= chain / np.maximum(mean[:, regions].sum(1, keepdims=True), 1e-9)
+    scaled[:, regions] *= mean[:, ~regions] / np.maximum(mean[:, regions].sum(1, keepdims=True), 1e-9)
     return scaled
 
 
 def forecast(
     models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp], cold_start: bool = False
 ) -> pd.DataFrame:
-    """Forecast every series from each cutoff, by the mean over the models' distributions; `cold_start`: as if all were new.
+    """Forecast every series from each cutoff by the mean over the models' distributions, as a forecast frame.
 
-    Returns
-    -------
-    Forecast frame without `method`: unique_id, ds, cutoff, horizon, mean, dispersion, q025 … q975, y (NaN beyond the
-    data). The average of negative binomials is read as one with their mean mean, and the dispersion that keeps their
-    mean variance.
+    The average of negative binomials is read as one with their mean mean, and the dispersion that gives their mean
+    variance. cold_start : as if all products were new; see `predict`.
     """
     at = market.weeks_index.get_indexer(cutoffs)
     if (at < 0).any():
-        raise ValueError(f"cutoffs {[c for c, i in zip(cutoffs, at, strict=True) if i < 0]} are not observed weeks.")
+        missing = [cutoff for cutoff, i in zip(cutoffs, at, strict=True) if i < 0]
+        raise ValueError(f"cutoffs {missing} are not observed weeks. Choose of {market.weeks_index[[0, -1]].tolist()}.")
     models = list(models)
-    market = read_once(models, market)
+    market = read_text_once(models, market)
     return as_frame([predict(model, market, cold_start=cold_start, at=at) for model in models], market, cutoffs)
 
 
 @torch.no_grad()
-def read_once(models: list[SalesBert], market: MarketTensors) -> MarketTensors:
-    """The market with its texts read, where all models left the encoder as it was; as it is where they did not."""
+def read_text_once(models: list[SalesBert], market: MarketTensors) -> MarketTensors:
+    """The market with its texts read, where all models have the same encoder; as it is where they have not."""
     if "read" in market.tensors or not all(m.config.use_text and m.config.body == "compact" for m in models):
         return market
     first, *others = ({k: v for k, v in m.state_dict().items() if k.startswith(ENCODER)} for m in models)
-    same = all(isinstance(x, torch.Tensor) for x in first.values()) and all(  # int8 weights are packed, and no tensors
-        own.keys() == first.keys() and all(map(torch.equal, own.values(), first.values())) for own in others
-    )
-    if not same:
+    if not all(isinstance(x, torch.Tensor) for x in first.values()):  # int8 weights are packed, and no tensors
         return market
+    for other in others:
+        if other.keys() != first.keys() or not all(map(torch.equal, other.values(), first.values())):
+            return market
     read = models[0].read_text(market.tensors["input_ids"], market.tensors["text_mask"])
     return replace(market, tensors=market.tensors | {"read": read})
 
@@ -105,8 +105,6 @@ def as_frame(
     mean, variance = means.mean(0), variances.mean(0) + means.var(0)
     dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
     mean = coherent(mean, market.locations)
-
     at = market.weeks_index.get_indexer(cutoffs)
     y = market.tensors["labels"][:, :, at].double().numpy()
-    keys = grid_keys(market.products, market.locations, cutoffs, y)
-    return forecast_frame(keys, mean.ravel(), dispersion.ravel())
+    return forecast_frame(grid_keys(market.products, market.locations, cutoffs, y), mean.ravel(), dispersion.ravel())

@@ -1,7 +1,7 @@
 """Panel to tensors: the typed contract between data and model, the tokeniser, scaling.
 
-Scaling sees the training weeks only. Columns in units become logs relative to the series' own level, so that one
-model serves a bottle that sells 0.2 and a can that sells 200 a week; everything else is standardised.
+Scaling uses the training weeks only. Columns in units of sales become logs relative to the series' own level, so that
+one model serves a bottle that sells 0.2 and a can that sells 200 a week; everything else is standardised.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
-from shelfcast.panel.features import LEVEL_FLOOR
-from shelfcast.panel.frame import Panel
+from shelfcast.panel.frame import LEVEL_FLOOR, Panel
 from shelfcast.settings import Network
 
-LOCAL = "location_now"
-OF_ALL = ("category_level", "category_now", "traffic", LOCAL)  # the same for all products of a location
-CONSTANT = 1e-6  # standard deviation of a column that tells nothing
+SHOCK = "location_now"
+SHARED = ("category_level", "category_now", "traffic", SHOCK)  # the same for all products of a location
+CONSTANT = 1e-6  # standard deviation below which a column is constant
 CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 MAX_TEXT = 64  # tokens of product text
+BY_WEEK = ("weeks", "plan", "level", "typical", "location_shock", "labels")  # fields with the axis T
 
 
 class Batch(TypedDict):
@@ -37,15 +37,13 @@ class Batch(TypedDict):
     picture: torch.Tensor  # (B, F_picture) float32, 0 where there is none
     has_picture: torch.Tensor  # (B,) bool
     static: torch.Tensor  # (B, L, F_static) float32, standardised
-    weeks: torch.Tensor  # (B, L, T, F_week) float32, what is known at the end of week t
+    weeks: torch.Tensor  # (B, L, T, F_week) float32, past and known-future columns of week t
     plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h
     level: torch.Tensor  # (B, L, T) float32, units a week, > 0
-    typical: torch.Tensor  # (B, L, T) float32, units a week that a product of the category usually sells, > 0
-    location_shock: (
-        torch.Tensor
-    )  # (B, L, T) float32, log of a location's units over its typical share of all, for every product
+    typical: torch.Tensor  # (B, L, T) float32, units a week that a product of the category typically sells, > 0
+    location_shock: torch.Tensor  # (B, L, T) float32, log of a location's units over its usual share, for every product
     graph: torch.Tensor  # (B, L, L) float32, >= 0, the same for every product
-    labels: torch.Tensor  # (B, L, T, H) float32, units in week t + h; NaN where it must not be learned or judged
+    labels: torch.Tensor  # (B, L, T, H) float32, units in week t + h; NaN where not to be learned or judged
 
 
 def backbone_path(backbone: str) -> str:
@@ -85,14 +83,19 @@ class MarketTensors(torch.utils.data.Dataset):
         return {k: v[i] for k, v in self.tensors.items()}
 
     def sizes(self) -> dict[str, int]:
-        """What a SalesBert for this market must be told; see SalesBertConfig."""
-        names = {"n_static": "static", "n_week": "weeks", "n_plan": "plan", "n_picture": "picture"}
-        found = {size: len(self.names[name]) for size, name in names.items()}
-        return found | {"n_locations": len(self.locations), "horizon": self.tensors["labels"].shape[-1]}
+        """Sizes of a SalesBert for this market; see SalesBertConfig."""
+        return {
+            "n_static": len(self.names["static"]),
+            "n_week": len(self.names["weeks"]),
+            "n_plan": len(self.names["plan"]),
+            "n_picture": len(self.names["picture"]),
+            "n_locations": len(self.locations),
+            "horizon": self.tensors["labels"].shape[-1],
+        }
 
     @cached_property
-    def _per_log(self) -> torch.Tensor:
-        """(2, F_week): how much each column of weeks rises with the log it is of, for level itself and units over it."""
+    def _slopes(self) -> torch.Tensor:
+        """(2, F_week): how much each standardised column of weeks rises with its log, for level, and for columns in units."""
         deviation = np.array([self.scale[name][1] for name in self.names["weeks"]])
         rise = np.where(deviation > CONSTANT, 1 / np.maximum(deviation, CONSTANT), 0.0)
         level = np.array([name == "level" for name in self.names["weeks"]])
@@ -100,28 +103,31 @@ class MarketTensors(torch.utils.data.Dataset):
         return _float(np.stack([level * rise, units * rise]))
 
     def with_levels(self, batch: dict[str, torch.Tensor], times: torch.Tensor) -> dict[str, torch.Tensor]:
-        """A batch of this market told relative to `times` (B, L, T) its levels; what was sold stays the same."""
+        """A batch with `times` (B, L, T) its levels, and columns in units relative to these; the sales stay the same."""
         level = batch["level"] * times
-        of_level, of_units = self._per_log.to(level.device)
-        over = torch.log((level + LEVEL_FLOOR) / (batch["level"] + LEVEL_FLOOR))
-        weeks = batch["weeks"] + times.log()[..., None] * of_level - over[..., None] * of_units
+        of_level, of_units = self._slopes.to(level.device)
+        ratio = torch.log((level + LEVEL_FLOOR) / (batch["level"] + LEVEL_FLOOR))
+        weeks = batch["weeks"] + times.log()[..., None] * of_level - ratio[..., None] * of_units
         return batch | {"level": level, "weeks": weeks}
 
     def as_new(self) -> MarketTensors:
         """As if no product had a history: `cold_start`, and last year's season is its category's."""
         changed = {"cold_start": torch.ones(len(self), dtype=torch.bool)}
         if "year_ago" in self.names["plan"]:
-            own, kin = (self.names["plan"].index(name) for name in ("year_ago", "year_ago_category"))
-            (mean, deviation), (its_mean, its) = self.scale["year_ago"], self.scale["year_ago_category"]
-            changed["plan"] = self.tensors["plan"].clone()
-            changed["plan"][..., own] = (changed["plan"][..., kin] * its + its_mean - mean) / max(deviation, CONSTANT)
+            own, category = (self.names["plan"].index(name) for name in ("year_ago", "year_ago_category"))
+            (mean, deviation), (category_mean, category_deviation) = (
+                self.scale[name] for name in ("year_ago", "year_ago_category")
+            )
+            plan = self.tensors["plan"].clone()
+            raw = plan[..., category] * category_deviation + category_mean
+            plan[..., own] = (raw - mean) / max(deviation, CONSTANT)
+            changed["plan"] = plan
         return replace(self, tensors=self.tensors | changed)
 
     def splits(self, panel: Panel, history: float = 1.0) -> tuple[MarketTensors, MarketTensors, MarketTensors]:
         """The labels of the training weeks, of the validation weeks, and of both together.
 
-        panel : whose cutoffs count; of a joined market, any of its panels. history : share of the cutoffs to learn
-        from, the latest ones.
+        panel : the market's own, or any of a joined market's. history : share of the cutoffs to learn from, the latest.
         """
         train_end, validation_end = (pd.Timestamp(panel.meta[end]) for end in ("train_end", "validation_end"))
         train = panel.cutoffs["train"]
@@ -136,18 +142,51 @@ class MarketTensors(torch.utils.data.Dataset):
     def split(self, cutoffs: list[pd.Timestamp], last_label: pd.Timestamp | None = None) -> MarketTensors:
         """Labels only at `cutoffs` and up to `last_label`; weeks after the last cutoff are cut away."""
         at = self.weeks_index.get_indexer(cutoffs)
-        n = int(at.max()) + 1
-        horizon = self.tensors["labels"].shape[-1]
+        n, horizon = int(at.max()) + 1, self.tensors["labels"].shape[-1]
         wanted = torch.zeros(n, horizon, dtype=torch.bool)
         wanted[at] = True
         if last_label is not None:
-            h = np.arange(1, horizon + 1).astype("timedelta64[W]")
-            ends = self.weeks_index.to_numpy()[:n, None] + h
-            wanted &= torch.as_tensor(ends <= np.datetime64(last_label))
-        by_week = ("weeks", "plan", "level", "typical", "location_shock", "labels")
-        cut = {k: v[:, :, :n] if k in by_week else v for k, v in self.tensors.items()}
-        cut["labels"] = cut["labels"].masked_fill(~wanted, torch.nan)
-        return MarketTensors(self.products, self.locations, self.weeks_index[:n], self.names, cut, self.in_units, self.scale)
+            ahead = np.arange(1, horizon + 1).astype("timedelta64[W]")
+            label_weeks = self.weeks_index.to_numpy()[:n, None] + ahead
+            wanted &= torch.as_tensor(label_weeks <= np.datetime64(last_label))
+        tensors = {name: x[:, :, :n] if name in BY_WEEK else x for name, x in self.tensors.items()}
+        tensors["labels"] = tensors["labels"].masked_fill(~wanted, torch.nan)
+        return replace(self, weeks_index=self.weeks_index[:n], tensors=tensors)
+
+
+class _Columns:
+    """The panel's columns as arrays (P, L, T + horizon), scaled."""
+
+    def __init__(self, panel: Panel, scale: dict[str, list[float]] | None):
+        weeks, horizon = panel.weeks, panel.meta["horizon"]
+        ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
+        products, locations = list(panel.products.index), list(panel.locations.index)
+        self.shape = (len(products), len(locations), len(ahead))
+        index = pd.MultiIndex.from_product([products, locations, ahead])
+        self.frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
+        self.n_train = int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
+        self.in_units, self.given_scale = set(panel.in_units), scale
+        self.scale: dict[str, list[float]] = {}
+        self.level = self.raw("level")
+
+    def raw(self, name: str) -> np.ndarray:
+        return self.frame[name].to_numpy(float).reshape(self.shape)
+
+    def scaled(self, names: list[str]) -> np.ndarray:
+        """(P, L, T + horizon, F), standardised by the training weeks or by the given scale, and clipped."""
+        return np.stack([self._scaled(name) for name in names], -1)
+
+    def _scaled(self, name: str) -> np.ndarray:
+        x = self.raw(name)
+        if name == "level":
+            x = np.log(x)
+        elif name in self.in_units:
+            x = np.log((x + LEVEL_FLOOR) / (self.level + LEVEL_FLOOR))
+        train = x[:, :, : self.n_train]
+        own = self.given_scale[name] if self.given_scale else [float(np.nanmean(train)), float(np.nanstd(train))]
+        mean, deviation = self.scale[name] = own
+        x = np.where(np.isnan(x), mean, x)  # beyond the data, where no forecast that needs it is made
+        return np.clip((x - mean) / deviation if deviation > CONSTANT else np.zeros_like(x), -CLIP, CLIP)
 
 
 def market_tensors(
@@ -158,55 +197,35 @@ def market_tensors(
     price_plan : read the realised chain price as if planned (an upper bound).
     scale : mean and standard deviation of each column that a model was trained with; the panel's own where not given.
     """
-    weeks, horizon = panel.weeks, panel.meta["horizon"]
-    products, locations = list(panel.products.index), list(panel.locations.index)
-    ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
-    shape = (len(products), len(locations), len(ahead))
-    index = pd.MultiIndex.from_product([products, locations, ahead])
-    frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
-    n, n_train = len(weeks), int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
-    level, location_shock = (frame[name].to_numpy().reshape(shape) for name in ("level", LOCAL))
-
-    used: dict[str, list[float]] = {}
-
-    def feature(column: str) -> np.ndarray:
-        x = frame[column].to_numpy(float).reshape(shape)
-        if column in panel.in_units:
-            x = np.log(x) if column == "level" else np.log((x + LEVEL_FLOOR) / (level + LEVEL_FLOOR))
-        seen = x[:, :, :n_train]
-        used[column] = scale[column] if scale else [float(np.nanmean(seen)), float(np.nanstd(seen))]
-        mean, deviation = used[column]
-        x = np.where(np.isnan(x), mean, x)  # beyond the data, where no forecast that needs it is made
-        return np.clip((x - mean) / deviation if deviation > CONSTANT else np.zeros_like(x), -CLIP, CLIP)
-
-    past = [name for name in panel.roles["past"] if name not in OF_ALL]  # by these a week would be learned by heart
+    weeks, horizon, columns = panel.weeks, panel.meta["horizon"], _Columns(panel, scale)
+    n, products, locations = len(weeks), list(panel.products.index), list(panel.locations.index)
+    past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
     plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
     names = {"static": panel.roles["static"], "weeks": past + plan, "plan": plan}
     names["picture"] = list(panel.pictures.columns)
-    planned = np.stack([feature(c) for c in plan], -1)  # P L T+H F
-    history = np.stack([feature(c) for c in past], -1)
+    planned = columns.scaled(plan)
+    history = columns.scaled(past)
     target = np.arange(n)[:, None] + np.arange(1, horizon + 1)  # T H, index of week t + h
-    y = frame["y"].to_numpy(float).reshape(shape)
     texts = panel.products["text"].fillna("").tolist()
     tokens = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TEXT, return_tensors="pt")
     pictures = panel.pictures.loc[products].to_numpy(float)
-    graph = torch.tensor(panel.graph.loc[locations, locations].to_numpy(np.float32))
+    graph = _float(panel.graph.loc[locations, locations].to_numpy())
     tensors = {
         "input_ids": tokens["input_ids"],
         "text_mask": tokens["attention_mask"].bool(),
         "has_text": torch.tensor([bool(text.strip()) for text in texts]),
         "picture": _float(np.nan_to_num(pictures)),
         "has_picture": torch.tensor(~np.isnan(pictures).any(1) & bool(names["picture"])),
-        "static": _float(np.stack([feature(c)[:, :, 0] for c in panel.roles["static"]], -1)),
+        "static": _float(columns.scaled(panel.roles["static"])[:, :, 0]),
         "weeks": _float(np.concatenate([history, planned], -1)[:, :, :n]),
         "plan": _float(planned[:, :, target]),  # P L T H F
-        "level": _float(level[:, :, :n]),
+        "level": _float(columns.level[:, :, :n]),
         "typical": _float(panel.typical[locations].to_numpy().T).expand(len(products), -1, -1),
-        "location_shock": _float(location_shock[:, :, :n]),
+        "location_shock": _float(columns.raw(SHOCK)[:, :, :n]),
         "graph": graph.expand(len(products), -1, -1),
-        "labels": _float(y[:, :, target]),
+        "labels": _float(columns.raw("y")[:, :, target]),
     }
-    return MarketTensors(products, locations, weeks, names, tensors, panel.in_units, used)
+    return MarketTensors(products, locations, weeks, names, tensors, panel.in_units, columns.scale)
 
 
 def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:
@@ -216,47 +235,6 @@ def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:
     if not network.use_pictures:
         shape["n_picture"] = 0
     return shape
-
-
-def join(panels: list[Panel], tokenizer) -> MarketTensors:
-    """Several categories of one retailer as one market: product after product, scaled together.
-
-    Raises
-    ------
-    ValueError : a panel whose columns, locations or weeks are not those of the first.
-    """
-
-    def frame(panel: Panel) -> dict:
-        return panel.roles | {"locations": list(panel.locations.index), "weeks": [str(w.date()) for w in panel.weeks]}
-
-    for panel in panels[1:]:
-        for what, wanted in frame(panels[0]).items():
-            if odd := sorted(set(wanted) ^ set(frame(panel)[what])):
-                names = " and ".join(repr(p.meta.get("category")) for p in (panels[0], panel))
-                raise ValueError(
-                    f"categories {names} differ in {what}: {', '.join(odd[:5])}. Only categories of one retailer whose "
-                    "tables tell the same of them can be learned together; leave one out."
-                )
-    parts = [market_tensors(panel, tokenizer) for panel in panels]
-    n = [len(part) for part in parts]
-    scale = {}
-    for column in parts[0].scale:
-        mean, deviation = np.array([part.scale[column] for part in parts]).T
-        whole = np.average(mean, weights=n)
-        scale[column] = [float(whole), float(np.average(deviation**2 + (mean - whole) ** 2, weights=n) ** 0.5)]
-    parts = [market_tensors(panel, tokenizer, scale=scale) for panel in panels]
-    longest = max(part.tensors["input_ids"].shape[1] for part in parts)
-
-    def whole(field: str) -> torch.Tensor:
-        tensors = [part.tensors[field] for part in parts]
-        if field in ("input_ids", "text_mask"):
-            tensors = [torch.nn.functional.pad(x, (0, longest - x.shape[1])) for x in tensors]
-        return torch.cat(tensors)
-
-    products = [product for part in parts for product in part.products]
-    return replace(
-        parts[0], products=products, tensors={field: whole(field) for field in parts[0].tensors}, scale=scale
-    )
 
 
 def _float(x: np.ndarray) -> torch.Tensor:

@@ -7,7 +7,6 @@ carries it), and `base.json` with what the weights depend on and where they come
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import platform
 from collections.abc import Callable
@@ -22,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from shelfcast import settings
 from shelfcast.data.files import revision
 from shelfcast.model.adapters import ENCODER, encoder_md5
-from shelfcast.model.salesbert import SalesBert, SalesBertConfig
+from shelfcast.model.config import SalesBertConfig, shape_of
+from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, network_shape
 from shelfcast.panel.frame import Panel
 
@@ -96,9 +96,7 @@ class Base:
                     f"finetune.{name} is {value!r}, the base in {self.folder} has {getattr(config, name)!r}. "
                     "Change one of them, or set finetune.from_base to false."
                 )
-        names = set(inspect.signature(SalesBertConfig).parameters) - {"backbone", "kwargs"}
-        own = {name: getattr(config, name) for name in names}
-        model = SalesBert.from_backbone(backbone_path(self.facts["backbone"]), **own)
+        model = SalesBert.from_backbone(backbone_path(self.facts["backbone"]), **shape_of(config))
         if encoder_md5(model.state_dict()) != self.facts["encoder_md5"]:
             raise ValueError(
                 f"the base in {self.folder} was trained with other weights of backbone {self.facts['backbone']!r}. "

@@ -1,4 +1,4 @@
-"""Trainings of several seeds side by side, each in a process of its own."""
+"""Trainings side by side, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable
 
 import torch
-import transformers
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
 
 
 def in_parallel(work: Callable, runs: dict, name: str) -> list:
-    """What `work(key, value)` gives for each item of `runs`, in order, as many at a time as there are cores.
+    """What `work(key, value)` returns for each item of `runs`, in order, as many at a time as there are cores.
 
     A step of training is too small to gain much by a second thread, so that two runs side by side end in little more
     than half the time. Cores are shared out among all runs, also where one process does them one after the other: how
@@ -21,11 +20,11 @@ def in_parallel(work: Callable, runs: dict, name: str) -> list:
     """
     cores = 1 if torch.cuda.is_available() else cpu_count()
     jobs, threads = min(len(runs), cores), max(1, cores // len(runs))
-    bar = dict(total=len(runs), desc=name, disable="SHELFCAST_PIPELINE" in os.environ)  # set by shelfcast.strict
+    bar = {"total": len(runs), "desc": name, "disable": "SHELFCAST_PIPELINE" in os.environ}
     if jobs > 1:
         with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
-            found = Parallel(return_as="generator")(delayed(_alone)(work, *run, threads) for run in runs.items())
-            return list(tqdm(found, **bar))
+            results = Parallel(return_as="generator")(delayed(_one)(work, *run, threads) for run in runs.items())
+            return list(tqdm(results, **bar))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
@@ -34,8 +33,10 @@ def in_parallel(work: Callable, runs: dict, name: str) -> list:
         torch.set_num_threads(before)
 
 
-def _alone(work: Callable, key, value, threads: int):
+def _one(work: Callable, key, value, threads: int):
+    import transformers
+
     torch.set_num_threads(threads)
-    transformers.logging.set_verbosity_error()  # what another process says has no place in a notebook
+    transformers.logging.set_verbosity_error()  # messages of another process have no place in a notebook
     transformers.logging.disable_progress_bar()
     return work(key, value)

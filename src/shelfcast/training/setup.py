@@ -85,4 +85,3 @@ def warm_start_settings(finetune: Finetune) -> Finetune:
         dropout=warm.dropout,
         average_epochs=warm.average_epochs,
     )
-

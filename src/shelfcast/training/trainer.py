@@ -1,4 +1,4 @@
-"""One training of one model by transformers' Trainer: its settings, its averaged weights, its checkpoints."""
+"""One training of one model by transformers' Trainer: averaged weights, augmented levels, small checkpoints."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import is_torch_bf16_gpu_available
 
 from shelfcast.judge.distribution import count_wql
+from shelfcast.model.adapters import ENCODER
 from shelfcast.settings import Training
 
-SEAL = "whole"  # the empty file that says so
-AVERAGE = "average.pt"
+COMPLETE = "complete"  # the empty file that marks a whole checkpoint
+WEIGHTS, AVERAGE = "model.safetensors", "average.pt"
 
 
 def check_precision(training: Training) -> None:
-    """Raise where bf16 is asked for and neither an accelerator nor the CPU multiplies such matrices."""
+    """Raise a ValueError where bf16 is asked for and no hardware here multiplies such matrices."""
     if training.precision == "bf16" and not (is_torch_bf16_gpu_available() or _cpu_has_bf16()):
         raise ValueError("finetune.precision is 'bf16', which neither accelerator nor CPU has here. Choose 'fp32'.")
 
@@ -32,92 +34,112 @@ def _cpu_has_bf16() -> bool:
 
 
 class SalesTrainer(Trainer):
-    """A Trainer that averages weights and varies levels; the pretrained encoder has a learning rate of its own."""
+    """A Trainer that averages weights, varies levels, and checkpoints what is trained.
+
+    The running average of the weights is what is judged and what comes out (Izmailov et al. 2018, SWA, with an
+    exponential mean): the last step's weights moved the level of all forecasts at once.
+    """
 
     loss_is_scaled_for_ga = True  # by `compute_loss`
 
     def __init__(self, training: Training, **kwargs):
+        check_precision(training)
         self.training = training
         super().__init__(**kwargs)
         products_a_step = self.args.per_device_train_batch_size * training.accumulation
         reach = training.average_epochs * len(self.train_dataset) / products_a_step  # steps
-        # of what is trained alone: a frozen encoder is most of the model, and its own average
+        # A frozen encoder is most of the model, and its own average.
         self.trained = torch.nn.ParameterList(p for p in self.model.parameters() if p.requires_grad)
         self.average = AveragedModel(self.trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
-        self.add_callback(Average(self.average, self.trained))
+        self.add_callback(WeightAverage(self.average, self.trained))
 
     def training_step(self, model, inputs, *args):
-        level = inputs["level"]  # noise is drawn where it is the same on every device
+        level = inputs["level"]  # noise is drawn on the CPU, where it is the same for every device
         noise = self.training.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
         return super().training_step(model, self.train_dataset.with_levels(inputs, noise.exp()), *args)
 
     def get_batch_samples(self, *args):
-        """Counts the labels that are to be learned, which are not the same number in each product."""
+        """Count the labels of a step, of which products have different numbers."""
         samples, _ = super().get_batch_samples(*args)
-        return samples, sum(_wanted(batch) for batch in samples)
+        return samples, sum(_n_labels(batch) for batch in samples)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The share of a part of a step in the mean over all its labels."""
+        """Weigh each part of an accumulated step by its labels, so that the parts add up to the whole step."""
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
         if num_items_in_batch is not None:
-            loss = loss * (_wanted(inputs) / num_items_in_batch)
+            loss = loss * (_n_labels(inputs) / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args, **kwargs):
-        own = copy.deepcopy(self.trained)
-        self.take(self.average.module)
+        """Judge the averaged weights."""
+        last = copy.deepcopy(self.trained)
+        self.set_weights(self.average.module)
         try:
             return super().evaluate(*args, **kwargs)
         finally:
-            self.take(own)
+            self.set_weights(last)
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Forecast from the weeks that have labels, and from no others."""
+        weeks = label_weeks(self.eval_dataset.tensors["labels"]).to(inputs["labels"].device)
+        inputs = inputs | {"labels": inputs["labels"][:, :, weeks], "at": weeks}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def evaluation_loop(self, *args, **kwargs):
-        """Keeps what was forecast at the weeks that are judged: see `judged`."""
+        """Keep the validation forecasts of each epoch; see `validation_file`."""
         out = super().evaluation_loop(*args, **kwargs)
-        at = ~np.isnan(out.label_ids).all((0, 1, 3))
-        mean, dispersion = (x[:, :, at] for x in out.predictions)
-        np.savez(judged(self.args.output_dir, round(self.state.epoch or 0)), mean=mean, dispersion=dispersion)
+        mean, dispersion = out.predictions
+        np.savez(validation_file(self.args.output_dir, round(self.state.epoch or 0)), mean=mean, dispersion=dispersion)
         return out
 
     @torch.no_grad()
-    def take(self, weights) -> None:
+    def set_weights(self, weights) -> None:
         """Give the model these values of its trained weights."""
         for own, given in zip(self.trained, weights, strict=True):
             own.copy_(given)
 
+    def _save(self, output_dir=None, state_dict=None):
+        """Write weights that training changes and buffers; a frozen encoder would be most of the file."""
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        state = {name: x.contiguous() for name, x in self.model.state_dict().items() if name not in frozen}
+        save_file(state, folder / WEIGHTS)
+
     def _save_checkpoint(self, model, trial):
         super()._save_checkpoint(model, trial)
-        torch.save(
-            self.average.state_dict(), Path(self.args.output_dir, f"checkpoint-{self.state.global_step}", AVERAGE)
-        )
+        folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+        torch.save(self.average.state_dict(), folder / AVERAGE)
 
-    def _load_from_checkpoint(self, checkpoint, model=None):
-        super()._load_from_checkpoint(checkpoint, model)
-        self.average.load_state_dict(torch.load(Path(checkpoint, AVERAGE), weights_only=True))
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        self.model.load_state_dict(load_file(Path(resume_from_checkpoint, WEIGHTS)), strict=False)
+        self.average.load_state_dict(torch.load(Path(resume_from_checkpoint, AVERAGE), weights_only=True))
 
-    def create_optimizer(self):
-        groups = {}
-        for name, p in self.model.named_parameters():
-            if not p.requires_grad:
-                continue
-            old = name.startswith(("layers.", "embeddings."))
-            rate = (
-                self.training.backbone_learning_rate if old and self.training.mode == "full" else self.training.learning_rate
-            )
-            decay = self.training.weight_decay if p.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(p)
-        self.optimizer = torch.optim.AdamW(
-            [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()]
-        )
+    def create_optimizer(self, *args):
+        """AdamW with a learning rate of its own for a trained encoder, and no decay on vectors."""
+        groups: dict[tuple[float, float], list] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                full = name.startswith(ENCODER) and self.training.mode == "full"
+                rate = self.training.backbone_learning_rate if full else self.training.learning_rate
+                decay = self.training.weight_decay if parameter.ndim > 1 else 0.0
+                groups.setdefault((rate, decay), []).append(parameter)
+        options = [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
+        self.optimizer = torch.optim.AdamW(options, fused=True)
         return self.optimizer
 
 
-def _wanted(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def label_weeks(labels: torch.Tensor) -> torch.Tensor:
+    """Indices of the weeks in which any of the labels (P, L, T, H) is given."""
+    return (~labels.isnan()).any(0).any(0).any(-1).nonzero()[:, 0]
+
+
+def _n_labels(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return (~batch["labels"].isnan()).sum()
 
 
-class Average(TrainerCallback):
-    """Takes each step's weights into their average."""
+class WeightAverage(TrainerCallback):
+    """Take each step's weights into their average."""
 
     def __init__(self, average: AveragedModel, trained: torch.nn.ParameterList):
         self.average, self.trained = average, trained
@@ -127,7 +149,7 @@ class Average(TrainerCallback):
 
 
 class StopAfter(TrainerCallback):
-    """Ends a refit at the epoch that validation chose, on the schedule it was chosen on."""
+    """End a refit at the epoch that validation chose, on the schedule it was chosen on."""
 
     def __init__(self, epochs: int):
         self.epochs = epochs
@@ -137,26 +159,27 @@ class StopAfter(TrainerCallback):
 
 
 class CompleteMark(TrainerCallback):
-    """Signs a checkpoint once it is whole: a kill while one is being written leaves it without."""
+    """Mark a checkpoint once it is whole: a kill while one is being written leaves it without the mark."""
 
     def on_save(self, args, state, control, **kwargs):
-        Path(args.output_dir, f"checkpoint-{state.global_step}", SEAL).touch()
+        Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
 
 
-def judged(folder: str | Path, epoch: int) -> Path:
-    """The file with what an epoch's weights forecast of the validation weeks: mean and dispersion, each (P, L, C, H)."""
-    return Path(folder, f"judged_{epoch}.npz")
+def validation_file(folder: str | Path, epoch: int) -> Path:
+    """The file with an epoch's forecasts from the validation cutoffs: mean and dispersion, each (P, L, C, H)."""
+    return Path(folder, f"validation_{epoch}.npz")
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:
+    """Remove checkpoints that a kill left unfinished, and return the last one that is whole."""
     for checkpoint in folder.glob("checkpoint-*"):
-        if not (checkpoint / SEAL).exists():
+        if not (checkpoint / COMPLETE).exists():
             shutil.rmtree(checkpoint)
     return get_last_checkpoint(str(folder)) if folder.exists() else None
 
 
 def validation_wql(outputs) -> dict[str, float]:
-    """WQL over every location, from a Trainer's (mean, dispersion) and labels; labels that are NaN are left out."""
+    """WQL over every location, from a Trainer's (mean, dispersion) and labels; NaN labels are left out."""
     (mean, dispersion), y = outputs.predictions, outputs.label_ids
-    wanted = ~np.isnan(y)
-    return {"wql": count_wql(y[wanted], mean[wanted], dispersion[wanted])}
+    given = ~np.isnan(y)
+    return {"wql": count_wql(y[given], mean[given], dispersion[given])}

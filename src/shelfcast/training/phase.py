@@ -1,0 +1,137 @@
+"""One phase of a training: a model, its data, transformers' arguments, and the history that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+
+from shelfcast.model.adapters import adapt
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.model.tensors import MarketTensors
+from shelfcast.settings import Training
+from shelfcast.training.trainer import CompleteMark, SalesTrainer, StopAfter, last_whole_checkpoint, validation_wql
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one phase trains, apart from its seed and folder.
+
+    name : 'select' (judged after each epoch, stops early) or 'refit' (for `n_epochs` of the same schedule).
+    train, validation : labels to learn from, and to be judged by ('select' alone).
+    batch : products in a step. warm_start : judge the model before its first step too.
+    """
+
+    name: str
+    make_model: Callable[[str], SalesBert]
+    train: MarketTensors
+    validation: MarketTensors | None
+    training: Training
+    batch: int
+    n_epochs: int | None = None
+    warm_start: bool = False
+    callbacks: tuple = ()
+
+    def run(self, seed: int, folder: Path) -> tuple[SalesBert, pd.DataFrame]:
+        """Train from a seed, or continue from the last checkpoint in `folder`.
+
+        Returns
+        -------
+        The model with averaged weights, on the CPU, and a row per epoch: epoch, loss, wql (NaN in a refit), seed.
+        """
+        set_seed(seed)
+        model, folder = self.make_model(self.name), folder / self.name
+        if self.n_epochs == 0:
+            return model, pd.DataFrame(columns=["epoch", "loss", "wql", "seed"])
+        model = adapt(model, self.training)
+        train, validation = self._prepared(model)
+        watch = EarlyStoppingCallback(self.training.patience) if self.judged else StopAfter(self.n_epochs)
+        trainer = SalesTrainer(
+            self.training,
+            model=model,
+            args=self._arguments(seed, folder),
+            train_dataset=train,
+            eval_dataset=validation,
+            compute_metrics=validation_wql,
+            callbacks=[watch, CompleteMark(), *self.callbacks],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
+        trainer.set_weights(trainer.average.module)
+        model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it would forecast in bf16
+        return model.cpu(), self._history(trainer.state.log_history).assign(seed=seed)
+
+    @property
+    def judged(self) -> bool:
+        return self.validation is not None
+
+    def _prepared(self, model: SalesBert) -> tuple[MarketTensors, MarketTensors | None]:
+        """Fit what starts from a regression or a decomposition, and read texts once where the encoder is frozen."""
+        train, validation = self.train, self.validation
+        if model.config.use_text:
+            train = with_text_read(model, train, self.training)
+            validation = validation and with_text_read(model, validation, self.training)
+        if model.config.use_space and not model.spillover.weight.any():  # a base has learned it
+            model.spillover.fit(train.tensors["location_shock"].unique(dim=0))  # once a category
+        return train, validation
+
+    def _arguments(self, seed: int, folder: Path) -> TrainingArguments:
+        training = self.training
+        return TrainingArguments(
+            output_dir=str(folder),
+            num_train_epochs=training.epochs,
+            per_device_train_batch_size=self.batch,
+            per_device_eval_batch_size=4 * self.batch,
+            gradient_accumulation_steps=training.accumulation,
+            learning_rate=training.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=training.warmup,
+            max_grad_norm=1.0,
+            bf16=training.precision == "bf16",
+            use_cpu=not torch.cuda.is_available(),
+            eval_strategy="epoch" if self.judged else "no",
+            eval_on_start=self.warm_start and self.judged,
+            save_strategy="epoch",
+            logging_strategy="epoch",
+            metric_for_best_model="wql",
+            greater_is_better=False,
+            save_total_limit=2,
+            restore_callback_states_from_checkpoint=True,  # how long it has been without a better score
+            remove_unused_columns=False,
+            label_names=["labels"],
+            report_to=["tensorboard"],
+            disable_tqdm=True,  # `in_parallel` has one bar for all seeds
+            seed=seed,
+            data_seed=seed,
+            dataloader_pin_memory=False,
+        )
+
+    def _history(self, log: list[dict]) -> pd.DataFrame:
+        rows = pd.DataFrame(log)
+        rows["epoch"] = rows["epoch"].round().astype(int)
+        last = rows.groupby("epoch").last()  # a training that continued logs an epoch twice
+        epochs = pd.DataFrame({"loss": last["loss"], "wql": last.get("eval_wql", float("nan"))})
+        return epochs.dropna(subset="wql" if self.judged else "loss").reset_index()
+
+
+@torch.no_grad()
+def with_text_read(model: SalesBert, market: MarketTensors, training: Training) -> MarketTensors:
+    """Fit the model's axes of text to the market's texts; read them once where training leaves the encoder as it is.
+
+    A body that is the encoder itself reads them again at each step.
+    """
+    fields = dict(market.tensors)
+    read = fields.pop("read", None)
+    if read is None:
+        read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
+    if not model.text_centre.any():  # a base has axes of its own
+        model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
+    model.train()
+    if training.mode != "frozen" or model.config.body != "compact":
+        return replace(market, tensors=fields)
+    fields = {name: x for name, x in fields.items() if name not in ("input_ids", "text_mask")}
+    return replace(market, tensors=fields | {"read": read})
