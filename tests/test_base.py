@@ -1,22 +1,25 @@
-"""Several categories as one market, what they fit_new_product_head a base, and which markets go on from it."""
+"""Several categories as one market, the base trained on them, and which markets may start from it."""
 
 import dataclasses
-import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import changed_after, load_retailer, make_retailer
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
-from shelfcast.training.base import FACTS, Base, input_columns
-from shelfcast.model.tensors import join, load_tokenizer, market_tensors
-from shelfcast.panel.features import LEVEL_FLOOR
 from shelfcast.model.forecast import predict
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.training.trainer import Recipe
+from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.panel.frame import LEVEL_FLOOR
+from shelfcast.settings import Training
+from shelfcast.training.base import FACTS, WEIGHTS, Base, input_columns, save_base
 from shelfcast.training.fit import fit, pretrain
+from shelfcast.training.join import join
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def tokenizer(tiny_bert):
     return load_tokenizer(tiny_bert)
 
 
-def test_products_one_after_the_other_on_one_scale(panels, tokenizer):
+def test_joined_categories_share_one_scale(panels, tokenizer):
     market = join(panels, tokenizer)
     assert market.products == [p for panel in panels for p in panel.products.index]
     rows = pd.concat([panel.frame[panel.frame["ds"] <= panel.meta["train_end"]] for panel in panels])
@@ -54,14 +57,14 @@ def test_a_category_is_forecast_alone_as_among_others(panels, tokenizer, tiny_be
     torch.testing.assert_close(torch.tensor(together[len(panels[0].products) :]), torch.tensor(alone))
 
 
-def test_categories_that_tell_other_things_cannot_be_joined(panels, tokenizer):
+def test_categories_with_other_columns_cannot_be_joined(panels, tokenizer):
     roles = panels[1].roles | {"past": [*panels[1].roles["past"], "event_view"]}
     odd = dataclasses.replace(panels[1], roles=roles)
     with pytest.raises(ValueError, match=r"'TEA' and 'MATE' differ in past: event_view.*leave one out"):
         join([panels[0], odd], tokenizer)
 
 
-RECIPE = Recipe(mode="frozen", epochs=2, batch_weeks=100, learning_rate=3e-3)
+TRAINING = Training(mode="frozen", epochs=2, batch_weeks=100, learning_rate=3e-3)
 SHAPE = dict(body="compact", layers=2, width=32, compact_layers=1)
 
 
@@ -71,7 +74,7 @@ def pretrained(panels, tokenizer, backbone, work):
     def make(_):
         return SalesBert.from_backbone(backbone, **SHAPE, **market.sizes())
 
-    return market, *pretrain(make, *market.splits(panels[0]), RECIPE, 0, work, "x")
+    return market, *pretrain(make, *market.splits(panels[0]), TRAINING, 0, work, "x")
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +86,9 @@ def base(panels, tokenizer, tiny_bert, tmp_path_factory):
         list(history["phase"]) == ["select"] * 2 + ["refit"] * 2
         and list(history["wql"].notna()) == [True] * 2 + [False] * 2
     )
-    for phase, model in models.items():
-        model.save_pretrained(folder / phase)
     facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
     facts |= input_columns(market) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
-    (folder / FACTS).write_text(json.dumps(facts))
+    save_base(folder, models, facts, history)
     return Base.load(folder)
 
 
@@ -98,7 +99,7 @@ def test_a_base_of_no_category_is_none(tmp_path):
 
 
 @pytest.mark.parametrize(("phase", "end"), [("select", "train_end"), ("refit", "validation_end")])
-def test_leak_later_weeks_teach_a_base_nothing(base, panels, tokenizer, tiny_bert, tmp_path, phase, end):
+def test_leak_later_weeks_do_not_reach_a_base(base, panels, tokenizer, tiny_bert, tmp_path, phase, end):
     late = [changed_after(panel, pd.Timestamp(panel.meta[end])) for panel in panels]
     market, models, _ = pretrained(late, tokenizer, tiny_bert, tmp_path)
     assert market.scale == base.facts["scale"]
@@ -106,33 +107,33 @@ def test_leak_later_weeks_teach_a_base_nothing(base, panels, tokenizer, tiny_ber
         assert torch.equal(weight, models[phase].state_dict()[name]), name
 
 
-def test_which_markets_go_on_from_it(base, panels, tokenizer, tiny_bert):
+def test_which_markets_may_start_from_it(base, panels, tokenizer, tiny_bert):
     panel, market = panels[0], market_tensors(panels[0], tokenizer)
     assert base.mismatch(panel, market, tiny_bert) == ""
-    for meta, said in (
+    for meta, words in (
         ({"data_md5": "y"}, "other tables"),
         ({"validation_end": "2022-08-01"}, "its validation end is"),
         ({"train_end": "2022-03-07"}, r"its train end is .*, and this market's is 2022-03-07"),
     ):
         other = dataclasses.replace(panel, meta=panel.meta | meta)
-        assert re.search(said, base.mismatch(other, market, tiny_bert))
+        assert re.search(words, base.mismatch(other, market, tiny_bert))
     assert "backbone" in base.mismatch(panel, market, "minilm")
     odd = dataclasses.replace(market, names=market.names | {"plan": market.names["plan"][1:]})
-    assert base.mismatch(panel, odd, tiny_bert) == "it was told other plan"
+    assert base.mismatch(panel, odd, tiny_bert) == "it was trained with other plan"
     assert base.model("select", **SHAPE, dropout=0.3).config.dropout == 0.3  # which has no weights
-    with pytest.raises(ValueError, match=r"width is 64, the base has 32.*from_base: false"):
+    with pytest.raises(ValueError, match=r"finetune.width is 64, the base in .* has 32.*from_base to false"):
         base.model("select", **SHAPE | {"width": 64})
 
 
-def goes_on(base, panel, tokenizer, work, **recipe):
+def warm_started(base, panel, tokenizer, work, **training):
     market = market_tensors(panel, tokenizer, scale=base.facts["scale"])
-    recipe = dataclasses.replace(RECIPE, **recipe)
+    training = dataclasses.replace(TRAINING, **training)
     make = lambda phase: base.model(phase, **SHAPE)  # noqa: E731
-    return market, *fit(make, *market.splits(panel), recipe, [1], work, "x", go_on=True)[:2]
+    return market, *fit(make, *market.splits(panel), training, [1], work, "x", warm_start=True)[:2]
 
 
-def test_a_market_goes_on_from_there(base, panels, tokenizer, tmp_path):
-    market, models, history = goes_on(base, panels[1], tokenizer, tmp_path, learning_rate=1e-4)
+def test_a_market_starts_from_it(base, panels, tokenizer, tmp_path):
+    market, models, history = warm_started(base, panels[1], tokenizer, tmp_path, learning_rate=1e-4)
     assert list(history[history["phase"] == "select"]["epoch"]) == [0, 1, 2]
     expected = predict(base.model("refit").eval(), market)[0]
     moved = np.abs(np.log(predict(models[0], market)[0] / expected)).max()
@@ -142,6 +143,28 @@ def test_a_market_goes_on_from_there(base, panels, tokenizer, tmp_path):
 
 
 def test_it_stays_where_more_training_only_harms(base, panels, tokenizer, tmp_path):
-    market, models, history = goes_on(base, panels[1], tokenizer, tmp_path, learning_rate=3.0)
+    market, models, history = warm_started(base, panels[1], tokenizer, tmp_path, learning_rate=3.0)
     assert history.loc[history["best"], "epoch"].item() == 0 and not (history["phase"] == "refit").any()
     np.testing.assert_array_equal(predict(models[0], market)[0], predict(base.model("refit").eval(), market)[0])
+
+
+def test_a_base_holds_new_parts_alone(base, tiny_bert):
+    names = set(load_file(base.folder / "select" / WEIGHTS))
+    assert names and not any(name.startswith(("layers.", "embeddings.")) for name in names)
+    encoder = AutoModel.from_pretrained(tiny_bert)
+    loaded = base.model("select")
+    assert torch.equal(loaded.layers[0].output.dense.weight, encoder.encoder.layer[0].output.dense.weight)
+
+
+def test_a_base_of_another_encoder_is_refused(base):
+    other = dataclasses.replace(base, facts=base.facts | {"encoder_md5": "other"})
+    with pytest.raises(ValueError, match=r"trained with other weights of backbone.*make base"):
+        other.model("select")
+
+
+def test_a_base_of_other_code_is_refused(base, tmp_path):
+    shutil.copytree(base.folder / "select", tmp_path / "select")
+    weights = load_file(base.folder / "select" / WEIGHTS)
+    save_file({f"old_{name}": x for name, x in weights.items()}, tmp_path / "select" / WEIGHTS)
+    with pytest.raises(ValueError, match=r"trained by other code.*make base"):
+        dataclasses.replace(base, folder=tmp_path).model("select")

@@ -9,11 +9,12 @@ import torch
 from conftest import load_retailer, make_backbone, make_retailer
 from transformers import AutoModel, ViTConfig, ViTModel
 
-from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
 from shelfcast.model.adapters import quantised
-from shelfcast.model.forecast import coherent, forecast, predict, read_once
-from shelfcast.model.salesbert import SalesBert, _additive, _attend
+from shelfcast.model.attention import additive, bert_pass
+from shelfcast.model.forecast import coherent, forecast, predict, read_text_once
+from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.space import Spillover
+from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
 
 BODIES = [dict(body="backbone"), dict(body="compact"), dict(body="compact", use_text=False)]
 
@@ -25,8 +26,9 @@ def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, Market
     model = SalesBert.from_backbone(backbone, layers=layers, width=32, **config, **market.sizes())
     with torch.no_grad():
         for name, p in [*model.named_parameters(), *model.named_buffers()]:
-            if name.endswith("gate") or name.startswith(("head.1", "cold.out", "appeal", "travel")):
+            if name.endswith("gate") or name.startswith(("head.1", "cold_start.out", "appeal", "spillover")):
                 p.copy_(0.3 * torch.randn_like(p))
+    model.config.new_products = True
     return model.eval(), market
 
 
@@ -54,11 +56,13 @@ def test_step_zero_forecasts_the_level(small_panel, tiny_bert):
     )
 
 
-@pytest.mark.parametrize("cold", [False, True])
-def test_a_forecast_from_some_weeks_is_that_from_all(pair, cold):
+@pytest.mark.parametrize("cold_start", [False, True])
+def test_a_forecast_from_some_weeks_is_that_from_all(pair, cold_start):
     model, market = pair
     at = np.array([39, 12, 30])
-    for some, whole in zip(predict(model, market, cold=cold, at=at), predict(model, market, cold=cold), strict=True):
+    for some, whole in zip(
+        predict(model, market, cold_start=cold_start, at=at), predict(model, market, cold_start=cold_start), strict=True
+    ):
         np.testing.assert_allclose(some, whole[:, :, at], rtol=1e-5)
 
 
@@ -67,7 +71,7 @@ def test_future_cannot_reach_the_past(pair, week):
     model, market = pair
     changed = {k: v.clone() for k, v in market.tensors.items()}
     generator = torch.Generator().manual_seed(1)
-    for name in ("weeks", "plan", "level", "usual", "local"):
+    for name in ("weeks", "plan", "level", "typical", "location_shock"):
         part = changed[name][:, :, week + 1 :]
         part += torch.rand(part.shape, generator=generator)
     other = altered(market, **changed)
@@ -122,7 +126,7 @@ def test_gradients_reach_every_part(pair):
     # Not used on this path: BERT's sentence-pair vector, positions beyond the sequence are rows of used tables, and the
     # head for products without a history, which is taught apart.
     assert {n for n in silent if "absent_text" not in n or model.config.use_text} == {
-        f"cold.{n}" for n, _ in model.cold.named_parameters()
+        f"cold_start.{n}" for n, _ in model.cold_start.named_parameters()
     }
 
 
@@ -134,24 +138,26 @@ def test_text_and_space_change_the_forecast(small_panel, tiny_bert):
         assert not np.allclose(predict(model, other)[0], before, rtol=1e-5), name
 
 
-def test_a_forecast_without_a_history_sees_none(small_panel, tiny_bert):
+def test_a_cold_start_forecast_reads_no_history(small_panel, tiny_bert):
     model, market = make(small_panel, tiny_bert, body="compact")
     t, n_plan = market.tensors, len(market.names["plan"])
     weeks = t["weeks"].clone()
     weeks[..., :-n_plan] += 1
-    before = predict(model, market, cold=True)
+    before = predict(model, market, cold_start=True)
     for got, old in zip(
-        predict(model, altered(market, weeks=weeks, level=2 * t["level"]), cold=True), before, strict=True
+        predict(model, altered(market, weeks=weeks, level=2 * t["level"]), cold_start=True), before, strict=True
     ):
         np.testing.assert_array_equal(got, old)
     words = torch.full_like(t["input_ids"], 8)
-    for told in (
+    for changed in (
         dict(input_ids=words),
         dict(plan=t["plan"] + 1),
         dict(static=t["static"] + 1),
-        dict(usual=2 * t["usual"]),
+        dict(usual=2 * t["typical"]),
     ):
-        assert not np.allclose(predict(model, altered(market, **told), cold=True)[0], before[0], rtol=1e-4), told.keys()
+        assert not np.allclose(predict(model, altered(market, **changed), cold_start=True)[0], before[0], rtol=1e-4), (
+            changed.keys()
+        )
     assert not np.allclose(predict(model, market)[0], before[0], rtol=0.1)
 
 
@@ -162,8 +168,10 @@ def test_pictures_change_the_forecast_where_there_are_any(small_panel, tiny_bert
     model, market = make(dataclasses.replace(small_panel, pictures=seen), tiny_bert, body=body)
     assert market.tensors["has_picture"].tolist() == [True, True, False, True, True, True]
     other = altered(market, picture=market.tensors["picture"] + 1)
-    for cold in (False, True):
-        same = np.isclose(predict(model, other, cold=cold)[0], predict(model, market, cold=cold)[0], rtol=1e-5)
+    for cold_start in (False, True):
+        same = np.isclose(
+            predict(model, other, cold_start=cold_start)[0], predict(model, market, cold_start=cold_start)[0], rtol=1e-5
+        )
         assert same[2].all() and not same[[0, 1, 3, 4, 5]].all((1, 2, 3)).any()
     model.train()
     model(**dict(market.split(list(market.weeks_index[4:20])).tensors)).loss.backward()
@@ -182,33 +190,35 @@ def test_a_location_reaches_another_only_through_space(small_panel, tiny_bert):
         assert same is not use_space
 
 
-def test_what_travels_reaches_every_product_and_is_found(small_panel, tiny_bert):
+def test_spillover_reaches_every_product_and_is_found(small_panel, tiny_bert):
     """A shock that is next door a week later, and a second market in which nothing follows from anything."""
     model, market = make(small_panel, tiny_bert, body="compact")
-    local, before = market.tensors["local"].clone(), predict(model, market)[0]
+    local, before = market.tensors["location_shock"].clone(), predict(model, market)[0]
     assert not local[:, 0].any() and not local[:, :, :8].any() and (local[:, 1:, 8:] != 0).any()
     local[:, 2, 20] += 1
-    after = predict(model, altered(market, local=local))[0]
+    after = predict(model, altered(market, location_shock=local))[0]
     moved = np.log(after / before)
-    np.testing.assert_allclose(moved[:, :, 20], np.tile(model.travel.weight[:, :, 2].T.detach(), (6, 1, 1)), atol=1e-5)
+    np.testing.assert_allclose(
+        moved[:, :, 20], np.tile(model.spillover.weight[:, :, 2].T.detach(), (6, 1, 1)), atol=1e-5
+    )
     assert not moved[:, :, np.arange(40) != 20].any()
 
     chance = torch.Generator().manual_seed(0)
     here, noise = (torch.randn(2, 240, generator=chance) for _ in range(2))
     shocks = torch.stack([torch.zeros(240), here[0], torch.cat([torch.zeros(1), here[0, :-1]])])
     for told, expected in ((shocks, 1.0), (torch.cat([torch.zeros(1, 240), noise]), 0.0)):
-        travel = Spillover(3, 4)
-        travel.fit(told[None])
-        torch.testing.assert_close(travel.weight[0, 2, 1].item(), expected, atol=0.1, rtol=0)
-        others = travel.weight.detach().clone()
+        spillover = Spillover(3, 4)
+        spillover.fit(told[None])
+        torch.testing.assert_close(spillover.weight[0, 2, 1].item(), expected, atol=0.1, rtol=0)
+        others = spillover.weight.detach().clone()
         others[0, 2, 1] = 0
         assert others.abs().max() < 0.2
-    travel = Spillover(3, 4)
-    travel.fit(shocks[None, :, :8])  # too few to learn from
-    assert not travel.weight.any()
+    spillover = Spillover(3, 4)
+    spillover.fit(shocks[None, :, :8])  # too few to learn from
+    assert not spillover.weight.any()
 
 
-def test_no_column_of_a_products_weeks_is_the_same_for_all_products(small_panel, tiny_bert):
+def test_no_column_identifies_a_week(small_panel, tiny_bert):
     """Calendar and plan apart, which are known ahead."""
     market = market_tensors(small_panel, load_tokenizer(tiny_bert))
     history = market.tensors["weeks"][..., : -len(market.names["plan"])]
@@ -223,15 +233,15 @@ def test_missing_text_still_forecasts(small_panel, tiny_bert):
     assert np.isfinite(predict(model, other)[0]).all()
 
 
-def test_packaged_layers_mean_what_they_meant():
-    """Without memory, a layer called by `_attend` equals transformers' own forward, with the real MiniLM weights."""
+def test_packaged_layers_keep_their_meaning():
+    """Without memory, a layer called by `bert_pass` equals transformers' own forward, with the real MiniLM weights."""
     path = backbone_path("minilm")
     encoder, tokenizer = AutoModel.from_pretrained(path).eval(), load_tokenizer("minilm")
     tokens = tokenizer(["cola 12 pack", "a bottle of water"], padding=True, return_tensors="pt")
     with torch.no_grad():
         x = encoder.embeddings(tokens["input_ids"])
         for layer in encoder.encoder.layer:
-            x = _attend(layer, x, _additive(tokens["attention_mask"].bool())[:, None, None])
+            x = bert_pass(layer, x, additive(tokens["attention_mask"].bool())[:, None, None])
         theirs = encoder(**tokens).last_hidden_state
     kept = tokens["attention_mask"].bool()
     torch.testing.assert_close(x[kept], theirs[kept], rtol=1e-4, atol=1e-5)
@@ -270,7 +280,7 @@ def test_backbones_that_cannot_be_used(tmp_path, tiny_bert):
     )
     with pytest.raises(ValueError, match=r"vit.*BERT"):
         SalesBert.from_backbone(str(tmp_path / "vit"), layers=1)
-    for wrong in (dict(body="big"), dict(body="backbone", use_text=False), dict(distribution="normal")):
+    for wrong in (dict(body="big"), dict(body="backbone", use_text=False)):
         with pytest.raises(ValueError):
             SalesBert.from_backbone(tiny_bert, layers=1, **wrong)
 
@@ -310,15 +320,15 @@ def test_ensemble_keeps_the_mixture_variance(small_panel, tiny_bert):
     np.testing.assert_allclose(m + alpha * m**2, variances.mean(0) + means.var(0), rtol=1e-6)
 
 
-def test_texts_are_read_once_where_the_encoders_are_the_same(small_panel, tiny_bert):
+def test_texts_are_read_text_once_where_the_encoders_are_the_same(small_panel, tiny_bert):
     models = [make(small_panel, tiny_bert, seed, body="compact")[0] for seed in (0, 1)]
     market, cutoffs = make(small_panel, tiny_bert)[1], small_panel.cutoffs["test"]
-    assert "read" in read_once(models, market).tensors
+    assert "read" in read_text_once(models, market).tensors
     both, single = forecast(models, market, cutoffs), [predict(model, market) for model in models]
     at = market.weeks_index.get_indexer(cutoffs)
     means = coherent(np.mean([mean[:, :, at] for mean, _ in single], 0), market.locations)
     np.testing.assert_allclose(both["mean"], means.ravel(), rtol=1e-5)
     with torch.no_grad():
         models[1].layers[0].intermediate.dense.weight += 1
-    assert read_once(models, market) is market
-    assert read_once([quantised(model) for model in models], market) is market
+    assert read_text_once(models, market) is market
+    assert read_text_once([quantised(model) for model in models], market) is market

@@ -7,17 +7,20 @@ import pandas as pd
 import pytest
 import torch
 from conftest import changed_after
+from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
 from shelfcast.judge import metrics
-from shelfcast.model.tensors import IN_UNITS, load_tokenizer, market_tensors
+from shelfcast.judge.distribution import count_wql
 from shelfcast.model.adapters import merged
 from shelfcast.model.forecast import as_frame, forecast, predict
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.training.trainer import Recipe, validation_wql
+from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.settings import Training
 from shelfcast.training.fit import finish, fit
+from shelfcast.training.trainer import validation_wql
 
-RECIPE = Recipe(epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
+TRAINING = Training(mode="full", epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
 
 
 @dataclasses.dataclass
@@ -36,14 +39,14 @@ class Setup:
     def make_model(self, **config):
         return SalesBert.from_backbone(self.backbone, layers=2, width=32, **config, **self.market.sizes())
 
-    def fit(self, work, recipe=RECIPE, seed=0, callbacks=(), fingerprint="x", **config):
-        models, history = self.fit_all(work, recipe, [seed], callbacks, fingerprint, **config)
+    def fit(self, work, training=TRAINING, seed=0, callbacks=(), fingerprint="x", **config):
+        models, history = self.fit_all(work, training, [seed], callbacks, fingerprint, **config)
         return models[0], history
 
-    def fit_all(self, work, recipe=RECIPE, seeds=(0, 1), callbacks=(), fingerprint="x", **config):
-        models, history, self.judged = fit(
+    def fit_all(self, work, training=TRAINING, seeds=(0, 1), callbacks=(), fingerprint="x", **config):
+        models, history, self.validation_predictions = fit(
             lambda _: self.make_model(**config),
-            *(self.train, self.validation, self.refit, recipe, list(seeds), work, fingerprint, callbacks),
+            *(self.train, self.validation, self.refit, training, list(seeds), work, fingerprint, callbacks),
         )
         return models, history
 
@@ -73,15 +76,15 @@ def test_it_learns(trained, setup):
     assert score[0] < score[1]
 
 
-def test_what_the_chosen_epoch_forecast_of_the_validation_weeks(setup, tmp_path):
+def test_validation_forecasts_are_those_of_the_chosen_epoch(setup, tmp_path):
     _, history = setup.fit_all(tmp_path)
     scores = history[history["best"]].set_index("seed")["wql"]
     cutoffs = setup.panel.cutoffs["validation"]
-    y = as_frame(setup.judged, setup.validation, cutoffs)["y"].to_numpy()
-    for seed, (mean, dispersion) in enumerate(setup.judged):
-        assert metrics.wql(y, mean.ravel(), dispersion.ravel()) == pytest.approx(scores[seed], rel=1e-6)
+    y = as_frame(setup.validation_predictions, setup.validation, cutoffs)["y"].to_numpy()
+    for seed, (mean, dispersion) in enumerate(setup.validation_predictions):
+        assert count_wql(y, mean.ravel(), dispersion.ravel()) == pytest.approx(scores[seed], rel=1e-6)
     finish(tmp_path)
-    assert not list(tmp_path.glob("**/judged_*"))
+    assert not list(tmp_path.glob("**/validation_predictions_*"))
 
 
 def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):
@@ -158,7 +161,7 @@ def test_a_seed_named_twice_is_an_error(setup, tmp_path):
         setup.fit_all(tmp_path, seeds=(1, 1))
 
 
-def test_seeds_side_by_side_are_what_they_are_alone(setup, tmp_path, monkeypatch):
+def test_seeds_side_by_side_equal_seeds_alone(setup, tmp_path, monkeypatch):
     found = []
     for cores in (1, 2):
         monkeypatch.setattr("shelfcast.parallel.cpu_count", lambda cores=cores: cores)
@@ -169,7 +172,7 @@ def test_seeds_side_by_side_are_what_they_are_alone(setup, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_an_error_in_another_process_is_heard(setup, tmp_path, monkeypatch, cores):
+def test_an_error_in_another_process_is_raised(setup, tmp_path, monkeypatch, cores):
     monkeypatch.setattr("shelfcast.parallel.cpu_count", lambda: cores)
     before = torch.get_num_threads()
     with pytest.raises(ValueError, match="body is 'cat'"):
@@ -179,8 +182,8 @@ def test_an_error_in_another_process_is_heard(setup, tmp_path, monkeypatch, core
 
 def test_early_stopping_and_refit_length(setup, tmp_path):
     """A learning rate that only harms after the start: the first epochs win, the refit stops where they did."""
-    recipe = dataclasses.replace(RECIPE, epochs=12, patience=2, learning_rate=0.3)
-    _, history = setup.fit(tmp_path, recipe)
+    training = dataclasses.replace(TRAINING, epochs=12, patience=2, learning_rate=0.3)
+    _, history = setup.fit(tmp_path, training)
     select, refit = (history[history["phase"] == phase] for phase in ("select", "refit"))
     best = select.loc[select["best"], "epoch"].item()
     assert select["wql"].idxmin() == select.index[select["best"]][0]
@@ -189,22 +192,22 @@ def test_early_stopping_and_refit_length(setup, tmp_path):
 
 
 def test_a_kill_does_not_lengthen_its_patience(setup, tmp_path):
-    recipe = dataclasses.replace(RECIPE, epochs=12, patience=2, learning_rate=0.3)
-    whole, history = setup.fit(tmp_path / "whole", recipe)
+    training = dataclasses.replace(TRAINING, epochs=12, patience=2, learning_rate=0.3)
+    whole, history = setup.fit(tmp_path / "whole", training)
     select = history[history["phase"] == "select"]
-    steps = -(-len(setup.train) // max(1, round(recipe.batch_weeks / len(setup.train.weeks_index))))
+    steps = -(-len(setup.train) // max(1, round(training.batch_weeks / len(setup.train.weeks_index))))
     last_epoch = KillAt("select", steps * (len(select) - 1) + 1)
     with pytest.raises(KeyboardInterrupt):
-        setup.fit(tmp_path / "killed", recipe, callbacks=[last_epoch])
-    model, again = setup.fit(tmp_path / "killed", recipe)
+        setup.fit(tmp_path / "killed", training, callbacks=[last_epoch])
+    model, again = setup.fit(tmp_path / "killed", training)
     pd.testing.assert_frame_equal(again, history, check_exact=True)
     assert equal_weights(model, whole)
 
 
 @pytest.mark.parametrize("mode", ["lora", "frozen"])
 def test_modes(setup, tmp_path, mode):
-    recipe = dataclasses.replace(RECIPE, epochs=3, mode=mode)  # the head starts at zero: step one moves it alone
-    model, _ = setup.fit(tmp_path / "w", recipe, body="backbone")
+    training = dataclasses.replace(TRAINING, epochs=3, mode=mode)  # the head starts at zero: step one moves it alone
+    model, _ = setup.fit(tmp_path / "w", training, body="backbone")
     model, start = merged(model), setup.make_model(body="backbone")
     assert set(model.state_dict()) == set(start.state_dict())  # adapters are folded in: a plain SalesBert
     loaded = save_and_load(model, tmp_path)
@@ -261,7 +264,7 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
     for name in ("level_13", "lag_0", "mean_promoted", "buyers"):
         torch.testing.assert_close(units(other, name), units(market.tensors, name), rtol=1e-4, atol=1e-4)
         assert not torch.allclose(other["weeks"][..., columns[name]], market.tensors["weeks"][..., columns[name]])
-    same = [i for name, i in columns.items() if not IN_UNITS.match(name)]
+    same = [i for name, i in columns.items() if name not in market.in_units]
     torch.testing.assert_close(other["weeks"][..., same], market.tensors["weeks"][..., same])
     assert all(other[k] is v for k, v in market.tensors.items() if k not in ("level", "weeks"))
 
@@ -274,7 +277,7 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
     monkeypatch.setattr(SalesBert, "_head", watched)
     for size in (0.5, 0.0):
         seen.clear()
-        setup.fit(tmp_path / str(size), dataclasses.replace(RECIPE, epochs=1, batch_weeks=10_000, level_noise=size))
+        setup.fit(tmp_path / str(size), dataclasses.replace(TRAINING, epochs=1, batch_weeks=10_000, level_noise=size))
         for training, told in seen:
             own = level[..., : told.shape[-1]]
             as_it_is = torch.equal(told.flatten().sort()[0], own.flatten().sort()[0])  # products come in any order
@@ -282,20 +285,20 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
         assert {training for training, _ in seen} == {True, False}
 
 
-def test_unusable_recipes(monkeypatch):
-    monkeypatch.setattr("shelfcast.trainer.is_torch_bf16_gpu_available", lambda: False)
+def test_unusable_precision(monkeypatch):
+    monkeypatch.setattr("shelfcast.training.trainer.is_torch_bf16_gpu_available", lambda: False)
     monkeypatch.setattr("torch.cpu.get_capabilities", dict)
-    for wrong, said in (
-        (dict(mode="half"), "full, lora, frozen"),
-        (dict(precision="fp8"), "choose 'fp32' or 'bf16'"),
-        (dict(precision="bf16"), "neither accelerator nor CPU"),
-        (dict(epochs=0), "epochs"),
-        (dict(level_noise=-0.1), "level_noise"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            Recipe(**wrong)
-    with pytest.raises(TypeError):
-        Recipe(learning_rat=1)
+    check_precision(TRAINING)
+    with pytest.raises(ValueError, match="neither accelerator nor CPU"):
+        check_precision(dataclasses.replace(TRAINING, precision="bf16"))
+
+
+def test_checkpoints_hold_no_frozen_weight(setup, tmp_path):
+    frozen = dataclasses.replace(TRAINING, mode="frozen", epochs=1)
+    setup.fit(tmp_path, frozen, body="compact")
+    paths = list(tmp_path.glob("**/checkpoint-*/model.safetensors"))
+    names = {name for path in paths for name in load_file(path)}
+    assert names and not any(name.startswith(("layers.", "embeddings.")) for name in names)
 
 
 def test_leak_labels_end_with_their_split(setup):
@@ -332,7 +335,7 @@ def test_leak_test_weeks_reach_neither_scaling_nor_training(trained, setup, tmp_
     pd.testing.assert_frame_equal(history, trained[1], check_exact=True)
 
 
-def test_leak_validation_weeks_choose_but_do_not_teach_the_first_phase(trained, setup, tmp_path):
+def test_leak_validation_weeks_choose_but_the_first_phase_does_not_learn_from_them(trained, setup, tmp_path):
     other = Setup(changed_after(setup.panel, setup.train_end), setup.backbone)
     assert other.market.scale == setup.market.scale
     _, history = other.fit(tmp_path)

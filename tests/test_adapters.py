@@ -6,14 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from test_training import RECIPE, Setup
+from test_training import TRAINING, Setup
 from transformers import AutoModel, TrainerCallback
 
-from shelfcast.model import adapters as efficient
+from shelfcast.model import adapters
 from shelfcast.model.forecast import load_models, predict
 from shelfcast.training.trainer import _cpu_has_bf16
 
-LORA = dataclasses.replace(RECIPE, epochs=3, mode="lora", learning_rate=2e-2)
+LORA = dataclasses.replace(TRAINING, epochs=3, mode="lora", learning_rate=2e-2)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,11 @@ def test_parts_of_a_step_add_up_to_it(setup, tmp_path):
     found = {}
     for parts in (1, 4):
         batch = 4 * len(setup.train.weeks_index) // parts
-        recipe = dataclasses.replace(
-            RECIPE, epochs=1, batch_weeks=batch, accumulation=parts, level_noise=0.0, mode="frozen"
+        training = dataclasses.replace(
+            TRAINING, epochs=1, batch_weeks=batch, accumulation=parts, level_noise=0.0, mode="frozen"
         )
         watch = Gradients()
-        model, history = setup.fit(tmp_path / str(parts), recipe, callbacks=[watch], body="compact", dropout=0.0)
+        model, history = setup.fit(tmp_path / str(parts), training, callbacks=[watch], body="compact", dropout=0.0)
         found[parts] = watch.seen, history["loss"].iloc[0], predict(model, setup.market)[0]
     (whole, loss, mean), (parts, same_loss, same_mean) = found[1], found[4]
     assert len(whole) == len(parts) == 4  # two phases of two steps, the last of which is not full
@@ -59,14 +59,14 @@ def test_parts_of_a_step_add_up_to_it(setup, tmp_path):
 
 def test_adapters_alone_are_small_and_merge_exactly(adapted, setup, tmp_path):
     apart = predict(adapted, setup.market)[0]
-    efficient.save(adapted, tmp_path / "seed_0", setup.backbone)
+    adapters.save(adapted, tmp_path / "seed_0", setup.backbone)
     size = sum(path.stat().st_size for path in (tmp_path / "seed_0").iterdir())
     loaded = load_models(tmp_path)[0]
-    whole = efficient.merged(adapted)  # in place: the last use of the fixture's own adapters
+    whole = adapters.merged(adapted)  # in place: the last use of the fixture's own adapters
     whole.save_pretrained(tmp_path / "whole")
     assert not any(
-        name.startswith(efficient.ENCODER)
-        for name in efficient.load_file(tmp_path / "seed_0" / efficient.WEIGHTS)
+        name.startswith(adapters.ENCODER)
+        for name in adapters.load_file(tmp_path / "seed_0" / adapters.WEIGHTS)
         if "lora_" not in name
     )
     assert size < sum(path.stat().st_size for path in (tmp_path / "whole").iterdir())
@@ -84,26 +84,26 @@ def test_adapters_of_another_backbone_are_refused(setup, tmp_path):
     shutil.copytree(setup.backbone, backbone)
     setup = Setup(setup.panel, str(backbone))
     model, _ = setup.fit(tmp_path / "work", dataclasses.replace(LORA, epochs=1), body="backbone")
-    efficient.save(model, tmp_path / "m", str(backbone))
+    adapters.save(model, tmp_path / "m", str(backbone))
     other = AutoModel.from_pretrained(backbone)
     with torch.no_grad():
         other.encoder.layer[0].intermediate.dense.weight += 1
     other.save_pretrained(backbone)
-    with pytest.raises(ValueError, match=r"adapts another backbone than .*restore it"):
-        efficient.load(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"adapts another backbone than .*Restore it"):
+        adapters.load(tmp_path / "m")
 
 
 def test_what_does_not_adapt_the_backbone_is_written_whole(setup, tmp_path):
-    recipe = dataclasses.replace(LORA, epochs=1)
-    model = efficient.adapt(setup.make_model(body="backbone", pretrained=False), recipe)
-    efficient.save(model, tmp_path / "random", setup.backbone)
+    training = dataclasses.replace(LORA, epochs=1)
+    model = adapters.adapt(setup.make_model(body="backbone", pretrained=False), training)
+    adapters.save(model, tmp_path / "random", setup.backbone)
     plain = setup.make_model()
-    efficient.save(plain, tmp_path / "plain", setup.backbone)
+    adapters.save(plain, tmp_path / "plain", setup.backbone)
     for name in ("random", "plain"):
-        assert not (tmp_path / name / efficient.FACTS).exists()
-    assert torch.equal(efficient.load(tmp_path / "plain").week_in.weight, plain.week_in.weight)
+        assert not (tmp_path / name / adapters.FACTS).exists()
+    assert torch.equal(adapters.load(tmp_path / "plain").week_in.weight, plain.week_in.weight)
     kept = model.state_dict()["layers.0.intermediate.dense.weight"]
-    assert torch.equal(efficient.load(tmp_path / "random").layers[0].intermediate.dense.weight, kept)
+    assert torch.equal(adapters.load(tmp_path / "random").layers[0].intermediate.dense.weight, kept)
 
 
 @pytest.mark.parametrize("body", ["backbone", "compact"])
@@ -111,7 +111,7 @@ def test_int8_forecasts_nearly_the_same(setup, tmp_path, body):
     model = setup.make_model(body=body).eval()
     with torch.no_grad():
         model.head[-1].weight.normal_(std=0.1)
-    efficient.save(model, tmp_path / "seed_0", setup.backbone)
+    adapters.save(model, tmp_path / "seed_0", setup.backbone)
     own, light = predict(model, setup.market)[0], predict(load_models(tmp_path, int8=True)[0], setup.market)[0]
     off = np.abs(np.log(light / own))
     assert off.max() > 0 and off.mean() < 0.02
@@ -121,11 +121,11 @@ def test_int8_forecasts_nearly_the_same(setup, tmp_path, body):
 def test_bf16_learns_about_the_same(setup, tmp_path):
     scores = []
     for precision in ("fp32", "bf16"):
-        recipe = dataclasses.replace(RECIPE, precision=precision)
-        model, history = setup.fit(tmp_path / precision, recipe, body="backbone")
+        training = dataclasses.replace(TRAINING, precision=precision)
+        model, history = setup.fit(tmp_path / precision, training, body="backbone")
         assert all(p.dtype == torch.float32 for p in model.parameters())
         scores.append(history["wql"].min())
-        efficient.save(model, tmp_path / f"{precision}_model", setup.backbone)
-        again = efficient.load(tmp_path / f"{precision}_model")
+        adapters.save(model, tmp_path / f"{precision}_model", setup.backbone)
+        again = adapters.load(tmp_path / f"{precision}_model")
         np.testing.assert_array_equal(predict(model, setup.market)[0], predict(again, setup.market)[0])
     assert scores[0] != scores[1] and scores[1] == pytest.approx(scores[0], rel=0.05)

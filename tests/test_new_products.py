@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from shelfcast.training.new_products import FEWEST, fit_appeal, fit_new_product_head
-from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.model.forecast import predict
 from shelfcast.model.salesbert import SalesBert
+from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.training.new_products import MIN_PRODUCTS, fit_appeal, fit_new_product_head
 
 
 def told(n=120, noise=0.3, seed=0):
@@ -22,7 +22,7 @@ def told(n=120, noise=0.3, seed=0):
     return text - text.mean(0), picture - picture.mean(0), sold
 
 
-def test_it_finds_what_is_there():
+def test_regression_finds_the_effect_of_an_embedding():
     text, picture, sold = told()
     (by_text, by_picture), bias, held_out = fit_appeal([text, picture], sold)
     assert by_text.shape == (12, 3) and by_picture.shape == (5, 3) and bias.shape == (3,)
@@ -36,7 +36,7 @@ def test_it_finds_what_is_there():
     assert (r2 > 0.85).all(), r2
 
 
-def test_words_that_mean_nothing_say_nothing():
+def test_embeddings_without_effect_predict_nothing():
     text, _, sold = told()
     shuffled = text[np.random.default_rng(1).permutation(len(text))]
     (by_text,), bias, _ = fit_appeal([shuffled], sold)
@@ -47,7 +47,7 @@ def test_words_that_mean_nothing_say_nothing():
     np.testing.assert_allclose(nothing[1], sold.mean(0))
 
 
-def test_leak_what_is_said_of_a_product_does_not_know_its_sales():
+def test_leak_a_held_out_prediction_does_not_use_the_products_own_sales():
     text, _, sold = told()
     before = fit_appeal([text], sold)[2]
     sold[7] += 1.0
@@ -56,8 +56,8 @@ def test_leak_what_is_said_of_a_product_does_not_know_its_sales():
     assert np.abs(after - before).max() > 1e-3
 
 
-def test_too_few_products_to_learn_from():
-    text, picture, sold = (x[: FEWEST - 1] for x in told())
+def test_too_few_products_choose_no_weights():
+    text, picture, sold = (x[: MIN_PRODUCTS - 1] for x in told())
     weights, bias, held_out = fit_appeal([text, picture], sold)
     assert not any(w.any() for w in weights) and np.isfinite(held_out).all()
     np.testing.assert_allclose(bias, sold.mean(0))
@@ -71,7 +71,7 @@ def market(small_panel, tiny_bert):
     many = {k: torch.cat([v] * 10) for k, v in market.tensors.items()}
     many["picture"] = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     times = torch.exp(many["picture"][:, 0])[:, None, None, None]
-    many["labels"] = (many["usual"][..., None] * times).expand_as(many["labels"]).round()
+    many["labels"] = (many["typical"][..., None] * times).expand_as(many["labels"]).round()
     names = [f"{name}_{k}" for k in range(10) for name in market.products]
     return dataclasses.replace(market, products=names, tensors=many)
 
@@ -82,7 +82,7 @@ def make(market, backbone, **config):
 
 
 @pytest.mark.parametrize("use_text", [True, False])
-def test_new_products_are_told_apart(market, small_panel, tiny_bert, use_text):
+def test_new_products_are_distinguished(market, small_panel, tiny_bert, use_text):
     learned = market.split(small_panel.cutoffs["train"], pd.Timestamp(small_panel.meta["train_end"]))
     known, new = (
         dataclasses.replace(m, products=m.products[part], tensors={k: v[part] for k, v in m.tensors.items()})
@@ -92,22 +92,29 @@ def test_new_products_are_told_apart(market, small_panel, tiny_bert, use_text):
     before = {k: v.clone() for k, v in model.state_dict().items()}
     fit_new_product_head(model, known, seed=0)
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    assert changed and all(k.startswith(("cold.", "appeal_")) for k in changed)
-    mean = predict(model, new, cold=True)[0][:, 0, 30].mean(-1)
+    assert changed and all(k.startswith(("cold_start.", "appeal_")) for k in changed)
+    mean = predict(model, new, cold_start=True)[0][:, 0, 30].mean(-1)
     truth = new.tensors["labels"][:, 0, 30].mean(-1).numpy()
     assert np.corrcoef(np.log(mean), np.log(truth))[0, 1] > 0.9
     absent = dataclasses.replace(new, tensors=new.tensors | {"has_picture": torch.zeros(10, dtype=torch.bool)})
-    assert np.ptp(np.log(predict(model, absent, cold=True)[0][:, 0, 30])) < 0.5 * np.ptp(np.log(truth))
+    assert np.ptp(np.log(predict(model, absent, cold_start=True)[0][:, 0, 30])) < 0.5 * np.ptp(np.log(truth))
 
 
-def test_same_seed_same_head_and_leak_no_later_week_teaches_it(market, small_panel, tiny_bert):
+def test_same_seed_same_head_and_leak_no_later_week_reaches_it(market, small_panel, tiny_bert):
     until = pd.Timestamp(small_panel.meta["train_end"])
 
     def taught(market, seed=0):
-        return fit_new_product_head(make(market, tiny_bert), market.split(small_panel.cutoffs["train"], until), seed).state_dict()
+        return fit_new_product_head(
+            make(market, tiny_bert), market.split(small_panel.cutoffs["train"], until), seed
+        ).state_dict()
 
     labels = market.tensors["labels"].clone()
     labels[:, :, small_panel.weeks.get_loc(until) :] *= 9
     first, later = taught(market), dataclasses.replace(market, tensors=market.tensors | {"labels": labels})
     assert all(torch.equal(v, first[k]) for k, v in taught(later).items())
     assert not all(torch.equal(v, first[k]) for k, v in taught(market, seed=1).items())
+
+
+def test_a_head_that_was_not_trained_forecasts_nothing(market, tiny_bert):
+    with pytest.raises(ValueError, match=r"was not trained. Set finetune.new_products"):
+        predict(make(market, tiny_bert), market, cold_start=True)
