@@ -18,7 +18,7 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.settings import Training
 from shelfcast.training.fit import finish, fit
-from shelfcast.training.trainer import validation_wql
+from shelfcast.training.trainer import check_precision, validation_wql
 
 TRAINING = Training(mode="full", epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
 

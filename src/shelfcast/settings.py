@@ -55,7 +55,7 @@ class Simulation:
     n_products: int = _param(160, "products", ge=2)
     n_new: int = _param(24, "products launched within the weeks of sales", ge=0)
     n_stores: int = _param(24, "stores", ge=2)
-    n_weeks: int = _param(104, "weeks of sales", ge=20)
+    n_weeks: int = _param(104, "weeks of sales", ge=43)
     horizon: int = _param(4, "weeks planned beyond the last week of sales", ge=1)
 
 

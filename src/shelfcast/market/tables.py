@@ -1,4 +1,4 @@
-"""The simulated market as a retailer's raw tables, with its truth beside them.
+"""The simulated market as a retailer's raw tables, and the truth that they are drawn from.
 
     python -m shelfcast.market.tables simulated     # the line of that name under `simulations` in params.yaml
 

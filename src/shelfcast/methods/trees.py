@@ -99,7 +99,7 @@ class Trees:
         return f"its columns and those of the trees differ in {', '.join(differ[:5])}" if differ else ""
 
     def save(self, folder: Path) -> None:
-        """Write the boosters as text, and what `load` needs beside them."""
+        """Write the boosters as text, and their columns and categories as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         for phase, boosters in self.boosters.items():
             for i, booster in enumerate(boosters):

@@ -18,7 +18,7 @@ BLOCK = 8  # series forecast at once; more outgrow the processor's cache
 def fracast(panel: Panel, seed: int) -> Predict:
     """Forecast with the model's nine quantiles, interpolated to ours; `seed` is not used.
 
-    Interpolation is on the scale of a normal, so that the outer quantiles continue the last two known ones.
+    Interpolation is on the scale of a normal, so that the outer quantiles continue the line through the model's last two.
     """
     model = FracastModel.from_pretrained(weights="fp32")
     history = panel.frame.pivot(index="unique_id", columns="ds", values="y").fillna(0)  # before a launch nothing sold

@@ -56,8 +56,7 @@ def oracle_forecast(folder: Path, panel: Panel, seed: int) -> tuple[pd.DataFrame
     """Forecast a simulated market's test weeks from its true state by its true laws; see `market.oracle`."""
     began = time.perf_counter()
     frame = oracle(load_truth(folder / "truth"), panel.cutoffs["test"], panel.stores_by_location, seed=seed)
-    frame = frame[frame["unique_id"].isin(panel.frame["unique_id"])].drop(columns="y")
-    frame = frame.merge(panel.frame[["unique_id", "ds", "y"]], on=["unique_id", "ds"], how="left")
+    frame = frame[frame["unique_id"].isin(panel.frame["unique_id"])]
     return frame.assign(method="oracle"), {
         "oracle": {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - began}
     }
