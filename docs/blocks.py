@@ -146,6 +146,23 @@ def controls() -> str:
     return scores(study_results("controls")["soft_drinks"]["scores"])
 
 
+def control_differences() -> str:
+    """WQL of controls, upper bounds and further peers relative to `shelfcast` of the same run."""
+    columns = {}
+    for level, rows in study_results("controls")["soft_drinks"]["differences"].items():
+        table = pd.DataFrame(rows).T.sort_values("estimate")
+        columns[LEVELS[level]] = table.apply(
+            lambda r: f"{r['estimate']:+.1%} ({r['low']:+.1%} to {r['high']:+.1%})", axis=1
+        )
+    return markdown(pd.DataFrame(columns).rename_axis("method").reset_index())
+
+
+def control_origin() -> str:
+    origin = study_results("controls")["soft_drinks"]["made"]
+    seeds_text = ", ".join(map(str, origin["seeds"]))
+    return f"- `soft_drinks`: revision {origin['revision']}, seeds {seeds_text}, panel {origin['panel_md5']}."
+
+
 def made(study: str = "ablation") -> str:
     lines = []
     for market, results in study_results(study).items():
