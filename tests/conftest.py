@@ -18,6 +18,7 @@ from shelfcast.settings import Prepare
 SLOWEST_FIRST = ("test_pipeline", "test_studies", "test_training")  # so that no core waits for one of these at the end
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
+LAUNCHES = {"p02": 20, "p03": 37}  # weeks: in the training weeks, and in the last test weeks
 
 
 def pytest_collection_modifyitems(items):
@@ -63,6 +64,37 @@ def make_retailer(seed: int = 0) -> dict[str, pd.DataFrame]:
     return {"transactions": transactions, "products": products, "promotions": promotions.reset_index(drop=True)}
 
 
+def add_optional_tables(raw: dict[str, pd.DataFrame], seed: int = 1) -> dict[str, pd.DataFrame]:
+    """The small retailer with all optional tables; p02 and p03 are new, events of p05 are seen in no store."""
+    draw = np.random.default_rng(seed)
+    ids, stores = raw["products"]["product_id"], [f"s{i}" for i in range(STORES)]
+    mondays = MONDAY + pd.to_timedelta(7 * np.arange(WEEKS + 4), unit="D")
+    launch = ids.map({product: mondays[week] for product, week in LAUNCHES.items()})
+    rows = raw["transactions"]
+    begun = rows["timestamp"] >= rows["product_id"].map(launch.set_axis(ids)).fillna(MONDAY)
+    prices = pd.MultiIndex.from_product([ids, mondays], names=["product_id", "week"]).to_frame(index=False)
+    prices["price"] = np.round(2 * np.exp(draw.normal(0, 0.1, len(prices))), 2)
+    events = pd.DataFrame(
+        {
+            "timestamp": MONDAY + pd.to_timedelta(draw.integers(0, 7 * WEEKS, 4000), unit="D"),
+            "product_id": draw.choice(ids, 4000),
+            "event": draw.choice(["view", "Add to cart"], 4000, p=[0.8, 0.2]),
+            "store_id": draw.choice(stores, 4000),
+            "count": draw.integers(1, 4, 4000),
+        }
+    )
+    events["store_id"] = events["store_id"].mask(events["product_id"] == "p05")
+    places = pd.DataFrame({"store_id": stores, "latitude": [50.0] * 4 + [52.0] * 4, "longitude": np.linspace(8, 9, 8)})
+    places = places.assign(format=["small", "large"] * 4, staff=np.arange(8.0))
+    return raw | {
+        "transactions": rows[begun].reset_index(drop=True),
+        "products": raw["products"].assign(launch=launch),
+        "prices": prices,
+        "behavior": events,
+        "stores": places,
+    }
+
+
 def write_retailer(raw: dict[str, pd.DataFrame], folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in raw.items():
@@ -70,10 +102,10 @@ def write_retailer(raw: dict[str, pd.DataFrame], folder):
     return folder
 
 
-def load_retailer(raw, folder, category="TEA", **prepare) -> Panel:
+def load_retailer(raw, folder, category="TEA", meta=None, **prepare) -> Panel:
     loaded = tables.load("tables", write_retailer(raw, folder), category)
     small = {"n_products": 6, "n_regions": 2, "validation_weeks": 6, "test_weeks": 6}
-    return build(loaded, Prepare(**small | prepare))
+    return build(loaded, Prepare(**small | prepare), meta)
 
 
 @pytest.fixture()

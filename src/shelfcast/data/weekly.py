@@ -1,0 +1,187 @@
+"""Weekly facts: what a panel needs of line items, aggregated by DuckDB to small frames.
+
+`weeks` are the Mondays of consecutive weeks; sales outside of them are left out, and the frames number weeks from the
+first of them. Locations are numbered, too: the chain is 0, and `regions` (store_id, location) gives the others; sales
+in stores that it does not name count in the chain alone.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from shelfcast.data.reading.database import quoted
+from shelfcast.data.schema import SCHEMA
+from shelfcast.data.tables import Tables
+
+# The chain and every region from one pass: rows `l` have the number of their region, -1 without one.
+LOCATION = "CASE WHEN grouping(l.region) = 1 THEN 0 ELSE l.region END AS location"
+BY_LOCATION = "GROUP BY GROUPING SETS (({keys}), ({keys}, l.region)) HAVING grouping(l.region) = 1 OR l.region > 0"
+
+
+def trading_days(tables: Tables) -> pd.DataFrame:
+    """Days with sales of any category: day, rows, rows of the category."""
+    return tables.query("""
+        SELECT CAST(v.day AS TIMESTAMP) AS day, v.rows, coalesce(s.rows, 0) AS category_rows
+        FROM (SELECT day, CAST(sum(n) AS BIGINT) AS rows FROM visits GROUP BY day) v
+        LEFT JOIN (SELECT day, count(*) AS rows FROM sales GROUP BY day) s USING (day) ORDER BY v.day""")
+
+
+def product_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
+    """Sales of the category's products in the whole chain: product_id, week, units, rows."""
+    return tables.query(f"""
+        SELECT product_id, week, exact_sum(quantity) AS units, count(*) AS rows
+        FROM {_in_weeks("sales", weeks)} GROUP BY product_id, week ORDER BY product_id, week""")
+
+
+def store_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
+    """Sales of all categories: store_id, week, units."""
+    return tables.query(f"""
+        SELECT store_id, week, exact_sum(units) AS units
+        FROM {_in_weeks("visits", weeks)} GROUP BY store_id, week ORDER BY store_id, week""")
+
+
+def store_rows(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
+    """The category's rows: store_id, rows."""
+    return tables.query(f"SELECT store_id, count(*) AS rows FROM {_in_weeks('sales', weeks)} GROUP BY 1 ORDER BY 1")
+
+
+def n_different(tables: Tables, weeks: pd.DatetimeIndex, column: str) -> int:
+    """Number of stores, customers or baskets in all categories; 0 where transactions do not name them."""
+    return int(tables.query(f"SELECT count(DISTINCT {column}) AS n FROM {_in_weeks('visits', weeks)}")["n"].iloc[0])
+
+
+def shopped_stores(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
+    """Where customers shop: customer_id, store_id, rows of all categories."""
+    return tables.query(f"""
+        SELECT customer_id, store_id, CAST(sum(n) AS BIGINT) AS rows
+        FROM {_in_weeks("visits", weeks)} GROUP BY customer_id, store_id ORDER BY customer_id, store_id""")
+
+
+def store_units(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.Series:
+    """Units of some products by store_id; see `item_weeks` for `products`."""
+    frame = tables.query(
+        f"""
+        SELECT store_id, exact_sum(quantity) AS units
+        FROM {_in_weeks("sales", weeks)} JOIN items USING (product_id) WHERE week >= launch
+        GROUP BY store_id ORDER BY store_id""",
+        items=products,
+    )
+    return frame.set_index("store_id")["units"]
+
+
+def item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
+    """What some products sold: item, location, week; units, money, discount; buyers, repeat_buyers (who had bought the
+    product in an earlier week), baskets, coupon_baskets, each counted once in a location.
+
+    Parameters
+    ----------
+    products : product_id, item (its number), launch (number of the first week that counts, negative for all).
+    """
+    return tables.query(
+        f"""
+        WITH lines AS (
+            SELECT s.*, item, coalesce(location, -1) AS region,
+                   min(week) OVER (PARTITION BY item, customer_id) AS first_week
+            FROM {_in_weeks("sales", weeks)} s JOIN items USING (product_id) LEFT JOIN regions USING (store_id)
+            WHERE week >= launch)
+        SELECT item, {LOCATION}, week, exact_sum(quantity) AS units, exact_sum(sales_value) AS money,
+               coalesce(exact_sum(discount), 0) AS discount,
+               count(DISTINCT customer_id) AS buyers,
+               count(DISTINCT customer_id) FILTER (week > first_week) AS repeat_buyers,
+               count(DISTINCT basket_id) AS baskets,
+               count(DISTINCT basket_id) FILTER (coupon > 0) AS coupon_baskets
+        FROM lines l {BY_LOCATION.format(keys="item, week")}""",
+        items=products,
+        regions=regions,
+    )
+
+
+def category_units(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
+    """Units of the whole category: location, week, units."""
+    return _by_location(tables, _in_weeks("sales", weeks), "exact_sum(quantity) AS units", regions)
+
+
+def traffic(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
+    """Baskets with anything at all: location, week, baskets. One that is seen in two regions counts twice."""
+    return _by_location(tables, _in_weeks("visits", weeks), "count(DISTINCT (region, basket_id)) AS baskets", regions)
+
+
+def _by_location(tables: Tables, rows: str, fact: str, regions: pd.DataFrame) -> pd.DataFrame:
+    return tables.query(
+        f"""
+        WITH lines AS (SELECT s.*, coalesce(location, -1) AS region FROM {rows} s LEFT JOIN regions USING (store_id))
+        SELECT {LOCATION}, week, {fact} FROM lines l {BY_LOCATION.format(keys="week")}""",
+        regions=regions,
+    )
+
+
+def promotion_stores(tables: Tables, until: pd.Timestamp) -> list[str]:
+    """Stores with any record of promotion before a week."""
+    frame = tables.query(f"SELECT DISTINCT store_id FROM promotions WHERE week < DATE '{until:%Y-%m-%d}' ORDER BY 1")
+    return frame["store_id"].tolist()
+
+
+def promotion_weeks(
+    tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, stores: pd.DataFrame
+) -> pd.DataFrame:
+    """Weights of the stores that promote a product: item, location, week, one column a channel and `promotion` for any.
+
+    Parameters
+    ----------
+    stores : store_id, location, weight. A channel that a store uses in part counts that part of its weight.
+    """
+    channels = [quoted(c) for c in sorted(set(tables.columns["promotions"]) - set(SCHEMA["promotions"].columns))]
+    sums = [f"exact_sum({channel} * weight) AS {channel}" for channel in channels]
+    return tables.query(
+        f"""
+        WITH lines AS (
+            SELECT p.*, item, location AS region, weight
+            FROM {_in_weeks("(SELECT *, week AS day FROM promotions)", weeks, number="number")} p
+            JOIN items USING (product_id) JOIN stores USING (store_id))
+        SELECT item, {LOCATION}, number AS week, {", ".join(sums)},
+               exact_sum(greatest({", ".join(channels)}) * weight) AS promotion
+        FROM lines l {BY_LOCATION.format(keys="item, number")}""",
+        items=products,
+        stores=stores,
+    )
+
+
+def price_weeks(tables: Tables, first: pd.Timestamp, products: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
+    """Planned prices: item, location, week (counted from `first`, negative before it), mean of log prices."""
+    return tables.query(
+        f"""
+        WITH lines AS (
+            SELECT item, coalesce(location, -1) AS region, (week - DATE '{first:%Y-%m-%d}') // 7 AS week, price
+            FROM prices JOIN items USING (product_id) LEFT JOIN regions USING (store_id))
+        SELECT item, {LOCATION}, week, exact_sum(ln(price)) / count(*) AS price
+        FROM lines l {BY_LOCATION.format(keys="item, week")}""",
+        items=products,
+        regions=regions,
+    )
+
+
+def event_weeks(
+    tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, regions: pd.DataFrame, most: int
+) -> pd.DataFrame:
+    """Shoppers' behaviour, its `most` frequent kinds: event, item, location, week, n."""
+    return tables.query(
+        f"""
+        WITH lines AS (
+            SELECT event, item, coalesce(location, -1) AS region, week, coalesce("count", 1) AS n
+            FROM {_in_weeks("(SELECT *, CAST(timestamp AS DATE) AS day FROM behavior)", weeks)}
+            JOIN items USING (product_id) LEFT JOIN regions USING (store_id)),
+        frequent AS (SELECT event FROM lines GROUP BY event ORDER BY exact_sum(n) DESC, event LIMIT {most})
+        SELECT event, item, {LOCATION}, week, exact_sum(n) AS n
+        FROM lines l WHERE event IN (SELECT event FROM frequent)
+        {BY_LOCATION.format(keys="event, item, week")}""",
+        items=products,
+        regions=regions,
+    )
+
+
+def _in_weeks(table: str, weeks: pd.DatetimeIndex, number: str = "week") -> str:
+    """The rows of `weeks` by their `day`, with the number of their week."""
+    first, end = weeks[0], weeks[-1] + pd.Timedelta(weeks=1)
+    return f"""(
+        SELECT *, CAST((day - DATE '{first:%Y-%m-%d}') // 7 AS INTEGER) AS {number}
+        FROM {table} WHERE day >= DATE '{first:%Y-%m-%d}' AND day < DATE '{end:%Y-%m-%d}')"""

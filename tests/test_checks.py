@@ -1,0 +1,199 @@
+"""Bad tables: each fault stops with what is wrong, where, and how to mend it."""
+
+import pandas as pd
+import pytest
+from conftest import add_optional_tables, make_retailer, write_retailer
+
+from shelfcast.data import tables
+
+
+def refused(raw, folder, words, category="TEA", rename=""):
+    with pytest.raises(ValueError) as error:
+        tables.load("tables", write_retailer(raw, folder), category, rename)
+    for word in words:
+        assert word in str(error.value), str(error.value)
+
+
+def cell(name, column, value):
+    """Another value in row 3 of a table."""
+
+    def spoil(raw):
+        frame = raw[name].copy()
+        frame[column] = frame[column].astype(str) if isinstance(value, str) else frame[column]
+        frame.loc[3, column] = value
+        raw[name] = frame
+
+    return spoil
+
+
+def column(name, **values):
+    """A table with columns of other values; a function is given the table."""
+    return lambda raw: raw.update({name: raw[name].assign(**values)})
+
+
+def renamed(name, **columns):
+    return lambda raw: raw.update({name: raw[name].rename(columns=columns)})
+
+
+def twice(name):
+    return lambda raw: raw.update({name: pd.concat([raw[name], raw[name].head(1)], ignore_index=True)})
+
+
+CASES = {
+    "missing column": (
+        renamed("transactions", quantity="quantities"),
+        ["transactions.quantity is missing", "nearest: 'quantities'", "prepare.rename"],
+    ),
+    "two missing columns": (
+        renamed("transactions", store_id="a", product_id="b"),
+        ["transactions.store_id is missing", "transactions.product_id is missing", "the table has timestamp, a, b"],
+    ),
+    "negative quantity": (
+        cell("transactions", "quantity", -2.0),
+        ["transactions.quantity must not be negative: net returns out first", "1 rows", "row 3: -2"],
+    ),
+    "two faults": (
+        lambda raw: [cell("transactions", "quantity", -2.0)(raw), cell("transactions", "discount", None)(raw)],
+        ["transactions.quantity must not be negative", "transactions.discount is empty", "row 3"],
+    ),
+    "infinite": (
+        cell("transactions", "sales_value", float("inf")),
+        ["transactions.sales_value is too large", "row 3: inf"],
+    ),
+    "empty number": (cell("transactions", "quantity", float("nan")), ["transactions.quantity is empty", "row 3"]),
+    "words for numbers": (
+        cell("transactions", "quantity", "two"),
+        ["transactions.quantity cannot be read in 1 rows", "first in row 3: 'two' is not a number"],
+    ),
+    "thousands separators": (
+        column("transactions", sales_value="1,234.50"),
+        ["transactions.sales_value cannot be read", "'1,234.50'", "without thousands separators"],
+    ),
+    "empty id": (cell("transactions", "store_id", None), ["transactions.store_id is empty", "1 rows (row 3"]),
+    "unreadable date": (
+        cell("transactions", "timestamp", "soon"),
+        ["transactions.timestamp cannot be read in 1 rows, first in row 3: 'soon' is not a date"],
+    ),
+    "dates as seconds": (
+        column("transactions", timestamp=1_641_200_000),
+        ["transactions.timestamp cannot be read", "'1641200000' is not a date"],
+    ),
+    "dates out of order": (
+        lambda raw: raw.update(transactions=raw["transactions"].iloc[::-1].reset_index(drop=True)),
+        ["transactions.timestamp is out of order: row 1", "Sort the table", "swapped"],
+    ),
+    "time zone as text": (
+        column("transactions", timestamp=lambda rows: rows["timestamp"].astype(str) + "Z"),
+        ["transactions.timestamp carries the time zone UTC", "local time"],
+    ),
+    "offset as text": (
+        column("transactions", timestamp=lambda rows: rows["timestamp"].astype(str) + "-05:00"),
+        ["transactions.timestamp carries the time zone -05:00", "local time"],
+    ),
+    "time zone in a later row": (
+        cell("transactions", "timestamp", "2022-01-03 00:00:00+02:00"),
+        ["transactions.timestamp cannot be read in 1 rows, first in row 3", "all rows alike"],
+    ),
+    "time zone": (
+        column("transactions", timestamp=lambda rows: rows["timestamp"].dt.tz_localize("UTC")),
+        ["transactions.timestamp carries the time zone UTC", "local time"],
+    ),
+    "duplicate product": (twice("products"), ["products: 1 rows repeat a key (product_id), first p00"]),
+    "duplicate promotion": (twice("promotions"), ["promotions: 1 rows repeat a key (product_id, store_id, week)"]),
+    "duplicate store": (twice("stores"), ["stores: 1 rows repeat a key (store_id), first s0"]),
+    "promotion on a Tuesday": (
+        column("promotions", week=lambda rows: rows["week"] + pd.Timedelta(days=1)),
+        ["promotions.week must be the Monday", "2022-"],
+    ),
+    "channel of 7": (
+        cell("promotions", "mailer", 7.0),
+        ["promotions.mailer is a channel of promotion and must hold 0 to 1", "row 3: 7.0"],
+    ),
+    "channel in words": (
+        column("promotions", mailer="yes"),
+        ["promotions.mailer cannot be read", "'yes' is not a number"],
+    ),
+    "empty channel": (cell("promotions", "mailer", None), ["promotions.mailer is empty", "row 3"]),
+    "no channel": (
+        lambda raw: raw.update(promotions=raw["promotions"][["product_id", "store_id", "week"]]),
+        ["promotions has no channel of promotion", "Add a column"],
+    ),
+    "store unknown to stores": (
+        lambda raw: raw.update(stores=raw["stores"].head(2)),
+        ["stores lacks 6 stores that sell", "s2", "Add them"],
+    ),
+    "too many unknown products": (
+        lambda raw: raw.update(products=raw["products"].iloc[:-3]),
+        ["unknown product_id in", "at most 5% may be dropped", "'product_id': 'p", "Mend the table"],
+    ),
+    "too many absurd quantities": (
+        column("transactions", quantity=lambda rows: rows["quantity"].where(rows.index % 50 > 0, 5000)),
+        ["quantity above 1,000 in", "at most 1% may be dropped"],
+    ),
+    "price of zero": (cell("prices", "price", 0.0), ["prices.price must be above zero", "row 3: 0.0"]),
+    "price twice": (twice("prices"), ["prices: 1 rows repeat a key (product_id, week)", "p00", "Keep one"]),
+    "price on a Tuesday": (
+        column("prices", week=lambda rows: rows["week"] + pd.Timedelta(days=1)),
+        ["prices.week must be the Monday"],
+    ),
+    "event without a name": (cell("behavior", "event", None), ["behavior.event is empty", "row 3"]),
+    "negative count": (cell("behavior", "count", -1), ["behavior.count must not be negative", "row 3: -1"]),
+    "off the globe": (cell("stores", "latitude", 520.0), ["stores.latitude must be degrees, -90 to 90", "row 3: 520"]),
+    "launch as words": (column("products", launch="spring"), ["products.launch cannot be read", "'spring'"]),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_bad_tables(tmp_path, case):
+    raw = add_optional_tables(make_retailer())
+    spoil, words = CASES[case]
+    spoil(raw)
+    refused(raw, tmp_path / "shop", words)
+
+
+def test_categories(retailer, tmp_path):
+    refused(retailer, tmp_path / "a", ["category 'TEE' does not exist", "nearest: TEA"], category="TEE")
+    words = ["nearest: OAT MILK", "markets.<name>.category"]
+    refused(retailer, tmp_path / "b", words, category="milk")
+    coffee = pd.DataFrame({"product_id": ["p99"], "category": ["COFFEE"]})
+    retailer["products"] = pd.concat([retailer["products"], coffee], ignore_index=True)
+    refused(retailer, tmp_path / "c", ["'COFFEE' has no sales at all"], category="COFFEE")
+
+
+def test_renaming(retailer, tmp_path):
+    refused(retailer, tmp_path / "a", ["prepare.rename is 'sku'", "theirs=ours"], rename="sku")
+    words = ["promotions: two columns are named 'mailer' after prepare.rename"]
+    refused(retailer, tmp_path / "b", words, rename="display=mailer")
+
+
+def test_folders_and_sources(tmp_path):
+    with pytest.raises(ValueError, match=r"does not exist.*make setup"):
+        tables.load("tables", tmp_path / "nowhere", None)
+    with pytest.raises(ValueError, match=r"unknown source 'excel'.* complete_journey, tables, simulated"):
+        tables.load("excel", tmp_path, None)
+    with pytest.raises(ValueError, match="complete_journey"):
+        tables.load("complete_journey", tmp_path, None, "sku=product_id")
+    (tmp_path / "shop").mkdir()
+    with pytest.raises(ValueError, match=r"has no transactions.parquet or transactions.csv, which is required"):
+        tables.load("tables", tmp_path / "shop", None)
+
+
+def test_files_that_cannot_be_read(retailer, tmp_path):
+    folder = write_retailer(retailer, tmp_path / "shop")
+    (folder / "products.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(ValueError, match=r"products.parquet cannot be read as parquet"):
+        tables.load("tables", folder, "TEA")
+    (folder / "products.parquet").unlink()
+    (folder / "products.csv").write_bytes(b'a,b\n"never closed')
+    with pytest.raises(ValueError, match=r"products.csv cannot be read as csv"):
+        tables.load("tables", folder, "TEA")
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "%d.%m.%Y", "%Y-%m-%dT%H:%M:%S"])
+def test_dates_in_the_format_of_their_first_row(retailer, tmp_path, form):
+    rows = retailer["transactions"]
+    rows = rows[rows["timestamp"] >= "2022-01-13"].assign(timestamp=lambda rows: rows["timestamp"].dt.strftime(form))
+    folder = write_retailer(retailer | {"transactions": rows.reset_index(drop=True)}, tmp_path / "shop")
+    days = tables.load("tables", folder, "TEA").query("SELECT DISTINCT CAST(day AS TIMESTAMP) AS day FROM visits")
+    expected = pd.to_datetime(rows["timestamp"], format=form).dt.normalize().unique()
+    assert set(days["day"]) == set(expected)
