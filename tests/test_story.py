@@ -1,61 +1,14 @@
-"""What the report says: sums, ranges and sentences, checked by hand and by simulation."""
+"""What the report says: names and sentences, checked by hand."""
+
+import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from shelfcast.report import story
+from shelfcast.report import names, story
 
-
-def forecasts(mean=5.0, dispersion=0.2, products=400, cutoffs=8, correlation=0.0, seed=0):
-    """Past forecasts of four weeks, and counts drawn from them; `correlation` shares a series' luck between weeks."""
-    draw = np.random.default_rng(seed)
-    index = pd.MultiIndex.from_product(
-        [[f"p{i}|chain" for i in range(products)], pd.date_range("2022-01-03", periods=cutoffs, freq="28D"), range(4)],
-        names=["unique_id", "cutoff", "horizon"],
-    )
-    frame = index.to_frame(index=False).assign(mean=mean, dispersion=dispersion, q100=0.0, q900=9.0)
-    frame["ds"] = frame["cutoff"] + pd.to_timedelta(7 * (frame["horizon"] + 1), unit="D")
-    shared = np.repeat(draw.normal(size=products * cutoffs), 4)
-    noise = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * draw.normal(size=len(frame))
-    sd = np.sqrt(mean + dispersion * mean**2)
-    return frame.assign(y=mean + sd * noise)
-
-
-@pytest.mark.parametrize("correlation", [0.0, 0.4])
-def test_correlation_between_weeks_is_found(correlation):
-    assert story.week_correlation(forecasts(correlation=correlation)) == pytest.approx(correlation, abs=0.05)
-
-
-def test_worked_example_of_the_correlation():
-    frame = forecasts(products=2, cutoffs=1).query("horizon < 2")
-    errors = np.array([1, 1, 1, -1]) * np.sqrt(5 + 0.2 * 25)
-    assert story.week_correlation(frame.assign(y=5 + errors)) == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("correlation", [0.0, 0.4])
-def test_the_range_of_a_sum_holds_four_times_in_five(correlation):
-    frame = forecasts(correlation=correlation, mean=20.0)
-    frame = frame.assign(unique_id=frame["unique_id"] + frame["cutoff"].astype(str))  # every stretch its own series
-    sums = story.sums(frame, correlation)
-    sold = frame.groupby("unique_id")["y"].sum()
-    inside = sold.between(sums["low"], sums["high"]).mean()
-    assert sums["mean"].eq(80).all() and inside == pytest.approx(0.8, abs=0.03)
-    if correlation:  # the control: read as independent, the range is too narrow
-        narrow = story.sums(frame, 0.0)
-        assert sold.between(narrow["low"], narrow["high"]).mean() < 0.72
-
-
-def test_a_total_is_as_wide_as_its_misses():
-    past = forecasts(products=50)
-    ahead = past[past["cutoff"] == past["cutoff"].max()]
-    calm = story.total(past, ahead, 0.0)
-    wild = past.assign(y=past["y"] * past["cutoff"].map(dict(zip(past["cutoff"].unique(), [0.5, 2] * 4, strict=True))))
-    stormy = story.total(wild, ahead, 0.0)
-    assert calm["mean"] == stormy["mean"] == pytest.approx(50 * 4 * 5)
-    assert calm["q100"] < calm["q250"] < calm["mean"] < calm["q750"] < calm["q900"]
-    assert stormy["q900"] - stormy["q100"] > 5 * (calm["q900"] - calm["q100"])
-    assert stormy["miss"] == pytest.approx(np.log(2), rel=0.1)
+MONDAY = pd.Timestamp("2022-01-31")
 
 
 def products(**columns):
@@ -69,6 +22,7 @@ def test_movers():
     up = products(last=[10.0, 0.0])
     assert "1 product very likely to rise" in story.movers(up, "rise", 4)
     assert "Cola <span class='id'>11</span> from 10 to 30" in story.movers(up, "rise", 4)
+    assert "largest" not in story.movers(up, "rise", 4)
     assert story.movers(up, "fall", 4).startswith("No product is sure to fall")
     assert "1 product sold nothing" in story.silent(up, 4) and "Root &lt;beer&gt;" in story.silent(up, 4)
     assert story.silent(products(last=[10.0, 2.0]), 4) == ""
@@ -79,24 +33,107 @@ def test_movers():
 def test_words():
     assert story.change_words(86, 100) == "14\u00a0% less than" and story.change_words(100.2, 100) == "as many as"
     chance = pd.Series({"q100": 80.0, "mean": 100.0, "q900": 120.0})
-    assert "may still be chance" in story.what_will_sell(chance, 110, pd.Timestamp("2022-01-03"), 4)
-    assert "beyond that range" in story.what_will_sell(chance, 130, pd.Timestamp("2022-01-03"), 4)
+    assert "may still be chance" in story.what_will_sell(pd.Series({**chance, "last": 110}), MONDAY, 4)
+    assert "beyond that range" in story.what_will_sell(pd.Series({**chance, "last": 130}), MONDAY, 4)
     score = {"coverage_80": 0.83, "wape": 0.4}
     assert "no clear difference" in story.how_sure(score, 0.1, (-0.01, -0.02, 0.01), "Trees", 8, 4)
     assert "1.0\u00a0% lower than that of Trees" in story.how_sure(score, 0.1, (-0.01, -0.02, -0.005), "Trees", 8, 4)
+
+
+def test_four_weeks_end_on_a_sunday():
+    assert story.span(MONDAY, 4) == "from 31 January 2022 to 27 February 2022"
+
+
+def test_regions_that_differ_from_the_chain():
     regions = pd.DataFrame({"change": [0.1, -0.3], "low": [0.0, -0.4], "high": [0.2, -0.2]}, index=["North", "South"])
     assert story.differing(regions, 0.1) == "<b>South (−30\u00a0%)</b> differs from the chain's +10\u00a0%."
+    assert story.regions_apart(regions, 0.1) == ["South"]
     assert "All regions move alike" in story.differing(regions.assign(low=-1, high=1), 0.1)
+    silent = pd.concat([regions, pd.DataFrame(np.nan, ["East"], regions.columns)])  # sold nothing lately: no change
+    assert story.regions_apart(silent, 0.1) == ["South"]
 
 
-def test_labels():
-    till = {"product_type": "SFT DRNK 2 LITER BTL CARB INCL", "category": "SOFT DRINKS", "package_size": "2 LTR"}
-    assert story.product_label(pd.Series(till | {"text": "…"})) == "2 liter bottle carbonated"
-    assert story.product_label(pd.Series({"text": "blend: green tea", "category": "TEA"})) == "Blend: green tea"
-    long = {"name": "Brook & Vale raspberry sparkling water, no sugar added, 500 ml bottle", "text": "…"}
-    assert story.product_label(pd.Series(long)) == "Brook & vale raspberry sparkling water, no sugar added, …"
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({}, "<b>2 products have a promotion planned</b> in most stores in the next 4 weeks (1 in the last 4)"),
+        ({"plan_assumed": True}, "<b>No promotion plan</b> reaches past 30 January 2022"),
+        ({"prices_assumed": True}, "<b>No planned prices</b> reach past 30 January 2022"),
+    ],
+)
+def test_promotions(meta, words):
+    day = pd.Timedelta(days=1)
+    weeks = [MONDAY, MONDAY + 7 * day, MONDAY + 7 * day, MONDAY - 7 * day, MONDAY - 35 * day]  # the last is too old
+    promoted = pd.DataFrame({"product_id": ["a", "a", "b", "c", "d"], "ds": weeks})
+    assert words in story.promotions(promoted, MONDAY, 4, meta)
 
 
-def test_a_categorys_name():
-    assert story.category_label("FRZN POTATOES") == "Frozen potatoes"
-    assert story.category_label("soft_drinks") == "Soft drinks"
+def test_titles_give_the_verdict_of_the_interval():
+    rows = pd.DataFrame(
+        {"group": ["alternative", "ours"], "estimate": [0, -0.02], "low": [0, -0.03], "high": [0, 0.01]}
+    )
+    assert story.accuracy_title(rows, "in regions", "Trees") == "In regions: no clear difference to Trees (−2.0\u00a0%)"
+    assert "better than Trees" in story.accuracy_title(rows.assign(high=-0.01), "in regions", "Trees")
+    assert "worse than Trees" in story.accuracy_title(rows.assign(estimate=0.02, low=0.01, high=0.03), "", "Trees")
+    assert story.coverage_title(0.81).endswith("as promised")
+    assert story.coverage_title(0.7).endswith("narrower than promised")
+    assert story.coverage_title(0.9).endswith("wider than needed")
+
+
+def test_titles_of_studies():
+    rows = pd.DataFrame(
+        {"label": ["Shelfcast", "A", "B"], "group": ["ours", "control", "control"], "low": [np.nan, 0.01, -0.01]}
+    )
+    assert story.control_title(rows, "whole chain") == "Whole chain: 1 of 2 simpler versions clearly worse"
+    assert "none of 2" in story.control_title(rows.assign(low=-1), "whole chain")
+    costs = pd.DataFrame(
+        {
+            "label": ["no text", "no plan", "noise"],
+            "group": ["left out", "left out", "control"],
+            "estimate": [0, 0.3, 1],
+        }
+    )
+    assert story.ablation_title(costs, "chain") == "Chain: most is lost with no plan (+30.0\u00a0%)"
+
+
+def test_marks_explain_only_what_is_drawn():
+    peers = pd.DataFrame({"label": ["Shelfcast", "Trees"], "group": ["ours", "alternative"]})
+    assert story.marks(peers, advantage="future prices") == "Blue: Shelfcast. Black: other methods."
+    controls = pd.DataFrame({"label": ["Small", "Best"], "group": ["control", "upper bound"]})
+    text = story.marks(peers, controls, advantage="future prices")
+    assert "then simpler versions of Shelfcast" in text and "Hollow squares use future prices" in text
+
+
+def test_study_origin_names_revision_and_changed_panels():
+    made = {"revision": "abc123", "panel_md5": "x", "seeds": [0, 1, 2]}
+    assert story.study_origin(made, "x") == "3 runs each, trained at revision abc123"
+    assert story.study_origin(made, "y").endswith("; the panel has changed since")
+
+
+def test_training_title():
+    history = pd.DataFrame({"epoch": [0, 1, 2], "best": [False, True, False]})
+    assert story.training_title(history).endswith("was lowest after 1 epoch")
+    assert story.training_title(history.assign(best=[True, False, False])).endswith("any training on this category")
+
+
+def test_limits(small_panel):
+    panel = dataclasses.replace(small_panel, meta=small_panel.meta | {"source": "tables"})
+    lines = story.limits(panel)
+    assert lines[0].startswith("The data reach from 3 January 2022 to 9 October 2022: 40 weeks.")
+    assert "no yearly season" in lines[0]
+    assert "The forecast does not use prices of the coming weeks." in lines
+    simulated = dataclasses.replace(panel, meta=panel.meta | {"source": "simulated"})
+    assert story.limits(simulated)[0].startswith("<b>Nothing on this page is real.</b>")
+    household = dataclasses.replace(panel, meta=panel.meta | {"source": "complete_journey", "n_customers": 2469})
+    assert "2,469 households" in story.limits(household)[0]
+
+
+def test_a_locations_name():
+    assert names.location_label("region_1") == "Region 1"
+
+
+def test_methods_that_are_not_listed_have_a_name_too():
+    assert names.method("my_variant") == ("my variant", "alternative", "")
+    assert names.method("my_price_plan").group == "upper bound"
+    assert names.ablation("new_no_text") == names.ablation("no_text") == ("no product text", "left out")
+    assert {method.group for method in names.METHODS.values()} <= set(names.GROUPS)

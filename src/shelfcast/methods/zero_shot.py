@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from fracast import FracastModel
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from scipy import interpolate, stats
 
 from shelfcast.judge.distribution import QUANTILES
@@ -13,6 +14,7 @@ from shelfcast.methods.dispersion import Predict
 from shelfcast.panel.frame import Panel, examples
 
 BLOCK = 8  # series forecast at once; more outgrow the processor's cache
+MIN_PARALLEL = 500  # series; fewer are forecast before another process has started
 
 
 def fracast(panel: Panel, seed: int) -> Predict:
@@ -25,9 +27,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
     horizon = panel.meta["horizon"]
 
     def forecast_from(cutoff: pd.Timestamp) -> pd.DataFrame:
-        past = history.loc[:, :cutoff].to_numpy()
-        blocks = np.array_split(past, -(-len(past) // BLOCK))
-        ahead = np.concatenate([model.forecast_batch(block, horizon=horizon) for block in blocks])
+        ahead = _forecast_blocks(model, history.loc[:, :cutoff].to_numpy(), horizon)
         index = pd.MultiIndex.from_product([history.index, [cutoff], range(1, horizon + 1)])
         return pd.DataFrame(np.sort(ahead, -1).reshape(len(index), -1), index, columns=model.quantiles)
 
@@ -40,3 +40,13 @@ def fracast(panel: Panel, seed: int) -> Predict:
         return forecast_frame(rows, ahead.mean(axis=1).to_numpy(), quantiles=quantiles)
 
     return predict
+
+
+def _forecast_blocks(model: FracastModel, past: np.ndarray, horizon: int) -> np.ndarray:
+    """(series, horizon, quantiles), by all cores where there are many series; a block gains little by a second thread."""
+    blocks = np.array_split(past, -(-len(past) // BLOCK))
+    if len(past) < MIN_PARALLEL:
+        return np.concatenate([model.forecast_batch(block, horizon=horizon) for block in blocks])
+    with parallel_config("loky", n_jobs=cpu_count(), inner_max_num_threads=1):
+        parts = Parallel(batch_size=16)(delayed(model.forecast_batch)(block, horizon=horizon) for block in blocks)
+    return np.concatenate(parts)

@@ -1,145 +1,22 @@
-"""What the report says: names, totals with honest ranges, and sentences whose numbers come from the frames.
+"""What the report says: sentences and titles as HTML, whose numbers come from the frames of `outlook` and `evidence`."""
 
-The range of a sum is not the sum of ranges. Over a product's weeks the errors are correlated as they were at past
-cutoffs (`week_correlation`), and the sum is a negative binomial of that mean and variance. Over products a common
-error remains that no product's own distribution shows; so the range of a total (`total`) is the larger of what
-independent products give and of how far the total missed at past cutoffs, by Student's t on the few separate
-stretches of weeks there are.
-"""
+from __future__ import annotations
 
-import re
-import textwrap
 from html import escape
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from shelfcast.judge.distribution import negative_binomial_quantiles
-from shelfcast.report.plots import percent, units
+from shelfcast.data.schema import CHAIN
+from shelfcast.panel.frame import Panel
+from shelfcast.report.names import day
+from shelfcast.report.theme import percent, units
 
-METHODS = {  # key -> (name, group, in plain words)
-    "shelfcast": ("Shelfcast", "ours", "a pretrained language model that reads product text, past weeks and all regions at once"),
-    "lightgbm": ("LightGBM", "alternative", "boosted decision trees on the same columns: the usual strong choice"),
-    "lightgbm_joint": ("LightGBM of many categories", "alternative", "the same, taught by many categories"),
-    "lightgbm_pair": ("LightGBM pair", "alternative", "the geometric mean of these two: the strongest alternative"),
-    "moving_average_8": ("8-week average", "alternative", "the mean of the last eight weeks, as a spreadsheet would"),
-    "auto_ets": ("AutoETS", "alternative", "exponential smoothing without trend, its error form chosen for each series"),
-    "croston_sba": ("Croston SBA", "alternative", "a classic for products that sell now and then"),
-    "fracast": ("Fracast", "alternative", "a pretrained time-series model that has never seen these data"),
-    "article_bert": ("BERT on sales text", "alternative", "sales written as sentences, read by a language model"),
-    "blend": ("Blend", "control", "between Shelfcast and LightGBM, where the validation weeks put it"),
-    "alone": ("Shelfcast, this category alone", "control", "the same model, taught by no other category"),
-    "random_backbone": ("Shelfcast, random start", "control", "that one without what the language model had learned"),
-    "small_transformer": ("Small transformer", "control", "that one without any language model"),
-    "shelfcast_price_plan": ("Shelfcast, prices known", "upper bound", "told the prices of the coming weeks: not a fair row"),
-    "lightgbm_price_plan": ("LightGBM, prices known", "upper bound", "told the prices of the coming weeks: not a fair row"),
-    "category_mean": ("Category mean", "alternative", "what the category's products usually sell"),
-    "nearest_by_attributes": ("Ten most alike", "alternative", "what the ten products nearest by attributes and price sell"),
-    "oracle": ("Truth", "upper bound", "the simulated market's own expectation: nothing can beat it"),
-}  # fmt: skip
-WITHOUT = {  # ablation -> (name, group): a control tells nothing, so it should cost nothing more
-    "no_text": ("no product text", "kept from it"),
-    "no_picture": ("no pictures", "kept from it"),
-    "no_behavior": ("no shoppers' behaviour", "kept from it"),
-    "no_space": ("no view of other regions", "kept from it"),
-    "no_plan": ("no promotions and prices", "kept from it"),
-    "random_backbone": ("language model not pretrained", "control"),
-    "shuffled_text": ("texts of other products", "control"),
-    "noise_pictures": ("noise for pictures", "control"),
-    "shuffled_stores": ("regions exchanged on the map", "control"),
-}  # fmt: skip
-SHORT = {  # till abbreviations, whatever the category
-    "sft": "soft", "drnk": "drink", "drnks": "drinks", "btl": "bottle", "carb": "carbonated", "mlt": "multi", "pk": "pack",
-    "sngl": "single", "srv": "serve", "frzn": "frozen", "wtr": "water", "flvrd": "flavored", "choc": "chocolate",
-    "reg": "regular", "asst": "assorted", "pkg": "package", "l": "L",
-}  # fmt: skip
-
-
-def _words(text: str) -> str:
-    return re.sub(r"[a-z]+", lambda word: SHORT.get(word[0], word[0]), re.sub(r"(?<=\d)pk", " pk", text))
-
-
-def category_label(name: str) -> str:
-    """'FRZN POTATOES' is 'Frozen potatoes'."""
-    return _words(name.replace("_", " ").lower()).capitalize()
-
-
-def product_label(row: pd.Series) -> str:
-    """A human name from a product's attributes; its id must stand beside it, since many products share a name.
-
-    'SFT DRNK 2 LITER BTL CARB INCL' of 'SOFT DRINKS' is '2 liter bottle carbonated': these till names are cut at 30
-    letters, so the last piece goes, and so does the category.
-    """
-    name = next((str(row[c]) for c in ("name", "product_type") if isinstance(row.get(c), str)), str(row["text"]))
-    name = re.sub(r"\s*\([^)]*$", "", (name.rsplit(" ", 1)[0] if len(name) == 30 else name).lower())
-    name = _words(name.replace("&", " & "))
-    for word in str(row.get("category") or "").lower().split():
-        name = re.sub(rf"^{re.escape(word.rstrip('s'))}s?\b[\s:,]*", "", name)
-    name = textwrap.shorten(name, 60, placeholder=" …") or str(row.get("category", "product")).lower()
-    size = _words(str(row.get("package_size") or "nan").lower())
-    if size != "nan" and size.split()[0] not in name.split():
-        name += f", {size}"
-    return name[:1].upper() + name[1:] + (", store brand" if row.get("brand") == "Private" else "")
-
-
-def method_name(key: str) -> str:
-    return METHODS.get(key, (key.replace("_", " "),))[0]
-
-
-def method_group(key: str) -> str:
-    return METHODS.get(key, ("", "upper bound" if key.endswith("_price_plan") else "alternative"))[1]
-
-
-def without_name(variant: str) -> str:
-    """Of an ablation: 'new_no_text' is 'no product text' told of a new product."""
-    key = variant.removeprefix("new_")
-    return WITHOUT.get(key, (key.replace("_", " "),))[0]
-
-
-def day(date: pd.Timestamp) -> str:
-    return f"{date.day} {date:%B %Y}"
-
-
-def _spread(frame: pd.DataFrame) -> pd.Series:
-    """Standard deviation of each row; from its 80 % range where there is no count distribution."""
-    counts = np.sqrt(frame["mean"] + frame["dispersion"] * frame["mean"] ** 2)
-    return counts.fillna((frame["q900"] - frame["q100"]) / 2.563).clip(lower=1e-6)
-
-
-def week_correlation(past: pd.DataFrame) -> float:
-    """Correlation of a series' standardised errors between the weeks of one forecast, pooled over past cutoffs.
-
-    Worked example: two series with errors (1, 1) and (1, -1): the pairs 1 and -1 cancel, correlation 0.
-    """
-    groups = ((past["y"] - past["mean"]) / _spread(past)).groupby([past["unique_id"], past["cutoff"]])
-    squares = groups.agg(lambda z: (z**2).sum())
-    return float(np.clip((groups.sum() ** 2 - squares).sum() / (squares * (groups.size() - 1)).sum(), 0, 1))
-
-
-def sums(ahead: pd.DataFrame, correlation: float) -> pd.DataFrame:
-    """Per series: mean, sd, low and high (80 %) of its units over all weeks of `ahead`."""
-    groups = ahead.assign(sd=_spread(ahead)).assign(own=lambda f: f["sd"] ** 2).groupby("unique_id")
-    out = groups[["mean", "sd", "own"]].sum()
-    variance = (1 - correlation) * out["own"] + correlation * out["sd"] ** 2
-    alpha = ((variance - out["mean"]) / out["mean"] ** 2).clip(lower=0)
-    low, high = negative_binomial_quantiles(out["mean"], alpha, (0.1, 0.9)).T
-    return pd.DataFrame({"mean": out["mean"], "sd": np.sqrt(variance), "low": low, "high": high})
-
-
-def total(past: pd.DataFrame, ahead: pd.DataFrame, correlation: float) -> pd.Series:
-    """Units of all series of `ahead` together: mean, q100, q250, q750, q900, and `miss`.
-
-    `past` holds forecasts of the same series whose weeks have come; `miss` is the root mean squared relative error
-    of their totals per cutoff.
-    """
-    known = past.groupby("cutoff")[["y", "mean"]].sum().clip(lower=1e-9)
-    miss = float(np.sqrt((np.log(known["y"] / known["mean"]).clip(-2, 2) ** 2).mean()))
-    products, stretches = sums(ahead, correlation), max(1, past["ds"].nunique() // ahead["ds"].nunique())
-    mean = products["mean"].sum()
-    scale = max(miss, np.sqrt((products["sd"] ** 2).sum()) / mean)
-    bands = {f"q{q}": mean * np.exp(stats.t.ppf(q / 1000, stretches) * scale) for q in (100, 250, 750, 900)}
-    return pd.Series({"mean": mean, **bands, "miss": miss})
+SOURCES = {  # what the source of the data means for the page
+    "simulated": "<b>Nothing on this page is real.</b> Products, shops and sales come from a simulation, so that a "
+    "forecast can be compared with the best that is possible.",
+    "complete_journey": "Units are those bought by the {n_customers:,} households of a panel (the Complete Journey, "
+    "84.51°), not the full sales of the stores. A price is seen only when somebody bought.",
+}
 
 
 def change_words(now: float, before: float, words: tuple[str, str, str] = ("more", "less", "as many as")) -> str:
@@ -148,35 +25,41 @@ def change_words(now: float, before: float, words: tuple[str, str, str] = ("more
     return words[2] if abs(change) < 0.005 else f"{percent(abs(change))} {words[int(change < 0)]} than"
 
 
-def what_will_sell(outlook: pd.Series, before: float, first: pd.Timestamp, weeks: int) -> str:
-    """The coming weeks' total, its range and its change, as HTML."""
-    inside = outlook["q100"] <= before <= outlook["q900"]
+def span(first: pd.Timestamp, weeks: int) -> str:
+    """'from 3 January 2022 to 30 January 2022' for four weeks."""
+    return f"from {day(first)} to {day(first + pd.Timedelta(7 * weeks - 1, 'D'))}"
+
+
+def what_will_sell(chain: pd.Series, first: pd.Timestamp, weeks: int) -> str:
+    """The coming weeks' total, its range and its change; `chain` is the chain's row of `outlook.by_location`."""
+    inside = chain["q100"] <= chain["last"] <= chain["q900"]
     return (
-        f"<b>{units(outlook['mean'])} units</b> from {day(first)} to {day(first + pd.Timedelta(7 * weeks - 1, 'D'))}; "
-        f"four chances in five that it is between {units(outlook['q100'])} and {units(outlook['q900'])}. That is "
-        f"<b>{change_words(outlook['mean'], before)}</b> the {units(before)} of the last {weeks} weeks, a change "
-        f"{'that may still be chance' if inside else 'beyond that range'}."
+        f"<b>{units(chain['mean'])} units</b> {span(first, weeks)}; "
+        f"four chances in five that it is between {units(chain['q100'])} and {units(chain['q900'])}. That is "
+        f"<b>{change_words(chain['mean'], chain['last'])}</b> the {units(chain['last'])} of the last {weeks} weeks, a "
+        f"change {'that may still be chance' if inside else 'beyond that range'}."
     )
 
 
 def how_sure(score: dict, miss: float, gain: tuple[float, float, float], rival: str, n_weeks: int, weeks: int) -> str:
     """What the test weeks showed: coverage, typical error, and the difference to the best alternative."""
     estimate, low, high = gain
-    span = f"90 % interval {percent(low, 1, True)} to {percent(high, 1, True)}"
-    verdict = f"{percent(abs(estimate), 1)} {'lower' if estimate < 0 else 'higher'} than that of {rival}, the best alternative"
+    interval = f"90 % confidence interval {percent(low, 1, True)} to {percent(high, 1, True)}"
+    verdict = f"{percent(abs(estimate), 1)} {'lower' if estimate < 0 else 'higher'} than that of {rival}"
     doubt = "" if low * high > 0 else ": no clear difference"
     return (
-        f"In {n_weeks} test weeks that the model had never seen, its 80 % range held "
-        f"<b>{percent(score['coverage_80'])}</b> of the products' weeks. One product's week was missed by "
-        f"<b>{percent(score['wape'])}</b> of the units sold, the category's {weeks} weeks by <b>{percent(miss)}</b>. "
-        f"The forecast's error is {verdict} ({span}){doubt}."
+        f"In {n_weeks} test weeks that no training had seen, <b>{percent(score['coverage_80'])}</b> of the products' "
+        f"weekly sales fell inside the 80 % range. Forecasts of one product's week missed by "
+        f"<b>{percent(score['wape'])}</b> of the units sold, forecasts of the category's {weeks} weeks by "
+        f"<b>{percent(miss)}</b>. The forecast's error is {verdict}, the best alternative ({interval}){doubt}."
     )
 
 
-def _named(rows: pd.DataFrame, told, most: int = 2) -> tuple[str, str]:
-    """How many products, and the first few of them by name and number with what `told` says of each."""
+def _count_and_names(rows: pd.DataFrame, detail, most: int = 2) -> tuple[str, str]:
+    """How many products, and the first few of them by name and number, each with its `detail`."""
     names = [
-        f"{escape(row.label)} <span class='id'>{row.Index}</span>{told(row)}" for row in rows.head(most).itertuples()
+        f"{escape(row.label)} <span class='id'>{escape(row.Index)}</span>{detail(row)}"
+        for row in rows.head(most).itertuples()
     ]
     return "1 product" if len(rows) == 1 else f"{len(rows)} products", " and ".join(names)
 
@@ -187,31 +70,145 @@ def movers(products: pd.DataFrame, word: str, weeks: int) -> str:
     A product that sold nothing lately is no riser: see `silent`.
     """
     rise = word == "rise"
-    rows = products[
-        products["low"].gt(products["last"]) & products["last"].gt(0) if rise else products["high"] < products["last"]
-    ]
+    below = products["low"].gt(products["last"]) & products["last"].gt(0)
+    rows = products[below if rise else products["high"].lt(products["last"])]
     if rows.empty:
         return f"No product is sure to {word}: all sold at least as {'much' if rise else 'little'} lately as is likely."
     rows = rows.loc[(rows["mean"] - rows["last"]).abs().sort_values(ascending=False).index]
-    count, names = _named(rows, lambda row: f" from {units(row.last)} to {units(row.mean)}")
-    return f"<b>{count} very likely to {word}</b> against the last {weeks} weeks, most of all {names}."
+    count, names = _count_and_names(rows, lambda row: f" from {units(row.last)} to {units(row.mean)}")
+    most = "" if len(rows) == 1 else "; the largest changes"
+    return f"<b>{count} very likely to {word}</b> against the last {weeks} weeks{most}: {names}."
 
 
 def silent(products: pd.DataFrame, weeks: int) -> str:
     """Products without a sale lately of which some were likely: perhaps no longer on the shelf; '' where none."""
     rows = products[products["low"].gt(0) & products["last"].eq(0)].sort_values("mean", ascending=False)
-    count, names = _named(rows, lambda row: f" ({units(row.mean)} expected)")
-    again = "them" if len(rows) > 1 else "it"
-    said = f"<b>{count} sold nothing</b> in the last {weeks} weeks though sales were likely; see whether the shelf still has {again}"
-    return f"{said}: {names}." if len(rows) else ""
+    if rows.empty:
+        return ""
+    count, names = _count_and_names(rows, lambda row: f" ({units(row.mean)} expected)")
+    check = f"check whether {'they are' if len(rows) > 1 else 'it is'} still on the shelf"
+    return f"<b>{count} sold nothing</b> in the last {weeks} weeks though sales were likely; {check}: {names}."
+
+
+def promotions(promoted: pd.DataFrame, first: pd.Timestamp, weeks: int, meta: dict) -> str:
+    """How many products are on promotion in the coming weeks and were in the last, and which plans are missing.
+
+    `promoted` has product_id and ds, see `outlook.promoted_weeks`; `first` is the first coming week.
+    """
+    start, last_day = first - pd.Timedelta(weeks=weeks), day(first - pd.Timedelta(days=1))
+    coming = promoted.loc[promoted["ds"] >= first, "product_id"].nunique()
+    lately = promoted.loc[promoted["ds"].ge(start) & promoted["ds"].lt(first), "product_id"].nunique()
+    text = (
+        f"<b>{coming} products have a promotion planned</b> in most stores in the next {weeks} weeks "
+        f"({lately} in the last {weeks})."
+    )
+    if meta.get("plan_assumed"):
+        text = (
+            f"<b>No promotion plan</b> reaches past {last_day}: the forecast assumes that promotions go on as lately "
+            f"({lately} products were promoted in most stores in the last {weeks} weeks)."
+        )
+    if meta.get("prices_assumed"):
+        text += f" <b>No planned prices</b> reach past {last_day}: the forecast assumes that the last ones stay."
+    return text
+
+
+def regions_apart(regions: pd.DataFrame, chain: float) -> list[str]:
+    """Regions whose 80 % range of change leaves out the chain's change, the furthest first."""
+    distance = (regions["change"] - chain).abs().dropna().sort_values(ascending=False)
+    return [name for name in distance.index if not regions.loc[name, "low"] <= chain <= regions.loc[name, "high"]]
 
 
 def differing(regions: pd.DataFrame, chain: float) -> str:
-    """Regions whose change range leaves out the chain's change; else the widest apart, said to be within chance."""
-    apart = (regions["change"] - chain).abs().sort_values(ascending=False).index
-    sure = [name for name in apart if not regions.loc[name, "low"] <= chain <= regions.loc[name, "high"]]
-    names = [f"{name} ({percent(regions.loc[name, 'change'], sign=True)})" for name in sure or apart[:1]]
+    """Regions whose change range leaves out the chain's change; else the one furthest from it."""
+    apart = regions_apart(regions, chain)
+    furthest = (regions["change"] - chain).abs().sort_values(ascending=False).index[:1]
+    names = [f"{escape(name)} ({percent(regions.loc[name, 'change'], sign=True)})" for name in apart or furthest]
     against = f"the chain's {percent(chain, sign=True)}"
-    if sure:
-        return f"<b>{' and '.join(names)}</b> {'differ' if len(sure) > 1 else 'differs'} from {against}."
+    if apart:
+        return f"<b>{' and '.join(names)}</b> {'differ' if len(apart) > 1 else 'differs'} from {against}."
     return f"<b>All regions move alike</b>: {names[0]} is furthest from {against}, within what chance can do."
+
+
+def accuracy_title(rows: pd.DataFrame, level: str, rival: str) -> str:
+    """The verdict of a comparison's own row; `rows` as `evidence.comparison` gives them."""
+    own = rows[rows["group"] == "ours"].iloc[0]
+    verdict = "better than" if own["estimate"] < 0 else "worse than"
+    if own["low"] <= 0 <= own["high"]:
+        verdict = "no clear difference to"
+    return f"{level.capitalize()}: {verdict} {rival} ({percent(own['estimate'], 1, sign=True)})"
+
+
+def control_title(rows: pd.DataFrame, level: str) -> str:
+    """How many controls have a clearly higher error than Shelfcast; `rows` as `evidence.control_comparison` gives them."""
+    controls = rows[rows["group"] == "control"]
+    if controls.empty:
+        return level.capitalize()
+    clear = (controls["low"] > 0).sum() or "none"
+    return f"{level.capitalize()}: {clear} of {len(controls)} simpler versions clearly worse"
+
+
+def ablation_title(rows: pd.DataFrame, level: str) -> str:
+    """The data source whose absence costs most; `rows` as `evidence.ablation_costs` gives them."""
+    most = rows.loc[rows.loc[rows["group"] == "left out", "estimate"].idxmax()]
+    return f"{level.capitalize()}: most is lost with {most['label']} ({percent(most['estimate'], 1, sign=True)})"
+
+
+def marks(*comparisons: pd.DataFrame, advantage: str) -> str:
+    """What the colours and marks of comparisons mean; `advantage` is what upper bounds use and no real forecast has."""
+    rows = pd.concat(comparisons)
+    groups, own = set(rows["group"]), rows.loc[rows["group"] == "ours", "label"].iloc[0]
+    black = {
+        "alternative": "other methods",
+        "combination": f"a blend of {own} and trees",
+        "control": f"simpler versions of {own}",
+    }
+    text = f"Blue: {own}. Black: {', then '.join(words for group, words in black.items() if group in groups)}."
+    if "upper bound" in groups:
+        text += f" Hollow squares use {advantage}, which no real forecast has: an upper bound, not a fair comparison."
+    return text
+
+
+def coverage_title(coverage: float) -> str:
+    """How the measured coverage of the 80 % range compares with its promise."""
+    verdict = "narrower than promised" if coverage < 0.8 else "wider than needed"
+    if abs(coverage - 0.8) < 0.03:
+        verdict = "as promised"
+    return f"{percent(coverage)} of the weeks fell inside the 80 % range: {verdict}"
+
+
+def training_title(history: pd.DataFrame) -> str:
+    """After which epoch the runs were best; epoch 0 is the base as it came."""
+    best = history.loc[history["best"], "epoch"].iloc[0]
+    when = f"after {best} epoch{'' if best == 1 else 's'}" if best else "before any training on this category"
+    return f"Averaged over the runs, the validation error was lowest {when}"
+
+
+def study_origin(made: dict, panel_md5: str) -> str:
+    """Seeds and revision of a study's results, and whether the panel has changed since."""
+    changed = "" if made["panel_md5"] == panel_md5 else "; the panel has changed since"
+    return f"{len(made['seeds'])} runs each, trained at revision {made['revision']}{changed}"
+
+
+def limits(panel: Panel) -> list[str]:
+    """What a reader must know about the data before acting on the page, most important first."""
+    meta, weeks = panel.meta, panel.meta["horizon"]
+    last_day, n_weeks = day(panel.weeks[-1] + pd.Timedelta(days=6)), len(panel.weeks)
+    observed = panel.frame[(panel.frame["location"] != CHAIN) & (panel.frame["ds"] <= panel.weeks[-1])]
+    holidays = panel.frame.groupby("ds")["holiday"].max()
+    prices = "uses" if "price" in panel.roles["known_future"] else "does not use"
+    reach = f"The data reach from {day(panel.weeks[0])} to {last_day}: {n_weeks} weeks."
+    if n_weeks < 104:
+        reach += " With less than two years no yearly season can be learned, and every holiday was seen once at most."
+    lines = [
+        reach,
+        f"Weekly sales of one product in one region are small: {percent(observed['y'].eq(0).mean())} of those weeks "
+        "are zero, so a range says more than a single number.",
+        f"The forecast {prices} prices of the coming weeks.",
+        f"Public holidays: {holidays.iloc[-2 * weeks : -weeks].sum():.0f} in the last {weeks} weeks, "
+        f"{holidays.iloc[-weeks:].sum():.0f} in the next {weeks}.",
+    ]
+    if "share_of_category" in meta:
+        share = percent(meta["share_of_category"])
+        lines.insert(2, f"The {len(panel.products)} products shown make {share} of the category's units.")
+    first = SOURCES.get(meta["source"])
+    return [first.format(**meta), *lines] if first else lines

@@ -1,0 +1,90 @@
+"""What the earlier stages wrote for one market, and the studies' results, as notebook 8 reads them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from shelfcast.data.files import folder_md5
+from shelfcast.judge.frame import add_level
+from shelfcast.panel.frame import Panel
+
+FILES = ("forecasts.parquet", "metrics.json", "timings.json")  # of notebook 4_evaluate
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything of one market that its page shows.
+
+    panel, panel_md5 : the panel, and the hash of its folder.
+    test : forecasts of all methods for weeks that have actuals, with `product_id`, `location`, `level`.
+    latest : the page's forecast of the coming weeks, with the same columns.
+    scores : level -> method -> score, as `metrics.metrics_dict` gives them. timings : method -> seconds.
+    history : the training of the page's method, by seed and epoch.
+    """
+
+    panel: Panel
+    panel_md5: str
+    method: str
+    test: pd.DataFrame
+    latest: pd.DataFrame
+    scores: dict
+    timings: dict
+    history: pd.DataFrame
+
+    @property
+    def past(self) -> pd.DataFrame:
+        """The page's method at the test cutoffs."""
+        return self.test[self.test["method"] == self.method]
+
+    @property
+    def sold(self) -> pd.DataFrame:
+        """Units by series and observed week."""
+        observed = self.panel.frame[self.panel.frame["ds"] <= self.panel.weeks[-1]]
+        return observed.pivot(index="unique_id", columns="ds", values="y")
+
+
+def load(folder: str | Path, method: str) -> Results:
+    """Read a market's results.
+
+    Parameters
+    ----------
+    folder : of the market, as `build/soft_drinks`.
+    method : the trained variant that the page is about.
+
+    Raises
+    ------
+    FileNotFoundError : a file is missing; the message names the notebook that writes it.
+    ValueError : there is no panel, or no forecast of `method` for the test weeks and the coming ones.
+    """
+    folder = Path(folder)
+    panel = Panel.load(folder / "panel")
+    paths = [folder / name for name in (f"models/{method}/history.csv", *FILES)]
+    missing = [
+        f"{path} (of notebook {'4_evaluate' if path.name in FILES else '3_finetune'})"
+        for path in paths
+        if not path.is_file()
+    ]
+    if missing:
+        raise FileNotFoundError(f"the report needs {', '.join(missing)}. Run `dvc repro` to make what is missing.")
+    history, forecasts, scores, timings = paths
+    frame = add_level(pd.read_parquet(forecasts))
+    frame[["product_id", "location"]] = frame["unique_id"].str.rsplit("|", n=1, expand=True)
+    test = frame[frame["cutoff"].isin(panel.cutoffs["test"]) & frame["y"].notna()]
+    latest = frame[(frame["method"] == method) & frame["cutoff"].isin(panel.cutoffs["latest"])]
+    if latest.empty or method not in set(test["method"]):
+        raise ValueError(
+            f"{forecasts} has no rows of report.method {method!r} for the test weeks or for the latest week. "
+            "Choose a trained variant, or run notebook 4_evaluate again."
+        )
+    texts = [json.loads(path.read_text()) for path in (scores, timings)]
+    return Results(panel, folder_md5(folder / "panel"), method, test, latest, *texts, pd.read_csv(history))
+
+
+def load_study(study: str, market: str, folder: str | Path = "studies") -> dict:
+    """Results of a study that git holds for a market; empty where the study was not run for it."""
+    path = Path(folder) / study / "results" / f"{market}.json"
+    return json.loads(path.read_text()) if path.is_file() else {}

@@ -1,0 +1,91 @@
+"""How figures look and how they enter a page: palette, sizes, numbers as text, inline SVG.
+
+A figure carries its finding as its title. `show` moves the title out of the picture into the page's own text, where
+it wraps on a phone, and writes the picture as an inline SVG whose letters are the reader's system font.
+Colours: Okabe & Ito's palette (safe for colour blindness); bands and marks also differ in lightness and shape.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import textwrap
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+INK, MUTED, PALE, BLUE, ORANGE = "#1d2733", "#66717e", "#d5dae0", "#0072b2", "#d55e00"
+WIDE, HALF, SMALL = (6.4, 3.1), (4.6, 3.1), (3.5, 2.2)  # inches; a third of the page is SMALL
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+THEME = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib; `svg` names the reader's own font instead
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "figure.titlesize": 10,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": "#aab2bc",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "shelfcast",  # else the ids, and so the file, change with every run
+}
+
+
+def percent(value: float, digits: int = 0, sign: bool = False) -> str:
+    """``percent(-.062)`` is '−6 %': true minus, a space that does not break; '–' where there is no number."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{abs(100 * value):,.{digits}f}"
+    is_zero = not float(text.replace(",", ""))
+    mark = "" if is_zero else "−" if value < 0 else "+" if sign else ""
+    return f"{mark}{text}\u00a0%"
+
+
+def units(value: float) -> str:
+    """Whole units, one decimal where there are few."""
+    return f"{value:,.0f}" if abs(value) >= 10 or value == 0 else f"{value:.1f}"
+
+
+def canvas(title: str, size=HALF, columns: int = 1, **options):
+    """A themed figure without pyplot's global state: (figure, axes)."""
+    sns.set_theme(style="ticks", rc=THEME)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, columns, **options)
+    figure.suptitle(textwrap.fill(title, int(size[0] * 15)), x=0.01, ha="left")
+    return figure, axes
+
+
+def legend(figure: Figure, axes, columns: int) -> None:
+    """The legend of `axes` below the figure, without a frame."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG text."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(THEME):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return buffer.getvalue().replace("'DejaVu Sans'", FONT)
+
+
+def show(*figures: Figure, caption: str = "", columns: int = 1) -> HTML:
+    """Figures side by side as HTML: title, picture (with the title as its alternative text), one caption below."""
+    parts = []
+    for figure in figures:
+        title = figure.get_suptitle().replace("\n", " ")
+        figure.suptitle("")
+        data = base64.b64encode(svg(figure).encode()).decode()
+        heading, alt = html.escape(title), html.escape(title, quote=True)
+        parts.append(f'<figure><h3>{heading}</h3><img alt="{alt}" src="data:image/svg+xml;base64,{data}"></figure>')
+    note = f'<p class="caption">{caption}</p>' if caption else ""
+    return HTML(f'<div class="grid c{columns}">{"".join(parts)}</div>{note}')
