@@ -59,14 +59,14 @@ def diagram() -> str:
 def table() -> str:
     """Lines by package, and what each module is for (the first line of its text)."""
     rows = ["| package | lines | modules |", "|---|---:|---|"]
-    for folder in sorted(path for path in SOURCE.iterdir() if (path / "__init__.py").exists()):
+    for folder in sorted(path.parent for path in SOURCE.glob("*/**/__init__.py")):
         modules = sorted(path for path in folder.glob("*.py") if path.read_text().strip())
         total = sum(len(path.read_text().splitlines()) for path in modules)
         parts = []
         for path in modules:
             text = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0].rstrip(".")
             parts.append(text if path.stem == "__init__" else f"`{path.stem}`: {text[:1].lower()}{text[1:]}")
-        rows.append(f"| `{folder.name}` | {total} | {'<br>'.join(parts)} |")
+        rows.append(f"| `{folder.relative_to(SOURCE).as_posix()}` | {total} | {'<br>'.join(parts)} |")
     return "\n".join(rows)
 
 

@@ -92,14 +92,15 @@ def stages():
 
 
 def packages_of(source, imports):
-    """Packages of src that a source imports, and those that these import."""
-    found, todo = set(), set(re.findall(r"(?:from|import) shelfcast\.(\w+)", source))
-    for names in re.findall(r"^from shelfcast import (.+)$", source, re.M):
-        todo |= {part.split(" as ")[0].strip() for part in names.split(",")}
+    """Packages of src that a source needs: of the modules it imports, and of those that these import."""
+    names = set(re.findall(r"(?:from|import) shelfcast\.([\w.]+)", source))
+    for base, parts in re.findall(r"from shelfcast\.?([\w.]*) import ([^\n(]+)", source):
+        names |= {f"{base}.{part.split(' as ')[0].strip()}".lstrip(".") for part in parts.split(",")}
+    found, todo = set(), names & imports.keys()
     while todo:
         found |= todo
-        todo = set().union(*(imports.get(package, set()) for package in todo)) - found
-    return found
+        todo = set().union(*(imports.get(module, set()) for module in todo)) - found
+    return {module.split(".")[0] for module in found}
 
 
 @pytest.mark.parametrize(("name", "stage"), stages(), ids=lambda x: x if isinstance(x, str) else "")
@@ -110,8 +111,8 @@ def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
         return
     cells = nbformat.read(ROOT / notebook[0], 4).cells
     source = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    needed = packages_of(source, load(ROOT / "docs/structure.py").package_imports())
-    needed -= {"pipeline", "settings", "validate"}  # how a notebook starts; parameters are listed under `params`
+    needed = packages_of(source, load(ROOT / "docs/structure.py").module_imports())
+    needed -= {"pipeline", "settings", "validate"}  # how a notebook starts and collects; parameters stand in `params`
     deps = [str(dep) for dep in stage["deps"]]
     if any(dep.endswith("/panel") and not dep.startswith("src/") for dep in deps):
         needed -= {"data", "panel"}  # behind the panel, which is itself a dependency
