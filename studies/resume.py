@@ -1,4 +1,4 @@
-"""Keep the intermediate frames of a long study, so that a killed run goes on with the next one."""
+"""Save the intermediate frames of a long study, so that a run that was stopped continues where it was."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import pandas as pd
 
 from shelfcast.data.files import atomic
 
+SOURCES = ("src/**/*.py", "studies/**/*.py")
 
 
 def resumed(folder: str | Path, key: list, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """What `make` returns, kept in `folder`; where an interrupted run kept it for the same key and code, that.
+    """Return the frame that `make` makes, or the one that an earlier run with the same key and code saved.
 
-    key : JSON, whatever the frame depends on but the package and the notebooks. A frame's attrs are kept with it.
+    Parameters
+    ----------
+    folder : where frames are saved; remove it once the study's results are written.
+    key : JSON of everything that the frame depends on besides the code. The frame's `attrs` are saved with it.
     """
-    code = [p for part in ("src/**/*.py", "notebooks/*.ipynb") for p in sorted(Path(".").glob(part))]
-    said = json.dumps([key, *(hashlib.md5(p.read_bytes()).hexdigest() for p in code)])
-    path = Path(folder) / f"{hashlib.md5(said.encode()).hexdigest()}.parquet"
+    code = [path for pattern in SOURCES for path in sorted(Path(".").glob(pattern))]
+    text = json.dumps([key, *(hashlib.md5(path.read_bytes()).hexdigest() for path in code)])
+    path = Path(folder) / f"{hashlib.md5(text.encode()).hexdigest()}.parquet"
     if path.exists():
         return pd.read_parquet(path)
-    made = make()
+    frame = make()
     with atomic(path) as part:
-        made.to_parquet(part)
-    return made
-
+        frame.to_parquet(part)
+    return frame

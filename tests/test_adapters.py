@@ -28,10 +28,10 @@ def adapted(setup, tmp_path_factory):
 
 class Gradients(TrainerCallback):
     def __init__(self):
-        self.seen = []
+        self.steps = []
 
     def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
-        self.seen.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+        self.steps.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
 
 def test_parts_of_a_step_add_up_to_it(setup, tmp_path):
@@ -40,7 +40,7 @@ def test_parts_of_a_step_add_up_to_it(setup, tmp_path):
     labels[::2, :, 5:] = torch.nan
     setup = dataclasses.replace(setup)
     setup.train = dataclasses.replace(setup.train, tensors=setup.train.tensors | {"labels": labels})
-    found = {}
+    results = {}
     for parts in (1, 4):
         batch = 4 * len(setup.train.weeks_index) // parts
         training = dataclasses.replace(
@@ -48,8 +48,8 @@ def test_parts_of_a_step_add_up_to_it(setup, tmp_path):
         )
         watch = Gradients()
         model, history = setup.fit(tmp_path / str(parts), training, callbacks=[watch], body="compact", dropout=0.0)
-        found[parts] = watch.seen, history["loss"].iloc[0], predict(model, setup.market)[0]
-    (whole, loss, mean), (parts, same_loss, same_mean) = found[1], found[4]
+        results[parts] = watch.steps, history["loss"].iloc[0], predict(model, setup.market)[0]
+    (whole, loss, mean), (parts, same_loss, same_mean) = results[1], results[4]
     assert len(whole) == len(parts) == 4  # two phases of two steps, the last of which is not full
     for name, gradient in whole[0].items():
         torch.testing.assert_close(parts[0][name], gradient, rtol=1e-5, atol=1e-6)
@@ -93,7 +93,7 @@ def test_adapters_of_another_backbone_are_refused(setup, tmp_path):
         adapters.load(tmp_path / "m")
 
 
-def test_what_does_not_adapt_the_backbone_is_written_whole(setup, tmp_path):
+def test_a_model_whose_encoder_is_not_the_backbones_is_written_whole(setup, tmp_path):
     training = dataclasses.replace(LORA, epochs=1)
     model = adapters.adapt(setup.make_model(body="backbone", pretrained=False), training)
     adapters.save(model, tmp_path / "random", setup.backbone)
@@ -102,8 +102,8 @@ def test_what_does_not_adapt_the_backbone_is_written_whole(setup, tmp_path):
     for name in ("random", "plain"):
         assert not (tmp_path / name / adapters.FACTS).exists()
     assert torch.equal(adapters.load(tmp_path / "plain").week_in.weight, plain.week_in.weight)
-    kept = model.state_dict()["layers.0.intermediate.dense.weight"]
-    assert torch.equal(adapters.load(tmp_path / "random").layers[0].intermediate.dense.weight, kept)
+    weight = model.state_dict()["layers.0.intermediate.dense.weight"]
+    assert torch.equal(adapters.load(tmp_path / "random").layers[0].intermediate.dense.weight, weight)
 
 
 @pytest.mark.parametrize("body", ["backbone", "compact"])

@@ -12,14 +12,15 @@ from conftest import changed_after, load_retailer, make_retailer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
+from shelfcast import settings
 from shelfcast.model.forecast import predict
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import LEVEL_FLOOR
 from shelfcast.settings import Training
-from shelfcast.training.base import FACTS, WEIGHTS, Base, input_columns, save_base
+from shelfcast.training.base import FACTS, WEIGHTS, Base, input_columns, new_model, save_base
+from shelfcast.training.base.join import join
 from shelfcast.training.fit import fit, pretrain
-from shelfcast.training.join import join
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +55,20 @@ def test_a_category_is_forecast_alone_as_among_others(panels, tokenizer, tiny_be
         model.head[-1].weight.normal_()
     together, _ = predict(model, market)
     alone, _ = predict(model, market_tensors(panels[1], tokenizer, scale=market.scale))
-    torch.testing.assert_close(torch.tensor(together[len(panels[0].products) :]), torch.tensor(alone))
+    np.testing.assert_allclose(together[len(panels[0].products) :], alone, rtol=1e-5)  # sums of float32
 
 
 def test_categories_with_other_columns_cannot_be_joined(panels, tokenizer):
     roles = panels[1].roles | {"past": [*panels[1].roles["past"], "event_view"]}
-    odd = dataclasses.replace(panels[1], roles=roles)
+    other = dataclasses.replace(panels[1], roles=roles)
     with pytest.raises(ValueError, match=r"'TEA' and 'MATE' differ in past: event_view.*leave one out"):
-        join([panels[0], odd], tokenizer)
+        join([panels[0], other], tokenizer)
+
+
+@pytest.mark.parametrize("given", [{"mode": "full"}, {"mode": "lora"}, {"pretrained": False}])
+def test_a_base_keeps_the_encoder_of_its_package(panels, tokenizer, given):
+    with pytest.raises(ValueError, match=r"without its encoder\. Choose 'frozen' and true"):
+        new_model(settings.Base(**given), join(panels[:1], tokenizer))
 
 
 TRAINING = Training(mode="frozen", epochs=2, batch_weeks=100, learning_rate=3e-3)
@@ -82,10 +89,8 @@ def base(panels, tokenizer, tiny_bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     market, models, history = pretrained(panels, tokenizer, tiny_bert, folder / "work")
     assert list(history["epoch"]) == [1, 2, 1, 2]
-    assert (
-        list(history["phase"]) == ["select"] * 2 + ["refit"] * 2
-        and list(history["wql"].notna()) == [True] * 2 + [False] * 2
-    )
+    assert list(history["phase"]) == ["select"] * 2 + ["refit"] * 2
+    assert list(history["wql"].notna()) == [True] * 2 + [False] * 2
     facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
     facts |= input_columns(market) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
     save_base(folder, models, facts, history)
@@ -118,8 +123,8 @@ def test_which_markets_may_start_from_it(base, panels, tokenizer, tiny_bert):
         other = dataclasses.replace(panel, meta=panel.meta | meta)
         assert re.search(words, base.mismatch(other, market, tiny_bert))
     assert "backbone" in base.mismatch(panel, market, "minilm")
-    odd = dataclasses.replace(market, names=market.names | {"plan": market.names["plan"][1:]})
-    assert base.mismatch(panel, odd, tiny_bert) == "it was trained with other plan"
+    fewer = dataclasses.replace(market, names=market.names | {"plan": market.names["plan"][1:]})
+    assert base.mismatch(panel, fewer, tiny_bert) == "it was trained with other plan"
     assert base.model("select", **SHAPE, dropout=0.3).config.dropout == 0.3  # which has no weights
     with pytest.raises(ValueError, match=r"finetune.width is 64, the base in .* has 32.*from_base to false"):
         base.model("select", **SHAPE | {"width": 64})
@@ -138,7 +143,7 @@ def test_a_market_starts_from_it(base, panels, tokenizer, tmp_path):
     expected = predict(base.model("refit").eval(), market)[0]
     moved = np.abs(np.log(predict(models[0], market)[0] / expected)).max()
     assert (moved > 0) == (history.loc[history["best"], "epoch"].item() > 0)
-    assert moved < 0.1  # what text and space told the base is not learned anew
+    assert moved < 0.1  # what the base learned of text and space is not learned again
     assert not np.allclose(expected, predict(base.model("select").eval(), market)[0], rtol=1e-2)
 
 

@@ -42,7 +42,7 @@ def twice(name):
 CASES = {
     "missing column": (
         renamed("transactions", quantity="quantities"),
-        ["transactions.quantity is missing", "nearest: 'quantities'", "prepare.rename"],
+        ["transactions.quantity is missing", "nearest: 'quantities'", "markets.<name>.rename"],
     ),
     "two missing columns": (
         renamed("transactions", store_id="a", product_id="b"),
@@ -161,8 +161,8 @@ def test_categories(retailer, tmp_path):
 
 
 def test_renaming(retailer, tmp_path):
-    refused(retailer, tmp_path / "a", ["prepare.rename is 'sku'", "theirs=ours"], rename="sku")
-    words = ["promotions: two columns are named 'mailer' after prepare.rename"]
+    refused(retailer, tmp_path / "a", ["markets.<name>.rename is 'sku'", "theirs=ours"], rename="sku")
+    words = ["promotions: two columns are named 'mailer' after markets.<name>.rename"]
     refused(retailer, tmp_path / "b", words, rename="display=mailer")
 
 

@@ -15,6 +15,7 @@ from shelfcast.model.forecast import coherent, forecast, predict, read_text_once
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.space import Spillover
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
+from shelfcast.training.initial import fit_spillover
 
 BODIES = [dict(body="backbone"), dict(body="compact"), dict(body="compact", use_text=False)]
 
@@ -124,7 +125,7 @@ def test_gradients_reach_every_part(pair):
     assert batch["weeks"].grad.abs().sum() > 0
     silent = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum())]
     # Not used on this path: BERT's sentence-pair vector, positions beyond the sequence are rows of used tables, and the
-    # head for products without a history, which is taught apart.
+    # head for products without a history, which is trained apart.
     assert {n for n in silent if "absent_text" not in n or model.config.use_text} == {
         f"cold_start.{n}" for n, _ in model.cold_start.named_parameters()
     }
@@ -144,28 +145,26 @@ def test_a_cold_start_forecast_reads_no_history(small_panel, tiny_bert):
     weeks = t["weeks"].clone()
     weeks[..., :-n_plan] += 1
     before = predict(model, market, cold_start=True)
-    for got, old in zip(
-        predict(model, altered(market, weeks=weeks, level=2 * t["level"]), cold_start=True), before, strict=True
-    ):
-        np.testing.assert_array_equal(got, old)
+    after = predict(model, altered(market, weeks=weeks, level=2 * t["level"]), cold_start=True)
+    for x, y in zip(after, before, strict=True):
+        np.testing.assert_array_equal(x, y)
     words = torch.full_like(t["input_ids"], 8)
     for changed in (
         dict(input_ids=words),
         dict(plan=t["plan"] + 1),
         dict(static=t["static"] + 1),
-        dict(usual=2 * t["typical"]),
+        dict(typical=2 * t["typical"]),
     ):
-        assert not np.allclose(predict(model, altered(market, **changed), cold_start=True)[0], before[0], rtol=1e-4), (
-            changed.keys()
-        )
+        after = predict(model, altered(market, **changed), cold_start=True)
+        assert not np.allclose(after[0], before[0], rtol=1e-4), changed.keys()
     assert not np.allclose(predict(model, market)[0], before[0], rtol=0.1)
 
 
 @pytest.mark.parametrize("body", ["backbone", "compact"])
 def test_pictures_change_the_forecast_where_there_are_any(small_panel, tiny_bert, body):
-    seen = pd.DataFrame(np.random.default_rng(0).normal(size=(6, 3)), small_panel.products.index, ["a", "b", "c"])
-    seen.iloc[2] = np.nan
-    model, market = make(dataclasses.replace(small_panel, pictures=seen), tiny_bert, body=body)
+    pictures = pd.DataFrame(np.random.default_rng(0).normal(size=(6, 3)), small_panel.products.index, ["a", "b", "c"])
+    pictures.iloc[2] = np.nan
+    model, market = make(dataclasses.replace(small_panel, pictures=pictures), tiny_bert, body=body)
     assert market.tensors["has_picture"].tolist() == [True, True, False, True, True, True]
     other = altered(market, picture=market.tensors["picture"] + 1)
     for cold_start in (False, True):
@@ -190,36 +189,38 @@ def test_a_location_reaches_another_only_through_space(small_panel, tiny_bert):
         assert same is not use_space
 
 
-def test_spillover_reaches_every_product_and_is_found(small_panel, tiny_bert):
-    """A shock that is next door a week later, and a second market in which nothing follows from anything."""
+def test_a_shock_reaches_every_product_of_all_locations(small_panel, tiny_bert):
     model, market = make(small_panel, tiny_bert, body="compact")
-    local, before = market.tensors["location_shock"].clone(), predict(model, market)[0]
-    assert not local[:, 0].any() and not local[:, :, :8].any() and (local[:, 1:, 8:] != 0).any()
-    local[:, 2, 20] += 1
-    after = predict(model, altered(market, location_shock=local))[0]
+    shock, before = market.tensors["location_shock"].clone(), predict(model, market)[0]
+    assert not shock[:, 0].any() and not shock[:, :, :8].any() and (shock[:, 1:, 8:] != 0).any()
+    shock[:, 2, 20] += 1
+    after = predict(model, altered(market, location_shock=shock))[0]
     moved = np.log(after / before)
     np.testing.assert_allclose(
         moved[:, :, 20], np.tile(model.spillover.weight[:, :, 2].T.detach(), (6, 1, 1)), atol=1e-5
     )
     assert not moved[:, :, np.arange(40) != 20].any()
 
-    chance = torch.Generator().manual_seed(0)
-    here, noise = (torch.randn(2, 240, generator=chance) for _ in range(2))
-    shocks = torch.stack([torch.zeros(240), here[0], torch.cat([torch.zeros(1), here[0, :-1]])])
-    for told, expected in ((shocks, 1.0), (torch.cat([torch.zeros(1, 240), noise]), 0.0)):
+
+def test_spillover_starts_from_a_regression():
+    """One location's shock is another's a week later; in a second market nothing follows from anything."""
+    generator = torch.Generator().manual_seed(0)
+    first, noise = (torch.randn(2, 240, generator=generator) for _ in range(2))
+    shocks = torch.stack([torch.zeros(240), first[0], torch.cat([torch.zeros(1), first[0, :-1]])])
+    for given, expected in ((shocks, 1.0), (torch.cat([torch.zeros(1, 240), noise]), 0.0)):
         spillover = Spillover(3, 4)
-        spillover.fit(told[None])
+        fit_spillover(spillover, given[None])
         torch.testing.assert_close(spillover.weight[0, 2, 1].item(), expected, atol=0.1, rtol=0)
         others = spillover.weight.detach().clone()
         others[0, 2, 1] = 0
         assert others.abs().max() < 0.2
     spillover = Spillover(3, 4)
-    spillover.fit(shocks[None, :, :8])  # too few to learn from
+    fit_spillover(spillover, shocks[None, :, :8])  # too few to learn from
     assert not spillover.weight.any()
 
 
 def test_no_column_identifies_a_week(small_panel, tiny_bert):
-    """Calendar and plan apart, which are known ahead."""
+    """Other than the calendar and the plan, which are known in advance."""
     market = market_tensors(small_panel, load_tokenizer(tiny_bert))
     history = market.tensors["weeks"][..., : -len(market.names["plan"])]
     assert {"category_now", "location_now"} <= set(small_panel.roles["past"])
@@ -243,8 +244,8 @@ def test_packaged_layers_keep_their_meaning():
         for layer in encoder.encoder.layer:
             x = bert_pass(layer, x, additive(tokens["attention_mask"].bool())[:, None, None])
         theirs = encoder(**tokens).last_hidden_state
-    kept = tokens["attention_mask"].bool()
-    torch.testing.assert_close(x[kept], theirs[kept], rtol=1e-4, atol=1e-5)
+    words = tokens["attention_mask"].bool()
+    torch.testing.assert_close(x[words], theirs[words], rtol=1e-4, atol=1e-5)
 
 
 def test_backbone_carries_pretrained_weights():
@@ -320,7 +321,7 @@ def test_ensemble_keeps_the_mixture_variance(small_panel, tiny_bert):
     np.testing.assert_allclose(m + alpha * m**2, variances.mean(0) + means.var(0), rtol=1e-6)
 
 
-def test_texts_are_read_text_once_where_the_encoders_are_the_same(small_panel, tiny_bert):
+def test_texts_are_read_once_where_the_encoders_are_the_same(small_panel, tiny_bert):
     models = [make(small_panel, tiny_bert, seed, body="compact")[0] for seed in (0, 1)]
     market, cutoffs = make(small_panel, tiny_bert)[1], small_panel.cutoffs["test"]
     assert "read" in read_text_once(models, market).tensors

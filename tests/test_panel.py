@@ -138,7 +138,9 @@ def test_two_features_of_one_name_are_refused():
     shares, sales = (
         [Column(name, "past", np.zeros(3), "") for name in names] for names in (["share"], ["lag", "share"])
     )
-    with pytest.raises(ValueError, match=r"'share' is made by the families 'stores' and 'history'.*prepare.rename"):
+    with pytest.raises(
+        ValueError, match=r"'share' is made by the families 'stores' and 'history'.*markets.<name>.rename"
+    ):
         merge({"stores": shares, "history": sales})
     assert [column.name for column in merge({"stores": shares, "history": sales[:1]})] == ["share", "lag"]
 

@@ -1,6 +1,7 @@
 """Training: resume, seeds, modes, and that no test week reaches it. A tiny random BERT, a few epochs."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.settings import Training
 from shelfcast.training.fit import finish, fit
-from shelfcast.training.trainer import check_precision, validation_wql
+from shelfcast.training.trainer import check_precision, label_weeks, validation_wql
 
 TRAINING = Training(mode="full", epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
 
@@ -83,8 +84,9 @@ def test_validation_forecasts_are_those_of_the_chosen_epoch(setup, tmp_path):
     y = as_frame(setup.validation_predictions, setup.validation, cutoffs)["y"].to_numpy()
     for seed, (mean, dispersion) in enumerate(setup.validation_predictions):
         assert count_wql(y, mean.ravel(), dispersion.ravel()) == pytest.approx(scores[seed], rel=1e-6)
+    assert list(tmp_path.glob("**/validation_*.npz"))
     finish(tmp_path)
-    assert not list(tmp_path.glob("**/validation_predictions_*"))
+    assert not list(tmp_path.glob("**/validation_*.npz"))
 
 
 def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):
@@ -95,7 +97,7 @@ def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):
 
 
 class KillAt(TrainerCallback):
-    """Stands for a power cut: the process dies in the middle of an epoch of the given phase."""
+    """A power cut: the process dies in the middle of an epoch of the given phase."""
 
     def __init__(self, phase: str, step: int):
         self.phase, self.step = phase, step
@@ -114,26 +116,26 @@ def test_killed_and_resumed_equals_uninterrupted(trained, setup, tmp_path, phase
     pd.testing.assert_frame_equal(history, trained[1], check_exact=True)
 
 
-@pytest.mark.parametrize("place", ["select/checkpoint-4", "refit/checkpoint-2"])
-def test_killed_while_a_checkpoint_is_written(trained, setup, tmp_path, monkeypatch, place):
-    """What a kill left of a checkpoint is not taken for one: it goes on from the one before."""
+@pytest.mark.parametrize("checkpoint", ["select/checkpoint-4", "refit/checkpoint-2"])
+def test_killed_while_a_checkpoint_is_written(trained, setup, tmp_path, monkeypatch, checkpoint):
+    """An unfinished checkpoint is ignored: training continues from the one before."""
     save = Trainer._save_optimizer_and_scheduler
 
     def power_cut(self, output_dir):
-        if output_dir.endswith(place):
+        if output_dir.endswith(checkpoint):
             raise KeyboardInterrupt
         save(self, output_dir)
 
     with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
         cut.setattr(Trainer, "_save_optimizer_and_scheduler", power_cut)
         setup.fit(tmp_path)
-    assert list(tmp_path.glob(f"*/{place}/model.safetensors"))
+    assert list(tmp_path.glob(f"*/{checkpoint}/model.safetensors"))
     model, history = setup.fit(tmp_path)
     assert equal_weights(model, trained[0])
     pd.testing.assert_frame_equal(history, trained[1], check_exact=True)
 
 
-def test_checkpoints_of_other_data_are_not_taken(trained, setup, tmp_path):
+def test_checkpoints_of_other_data_are_not_used(trained, setup, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         setup.fit(tmp_path, seed=1, callbacks=[KillAt("select", 5)], fingerprint="other")
     assert equal_weights(setup.fit(tmp_path)[0], trained[0])
@@ -161,22 +163,27 @@ def test_a_seed_named_twice_is_an_error(setup, tmp_path):
         setup.fit_all(tmp_path, seeds=(1, 1))
 
 
-def test_seeds_side_by_side_equal_seeds_alone(setup, tmp_path, monkeypatch):
-    found = []
+def test_seeds_side_by_side_equal_seeds_one_after_the_other(setup, tmp_path, monkeypatch):
+    results = []
     for cores in (1, 2):
-        monkeypatch.setattr("shelfcast.parallel.cpu_count", lambda cores=cores: cores)
-        found.append(setup.fit_all(tmp_path / str(cores)))
-    (alone, history), (together, same) = found
-    assert all(equal_weights(a, b) for a, b in zip(alone, together, strict=True))
-    pd.testing.assert_frame_equal(history, same, check_exact=True)
+        monkeypatch.setattr("shelfcast.training.parallel.cpu_count", lambda cores=cores: cores)
+        results.append(setup.fit_all(tmp_path / str(cores)))
+    (models, history), (parallel_models, parallel_history) = results
+    assert all(equal_weights(a, b) for a, b in zip(models, parallel_models, strict=True))
+    pd.testing.assert_frame_equal(history, parallel_history, check_exact=True)
+
+
+class Fail(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        raise ValueError("step 1 failed")
 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_an_error_in_another_process_is_raised(setup, tmp_path, monkeypatch, cores):
-    monkeypatch.setattr("shelfcast.parallel.cpu_count", lambda: cores)
+    monkeypatch.setattr("shelfcast.training.parallel.cpu_count", lambda: cores)
     before = torch.get_num_threads()
-    with pytest.raises(ValueError, match="body is 'cat'"):
-        setup.fit_all(tmp_path, body="cat")
+    with pytest.raises(ValueError, match="step 1 failed"):
+        setup.fit_all(tmp_path, callbacks=[Fail()])
     assert torch.get_num_threads() == before
 
 
@@ -247,9 +254,9 @@ def test_validation_score_is_the_evaluations(trained, setup):
     assert validation_wql(outputs)["wql"] == pytest.approx(theirs, rel=1e-6)
 
 
-def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monkeypatch):
-    """Another level tells the same sales: what it is, times how much of it was sold, stays."""
-    market, seen = setup.market, []
+def test_other_levels_describe_the_same_sales(setup):
+    """Columns in units, times the level that they are relative to, stay; so does everything else."""
+    market = setup.market
     level, columns = market.tensors["level"], {name: i for i, name in enumerate(market.names["weeks"])}
 
     def units(batch, name):
@@ -259,8 +266,8 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
     times = torch.exp(0.5 * torch.randn(level.shape, generator=torch.Generator().manual_seed(0)))
     other = market.with_levels(market.tensors, times)
     torch.testing.assert_close(other["level"], level * times)
-    of_level = (other["weeks"] - market.tensors["weeks"])[..., columns["level"]]
-    torch.testing.assert_close(of_level, times.log() / market.scale["level"][1])
+    change = (other["weeks"] - market.tensors["weeks"])[..., columns["level"]]
+    torch.testing.assert_close(change, times.log() / market.scale["level"][1])
     for name in ("level_13", "lag_0", "mean_promoted", "buyers"):
         torch.testing.assert_close(units(other, name), units(market.tensors, name), rtol=1e-4, atol=1e-4)
         assert not torch.allclose(other["weeks"][..., columns[name]], market.tensors["weeks"][..., columns[name]])
@@ -268,21 +275,57 @@ def test_levels_vary_in_training_and_nowhere_else(trained, setup, tmp_path, monk
     torch.testing.assert_close(other["weeks"][..., same], market.tensors["weeks"][..., same])
     assert all(other[k] is v for k, v in market.tensors.items() if k not in ("level", "weeks"))
 
-    head = SalesBert._head
 
-    def watched(model, *given):
-        seen.append((model.training, given[-1]))
+@pytest.mark.parametrize("noise", [0.5, 0.0])
+def test_levels_vary_in_training_and_nowhere_else(setup, tmp_path, monkeypatch, noise):
+    calls, head = [], SalesBert._head
+
+    def recorded(model, *given):
+        calls.append((model.training, given[-1]))
         return head(model, *given)
 
-    monkeypatch.setattr(SalesBert, "_head", watched)
-    for size in (0.5, 0.0):
-        seen.clear()
-        setup.fit(tmp_path / str(size), dataclasses.replace(TRAINING, epochs=1, batch_weeks=10_000, level_noise=size))
-        for training, told in seen:
-            own = level[..., : told.shape[-1]]
-            as_it_is = torch.equal(told.flatten().sort()[0], own.flatten().sort()[0])  # products come in any order
-            assert as_it_is == (not training or size == 0)
-        assert {training for training, _ in seen} == {True, False}
+    monkeypatch.setattr(SalesBert, "_head", recorded)
+    setup.fit(tmp_path, dataclasses.replace(TRAINING, epochs=1, batch_weeks=10_000, level_noise=noise))
+    judged = label_weeks(setup.validation.tensors["labels"])
+    for training, given in calls:
+        level = setup.market.tensors["level"]
+        level = level[:, :, : given.shape[-1]] if training else level[:, :, judged]
+        unchanged = torch.equal(given.flatten().sort()[0], level.flatten().sort()[0])  # products come in any order
+        assert unchanged == (not training or noise == 0)
+    assert {training for training, _ in calls} == {True, False}
+
+
+@pytest.fixture()
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_texts_are_read_once_for_seeds_of_one_encoder(setup, tmp_path, monkeypatch, one_thread, pretrained):
+    """As many times as there are encoders to read by, and with the weights that reading in each phase leads to."""
+    monkeypatch.setattr("shelfcast.training.parallel.cpu_count", lambda: 1)
+    training, calls, read = dataclasses.replace(TRAINING, mode="frozen", epochs=2), [], SalesBert.read_text
+
+    def counted(model, *given):
+        calls.append(model)
+        return read(model, *given)
+
+    monkeypatch.setattr(SalesBert, "read_text", counted)
+    models, _ = setup.fit_all(tmp_path / "once", training, body="compact", pretrained=pretrained)
+    assert len(calls) == (1 if pretrained else 4)  # two seeds, two phases
+    monkeypatch.setattr("shelfcast.training.fit.read_text_once", lambda models, market: market)
+    others, _ = setup.fit_all(tmp_path / "each", training, body="compact", pretrained=pretrained)
+    assert all(equal_weights(a, b) for a, b in zip(models, others, strict=True))
+
+
+def test_a_market_sent_to_another_process_stays_the_same(setup):
+    again = pickle.loads(pickle.dumps(setup.train))
+    assert again.products == setup.train.products and again.weeks_index.equals(setup.train.weeks_index)
+    for name, tensor in setup.train.tensors.items():
+        torch.testing.assert_close(again.tensors[name], tensor, rtol=0, atol=0, equal_nan=True)
 
 
 def test_unusable_precision(monkeypatch):
@@ -317,13 +360,14 @@ def test_leak_labels_end_with_their_split(setup):
 
 @pytest.mark.parametrize("history", [0.5, 0.01])
 def test_a_short_history_is_the_latest_cutoffs(setup, history):
-    def taught(part):
-        return part.weeks_index[~part.tensors["labels"].isnan().all(-1).all(0).all(0).numpy()]
+    def labelled_weeks(part):
+        return part.weeks_index[label_weeks(part.tensors["labels"]).numpy()]
 
     train, validation, refit = setup.market.splits(setup.panel, history)
     for short, whole in ((train, setup.train), (refit, setup.refit)):
-        kept = taught(whole)[-max(1, round(history * len(taught(whole)))) :]
-        assert list(taught(short)) == list(kept) and short.weeks_index.equals(whole.weeks_index)
+        weeks = labelled_weeks(whole)
+        latest = weeks[-max(1, round(history * len(weeks))) :]
+        assert list(labelled_weeks(short)) == list(latest) and short.weeks_index.equals(whole.weeks_index)
     torch.testing.assert_close(validation.tensors["labels"], setup.validation.tensors["labels"], equal_nan=True)
 
 

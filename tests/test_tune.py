@@ -1,14 +1,10 @@
-"""The search: it goes on after a kill, prunes, sees no test week, and proposes a change only of what is better."""
+"""The search resumes after a kill, prunes, sees no test week, and proposes a change only of what is better."""
 
 import dataclasses
-import json
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import optuna
 import pandas as pd
@@ -16,235 +12,256 @@ import pytest
 import yaml
 from conftest import changed_after
 from optuna.trial import TrialState
-from test_training import RECIPE, Setup
 
-from studies.tune import search as tune
-from shelfcast.training.fit import COLUMNS, best_epoch, fit, select
+from shelfcast.settings import Finetune, SettingsError
+from shelfcast.training.fit import COLUMNS, best_epoch, fit
+from shelfcast.training.setup import training_setup
+from studies import parameters as studies
+from studies.tune import parameters, plots, search
 
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "params.yaml").read_text()
 PRESENT = {"learning_rate": 0.001, "dropout": 0.1, "batch_weeks": 300}
 RANGES = {"learning_rate": [1e-5, 0.1], "dropout": [0.0, 0.3], "batch_weeks": [100, 1200]}
-AMONG = tune.space(RANGES, PRESENT)
+SPACE = parameters.search_space(RANGES, PRESENT)
 SEEDS = [0, 1]
 
 
 class Trainings:
-    """Stands for `training.select`: curves that depend on settings and seed, without a model. Dies at the calls named."""
+    """Stands for `search.trainer`: curves that depend on values and seed, without a model. Dies at the calls named."""
 
     def __init__(self, die_at=()):
         self.die_at, self.calls = die_at, []
 
-    def __call__(self, settings, seeds, work, callbacks):
-        self.calls.append((settings, seeds))
+    def __call__(self, values, seeds, work, callbacks):
+        self.calls.append((values, seeds))
         rows = []
         for seed in seeds:
             for epoch in (1, 2, 3):
-                away = abs(np.log10(settings["learning_rate"] / 0.003)) + settings["dropout"]
-                wql = 1 + away / epoch + 0.01 * seed
-                state = SimpleNamespace(epoch=float(epoch))
+                distance = abs(np.log10(values["learning_rate"] / 0.003)) + values["dropout"]
+                wql = 1 + distance / epoch + 0.01 * seed
                 for callback in callbacks:
-                    callback.on_evaluate(None, state, None, {"eval_wql": wql})
+                    callback.on_evaluate(None, SimpleNamespace(epoch=float(epoch)), None, {"eval_wql": wql})
                 if len(self.calls) in self.die_at and epoch == 2:
                     raise KeyboardInterrupt
                 rows.append(("select", seed, epoch, np.nan, wql, False))
         return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def search(folder, train, trials=12, facts=None, minutes=5.0):
-    study = tune.open_study(folder / "study.db", facts or {"seeds": SEEDS}, warmup=1)
-    tune.search(study, AMONG, PRESENT, train, SEEDS, folder / "trial", trials, minutes, sampler_seed=0)
+def run_search(folder, train, trials=12, facts=None, minutes=5.0):
+    study = search.open_study(folder / "study.db", facts or {"seeds": SEEDS}, warmup=1)
+    search.search(study, SPACE, PRESENT, train, SEEDS, folder / "trial", trials, minutes, sampler_seed=0)
     return study
 
 
-def of_each(study):
-    return [(t.state, t.value, t.user_attrs["settings"], t.intermediate_values) for t in tune.finished(study)]
+def summary(study):
+    return [(t.state, t.value, t.user_attrs["values"], t.intermediate_values) for t in search.finished(study)]
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     train = Trainings()
-    return search(tmp_path_factory.mktemp("searched"), train), train
+    return run_search(tmp_path_factory.mktemp("searched"), train), train
 
 
-def test_the_present_setting_comes_first_and_some_trials_are_pruned(searched):
+# ---------------------------------------------------------------- the search
+
+
+def test_the_present_values_come_first_and_some_trials_are_pruned(searched):
     study, train = searched
-    first, *others = tune.finished(study)
-    assert first.user_attrs["settings"] == PRESENT and first.state == TrialState.COMPLETE
+    first, *others = search.finished(study)
+    assert first.user_attrs["values"] == PRESENT and first.state == TrialState.COMPLETE
     assert first.value == pytest.approx(np.mean(list(first.user_attrs["scores"].values())))
-    pruned = [t for t in others if t.state == TrialState.PRUNED]
-    assert pruned and len(others) == 11 and min(t.value for t in others) < first.value
+    pruned = [trial for trial in others if trial.state == TrialState.PRUNED]
+    assert pruned and len(others) == 11 and min(trial.value for trial in others) < first.value
     for trial in pruned:  # by the first seed alone
-        assert [seeds for settings, seeds in train.calls if settings == trial.user_attrs["settings"]] == [[0]]
-    trials, curves = tune.tables(study)
+        assert [seeds for values, seeds in train.calls if values == trial.user_attrs["values"]] == [[0]]
+    trials, curves = search.tables(study)
     assert trials["pruned"].sum() == len(pruned) and set(trials) == {"wql", "pruned", *PRESENT}
     assert curves.shape == (3, 12) and curves[first.number].notna().all()
 
 
 def test_killed_and_resumed_equals_uninterrupted(searched, tmp_path):
-    """Also where the present setting's own trial was killed; what was finished is not repeated."""
+    """Also where the first trial was killed; what was finished is not repeated."""
     train = Trainings(die_at=(1, 3, 9))
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            search(tmp_path, train)
-    study = search(tmp_path, train)
-    assert of_each(study) == of_each(searched[0])
-    states = [t.state for t in study.trials]
+            run_search(tmp_path, train)
+    study = run_search(tmp_path, train)
+    assert summary(study) == summary(searched[0])
+    states = [trial.state for trial in study.trials]
     assert states.count(TrialState.FAIL) == 3 and len(states) == 12 + 3
     calls = len(train.calls)
-    search(tmp_path, train)
+    run_search(tmp_path, train)
     assert len(train.calls) == calls
-    assert len(tune.finished(search(tmp_path, train, trials=14))) == 14  # more are asked for: it goes on
+    assert len(search.finished(run_search(tmp_path, train, trials=14))) == 14  # more are asked for: it continues
 
 
 def test_a_trial_without_a_score_ends(tmp_path):
-    """A learning rate that destroys the model; the search goes on."""
+    """A learning rate that destroys the model; the search continues."""
 
-    def train(settings, seeds, work, callbacks):
-        history = Trainings()(settings, seeds, work, [] if settings is not PRESENT else callbacks)
-        for callback in callbacks if settings is not PRESENT else []:
+    def train(values, seeds, work, callbacks):
+        if values is PRESENT:
+            return Trainings()(values, seeds, work, callbacks)
+        for callback in callbacks:
             callback.on_evaluate(None, SimpleNamespace(epoch=1.0), None, {"eval_wql": np.nan})
-        return history
+        return Trainings()(values, seeds, work, [])
 
-    study = search(tmp_path, train, trials=3)
-    assert [t.state.name for t in tune.finished(study)] == ["COMPLETE", "PRUNED", "PRUNED"]
-    assert tune.tables(study)[0]["wql"].isna().sum() == 2
-
-
-def test_no_trial_is_begun_after_its_time(tmp_path):
-    assert not tune.finished(search(tmp_path, Trainings(), minutes=0.0))
+    study = run_search(tmp_path, train, trials=3)
+    assert [trial.state.name for trial in search.finished(study)] == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert search.tables(study)[0]["wql"].isna().sum() == 2
 
 
-def test_a_strangers_study_is_refused(searched, tmp_path):
-    search(tmp_path, Trainings(), trials=1)
+def test_no_trial_starts_after_the_time_limit(tmp_path):
+    assert not search.finished(run_search(tmp_path, Trainings(), minutes=0.0))
+
+
+def test_the_study_of_another_search_is_refused(tmp_path):
+    run_search(tmp_path, Trainings(), trials=1)
     with pytest.raises(ValueError, match=r"study.db is the study of another search: seeds differ. Move it away"):
-        search(tmp_path, Trainings(), facts={"seeds": [7]})
+        run_search(tmp_path, Trainings(), facts={"seeds": [7]})
 
 
-def test_whole_numbers_stay_whole():
-    """A notebook that wants a whole number refuses another."""
-    ranges = {"base_batch_weeks": [75, 600], "batch_weeks": [100, 1200], "width": [64, 192], "dropout": [0, 1]}
-    among = tune.space(ranges, {"base_batch_weeks": 300, "batch_weeks": 300, "width": 128, "dropout": 0.1})
-    whole = {name for name, spread in among.items() if isinstance(spread, optuna.distributions.IntDistribution)}
-    assert whole == {"base_batch_weeks", "batch_weeks", "width"}
+def test_figures_of_a_search(searched):
+    trials, curves = search.tables(searched[0])
+    figure = plots.search(trials, curves, "a search")
+    assert len(figure.axes) == 2 and len(figure.axes[1].lines) == 12
+    figure = plots.slices(trials, {"learning_rate": True, "dropout": False}, "by setting")
+    assert [ax.get_xscale() for ax in figure.axes] == ["log", "linear"]
 
 
-def test_ranges_that_cannot_be_searched():
-    for ranges, said in (({"dropout": [0.3, 0.0]}, "less than"), ({"dropout": [0.2, 0.3]}, r"dropout is 0.1, outside")):
-        with pytest.raises(ValueError, match=said):
-            tune.space(ranges, PRESENT)
-    assert AMONG["learning_rate"].log and not AMONG["dropout"].log
-    assert isinstance(AMONG["batch_weeks"], optuna.distributions.IntDistribution)
+# ---------------------------------------------------------------- what is searched
 
 
-def test_the_best_are_trained_anew_once(searched, tmp_path):
+def test_the_studys_own_parameters_name_settings():
+    study = studies.load(parameters.Study, "tune")
+    for warm_start in (True, False):
+        ranges = study.ranges.of(warm_start)
+        assert parameters.search_space(ranges, parameters.present_values(Finetune(), list(ranges)))
+    assert "warm_start.learning_rate" in study.ranges.of(True) and "width" in study.ranges.of(False)
+
+
+def test_values_by_name_and_back():
+    values = {"weight_decay": 0.2, "warm_start.learning_rate": 3e-4, "warm_start.batch_weeks": 200}
+    finetune = parameters.with_values(Finetune(), values)
+    assert parameters.present_values(finetune, list(values)) == values
+    assert finetune.learning_rate == Finetune().learning_rate and finetune.warm_start.epochs == 3
+    with pytest.raises(SettingsError, match=r"no setting 'weight_decai'; the nearest name is 'weight_decay'"):
+        parameters.present_values(finetune, ["weight_decai"])
+
+
+def test_integers_stay_integers():
+    ranges = {"warm_start.batch_weeks": [75, 600], "batch_weeks": [100, 1200], "width": [64, 192], "dropout": [0, 1]}
+    present = {"warm_start.batch_weeks": 300, "batch_weeks": 300, "width": 128, "dropout": 0.1}
+    space = parameters.search_space(ranges, present)
+    integers = {name for name, kind in space.items() if isinstance(kind, optuna.distributions.IntDistribution)}
+    assert integers == {"warm_start.batch_weeks", "batch_weeks", "width"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"), [([0.3, 0.0], "must be less than"), ([0.2, 0.3], "dropout is 0.1, outside")]
+)
+def test_ranges_that_cannot_be_searched(limits, message):
+    with pytest.raises(SettingsError, match=message):
+        parameters.search_space({"dropout": limits}, PRESENT)
+
+
+def test_a_range_over_a_factor_of_ten_is_searched_in_logs():
+    assert SPACE["learning_rate"].log and not SPACE["dropout"].log
+
+
+# ---------------------------------------------------------------- the proposal
+
+
+def test_the_best_are_trained_again_once(searched, tmp_path):
     study, train = searched[0], Trainings()
-    table = tune.compare(study, train, [5, 6, 7], tmp_path / "w", candidates=2)
-    assert table.shape == (3, 3) and table.index[0] == tune.finished(study)[0].number
+    table = search.compare(study, train, [5, 6, 7], tmp_path / "w", candidates=2)
+    assert table.shape == (3, 3) and table.index[0] == search.finished(study)[0].number
     assert all(seeds == [5, 6, 7] for _, seeds in train.calls) and len(train.calls) == 3
-    pd.testing.assert_frame_equal(tune.compare(study, train, [5, 6, 7], tmp_path / "w", 2), table)
+    pd.testing.assert_frame_equal(search.compare(study, train, [5, 6, 7], tmp_path / "w", 2), table)
     assert len(train.calls) == 3
-    assert tune.winner(table) == table.mean(axis=1).idxmin() != table.index[0]
+    assert search.winner(table) == table.mean(axis=1).idxmin() != table.index[0]
 
 
 def test_nothing_is_proposed_where_nothing_is_better(tmp_path):
-    study = search(tmp_path, Trainings(), trials=1)
-    table = tune.compare(study, Trainings(), [5], tmp_path / "w", candidates=2)
-    assert table.empty and tune.winner(table) is None
+    study = run_search(tmp_path, Trainings(), trials=1)
+    table = search.compare(study, Trainings(), [5], tmp_path / "w", candidates=2)
+    assert table.empty and search.winner(table) is None
     seeds = ["5", "6", "7"]
     lucky = pd.DataFrame([[0.5, 0.5, 0.5], [0.3, 0.3, 0.51], [0.5, 0.5, 0.5]], index=[0, 3, 4], columns=seeds)
-    assert tune.winner(lucky) is None  # a better mean is not enough, an equal one neither
-    assert tune.winner(pd.concat([lucky, pd.DataFrame([[0.49] * 3], index=[8], columns=seeds)])) == 8
-    assert tune.proposal(PARAMS, "shelfcast", {}) == ""
+    assert search.winner(lucky) is None  # a better mean is not enough, an equal one neither
+    assert search.winner(pd.concat([lucky, pd.DataFrame([[0.49] * 3], index=[8], columns=seeds)])) == 8
+    assert search.proposal(PARAMS, "shelfcast", {}) == ""
 
 
-@pytest.mark.parametrize("variant", ["shelfcast", "alone"])
-def test_the_proposal_applies_and_keeps_comments(tmp_path, variant):
-    changes = {"base_learning_rate": 3e-05, "dropout": 0.0, "batch_weeks": 450}
-    (tmp_path / "params.yaml").write_text(PARAMS)
-    (tmp_path / "p.diff").write_text(tune.proposal(PARAMS, variant, changes))
+@pytest.mark.parametrize("line", ["{}", "{from_base: false}", "{warm_start: {epochs: 2}}"])
+def test_the_proposal_applies_and_keeps_comments(tmp_path, line):
+    text = PARAMS.replace("  shelfcast: {}\n", f"  shelfcast: {line}\n")
+    changes = {"dropout": 0.0, "batch_weeks": 450, "warm_start.learning_rate": 3e-05, "warm_start.batch_weeks": 200}
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "p.diff").write_text(search.proposal(text, "shelfcast", changes))
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     subprocess.run(["git", "apply", "p.diff"], cwd=tmp_path, check=True)
-    text = (tmp_path / "params.yaml").read_text()
-    wanted = yaml.safe_load(PARAMS)
-    wanted["variants"][variant] |= changes
-    assert yaml.safe_load(text) == wanted
-    old, new = PARAMS.splitlines(), text.splitlines()
-    assert [a for a, b in zip(old, new, strict=True) if a != b] == [
-        next(x for x in old if x.startswith(f"  {variant}: {{"))
-    ]
+    new = (tmp_path / "params.yaml").read_text()
+    wanted = yaml.safe_load(text)
+    variant = wanted["variants"]["shelfcast"]
+    variant |= {"dropout": 0.0, "batch_weeks": 450}
+    variant["warm_start"] = variant.get("warm_start", {}) | {"learning_rate": 3e-05, "batch_weeks": 200}
+    assert yaml.safe_load(new) == wanted
+    changed = [before for before, after in zip(text.splitlines(), new.splitlines(), strict=True) if before != after]
+    assert changed == [f"  shelfcast: {line}"]
+
+
+# ---------------------------------------------------------------- with a real, tiny model
 
 
 @pytest.fixture(scope="module")
-def cut(small_panel, tiny_bert):
-    return Setup(tune.until_validation(small_panel), tiny_bert)
+def finetune(tiny_bert):
+    small = {"backbone": tiny_bert, "from_base": False, "layers": 1, "width": 32, "compact_layers": 1}
+    return Finetune(**small, epochs=3, batch_weeks=100, learning_rate=3e-3, patience=3, seeds=SEEDS)
 
 
-def test_leak_test_weeks_are_in_no_tensor_of_the_search(small_panel, tiny_bert, cut, tmp_path):
-    """Whatever the test weeks hold, plan and all, the study is the same; and its scores are those of `fit`."""
+@pytest.fixture(scope="module")
+def cut_panel(small_panel):
+    return search.until_validation(small_panel)
+
+
+def test_leak_test_weeks_are_in_no_tensor_of_the_search(small_panel, cut_panel, finetune, tmp_path):
+    """Whatever the test weeks hold, plan and all, the search is the same; and its scores are those of notebook 3."""
     end = pd.Timestamp(small_panel.meta["validation_end"])
-    assert cut.panel.frame["ds"].max() == cut.market.weeks_index[-1] == end < small_panel.weeks[-1]
     changed = changed_after(small_panel, end)
     late, plan = changed.frame["ds"] > end, small_panel.roles["known_future"]
     changed.frame.loc[late, plan] = changed.frame.loc[late, plan] * 2 + 1
-    usual = changed.usual.copy()
-    usual.loc[usual.index > end] = 99.0
-    other = Setup(tune.until_validation(dataclasses.replace(changed, usual=usual)), tiny_bert)
-    assert tune.tensors_md5(other.train, other.validation) == tune.tensors_md5(cut.train, cut.validation)
-    assert other.market.scale == cut.market.scale
-    whole = Setup(small_panel, tiny_bert)
+    typical = changed.typical.copy()
+    typical.loc[typical.index > end] = 99.0
+    changed = search.until_validation(dataclasses.replace(changed, typical=typical))
+    setups = [training_setup(panel, finetune) for panel in (cut_panel, changed)]
+    for setup in setups:
+        assert cut_panel.frame["ds"].max() == setup.market.weeks_index[-1] == end < small_panel.weeks[-1]
+    assert len({search.tensors_md5(*setup.splits[:2]) for setup in setups}) == 1
+    assert setups[0].market.scale == setups[1].market.scale
     histories = [
-        select(lambda _, s=s: s.make_model(), s.train, s.validation, RECIPE, [0], tmp_path / str(i), "x")
-        for i, s in enumerate((cut, other, whole))
+        search.trainer(panel, finetune)({}, [0], tmp_path / str(i), [])
+        for i, panel in enumerate((cut_panel, changed, small_panel))
     ]
     for history in histories[1:]:
         pd.testing.assert_frame_equal(history, histories[0], check_exact=True)
 
 
-def test_a_real_search_is_judged_as_fit_judges(cut, tmp_path, monkeypatch):
-    monkeypatch.setattr(tune, "FEW", 1)
-    recipe = dataclasses.replace(RECIPE, epochs=2)
-
-    def train(settings, seeds, work, callbacks):
-        its = dataclasses.replace(recipe, **settings)
-        return select(lambda _: cut.make_model(), cut.train, cut.validation, its, seeds, work, "x", callbacks)
-
-    present = {"learning_rate": recipe.learning_rate}
-    study = tune.open_study(tmp_path / "study.db", {}, warmup=0)
-    among = tune.space({"learning_rate": [1e-7, 3e-3]}, present)
-    tune.search(study, among, present, train, SEEDS, tmp_path / "trial", 4, 5.0, sampler_seed=0)
-    first, *others = tune.finished(study)
+def test_a_real_search_is_judged_as_fit_judges(small_panel, cut_panel, finetune, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "MIN_COMPLETE", 1)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # no other process to start, which takes longer than the training
+    finetune = dataclasses.replace(finetune, epochs=2)
+    present = {"learning_rate": finetune.learning_rate}
+    study = search.open_study(tmp_path / "study.db", {}, warmup=0)
+    space = parameters.search_space({"learning_rate": [1e-7, 3e-3]}, present)
+    train = search.trainer(cut_panel, finetune)
+    search.search(study, space, present, train, SEEDS, tmp_path / "trial", 4, 5.0, sampler_seed=0)
+    first, *others = search.finished(study)
     assert any(t.state == TrialState.PRUNED and list(t.intermediate_values) == [1] for t in others)
-    parts = cut.train, cut.validation, cut.refit
-    _, history, _ = fit(lambda _: cut.make_model(), *parts, recipe, SEEDS, tmp_path / "fit", "x")
+    setup = training_setup(small_panel, finetune)
+    _, history, _ = fit(setup.make_model, *setup.splits, setup.training, SEEDS, tmp_path / "fit", "x")
     assert first.value == pytest.approx(history.loc[history["best"], "wql"].mean(), rel=1e-4)
     chosen = history[history["phase"] == "select"]
     assert best_epoch(chosen) == chosen.loc[chosen["best"], "epoch"].iloc[0]
     assert not (tmp_path / "trial").exists()
-
-
-def test_the_notebook_from_panel_to_proposal(small_panel, tiny_bert, tmp_path):
-    """By the strict engine; a second call trains nothing and writes the same."""
-    small_panel.save(tmp_path / "build/tea/panel")
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    params = yaml.safe_load(PARAMS)
-    params["finetune"] |= {"backbone": tiny_bert, "from_base": False, "layers": 1, "width": 32, "epochs": 2}
-    few = {"market": "tea", "trials": 3, "seeds": [0], "fresh_seeds": [1], "candidates": 1}
-    params["tune"] |= few | {"ranges": {"learning_rate": [1e-7, 1e-2], "compact_layers": [1, 2]}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    command = "papermill notebooks/tune.ipynb out.ipynb --engine strict -k python3 -f params.yaml:finetune"
-    command = [sys.executable, "-m", *command.split(), "-f", "params.yaml:go_on", "-f", "params.yaml:tune"]
-    results, printed = [], []
-    for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        results.append([(tmp_path / f"tune/results/tea_shelfcast.{end}").read_text() for end in ("yaml", "diff")])
-        cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
-        printed.append(json.dumps([c.get("outputs", []) for c in cells]))
-    assert results[0] == results[1]
-    assert "0 trials of" in printed[0] and "3 trials of" in printed[1]
-    told = yaml.safe_load(results[0][0])
-    assert len(told["trials"]) == 3 and told["present"]["learning_rate"] == 0.002 and not told["from_base"]
-    assert bool(results[0][1]) == bool(told["proposed"])

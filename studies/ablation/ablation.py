@@ -1,206 +1,161 @@
-"""What a model is not told: a modality taken away, or put where it tells nothing.
+"""Collect the ablations' scores: what leaving out each data source costs, and how well new products are forecast.
 
-The scores of models trained so, beside those of the whole one, say what each modality is worth; a shuffled one says
-what chance is worth.
+    python -m studies.ablation.ablation soft_drinks simulated    # writes results/<market>.json
+
+On a simulated market the costs are compared with the oracle's, the most that a source can contribute.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import stats
 
-from shelfcast.judge import metrics
-from shelfcast.model.tensors import MarketTensors
-from shelfcast.market.oracle import oracle
-from shelfcast.panel.frame import Panel
-from shelfcast.data.schema import CHAIN
-from shelfcast.market.tables import load_truth
 from shelfcast.data.files import atomic, folder_md5, revision
+from shelfcast.judge import metrics
+from shelfcast.judge.frame import add_level
+from shelfcast.market.oracle import oracle
+from shelfcast.market.tables import load_truth
+from shelfcast.panel.frame import Panel
+from studies.ablation.experiment import AVERAGED
 
-MODALITIES = ("text", "picture", "behavior", "space", "plan")
-SHUFFLED = ("text", "picture", "space")
-SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons"}  # behaviour that the sales rows tell
-CALENDAR = {
-    "holiday",
-    "holiday_next",
-    "month_start",
-    "season_sin",
-    "season_cos",
-    "year_ago",
-    "year_ago_category",
-    "on_sale",
-    "age",
-}
-AVERAGED = -1  # the seed of a row that averages all
-ORACLE = {  # variant -> what the oracle is not told beside it, and without the modality
+RESULTS = Path("studies/ablation/results")
+# ablation -> what is withheld from the oracle in the comparison's reference, and without the data source
+ORACLE = {
     "no_behavior": ((), ("behavior",)),
     "no_space": ((), ("space",)),
     "no_plan": ((), ("plan",)),
     "new_no_text": (("history",), ("history", "text")),
     "new_no_picture": (("history",), ("history", "picture")),
 }
-PRICES = {"price_level", "price_ratio", "discount", "mean_promoted", "mean_unpromoted", "promo_known"}
 
 
-def _known(given: str, known: tuple[str, ...], verb: str) -> None:
-    if given not in known:
-        raise ValueError(f"cannot {verb} {given!r}; choose one of {', '.join(known)}.")
-
-
-def blind(market: MarketTensors, what: str) -> MarketTensors:
-    """The market without one of `MODALITIES`: its columns at their mean, its texts or pictures absent.
-
-    'behavior' : events, and what baskets and customers tell. 'plan' : promotions and prices, planned and past.
-    'space' : traits of stores; attention between locations is the model's own, to be left out by its configuration.
-    """
-    _known(what, MODALITIES, "take away")
-    t = dict(market.tensors)
-    if what in ("text", "picture"):
-        t[f"has_{what}"] = torch.zeros_like(t[f"has_{what}"])
-    else:
-        gone = {
-            "space": lambda name: name.startswith("store_"),
-            "behavior": lambda name: name.startswith("event_") or name in SHOPPERS,
-            "plan": lambda name: name in PRICES or (name in market.names["plan"] and name not in CALENDAR),
-        }[what]
-        for field in ("static", "weeks", "plan"):
-            t[field] = _without(t[field], [gone(name) for name in market.names[field]])
-        # a column that tells nothing has no scale either, in which noise of the level could be read
-        scale = {name: [mean, 0.0 if gone(name) else x] for name, (mean, x) in market.scale.items()}
-        market = replace(market, scale=scale)
-    return replace(market, tensors=t)
-
-
-def _without(x: torch.Tensor, gone: list[bool]) -> torch.Tensor:
-    return x.masked_fill(torch.tensor(gone, dtype=torch.bool), 0.0)
-
-
-def shuffle(market: MarketTensors, what: str, seed: int) -> MarketTensors:
-    """The market with one of `SHUFFLED` where it tells nothing: another product's text, noise for a picture, regions'
-    places on the map (graph and store traits) exchanged."""
-    _known(what, SHUFFLED, "shuffle")
-    t, chance = dict(market.tensors), torch.Generator().manual_seed(seed)
-    if what == "text":
-        order = torch.randperm(len(market), generator=chance)
-        t |= {k: t[k][order] for k in ("input_ids", "text_mask", "has_text")}
-    elif what == "picture":
-        t["picture"] = torch.randn(t["picture"].shape, generator=chance)
-    else:
-        regions = torch.tensor([i for i, name in enumerate(market.locations) if name != CHAIN])
-        place = torch.arange(len(market.locations))
-        place[regions] = regions[torch.randperm(len(regions), generator=chance)]
-        t["graph"] = t["graph"][:, place][:, :, place]
-        traits = torch.tensor([n.startswith("store_") for n in market.names["static"]], dtype=torch.bool)
-        t["static"] = torch.where(traits, t["static"][:, place], t["static"])
-    return replace(market, tensors=t)
-
-
-def worth(scores: pd.DataFrame, whole: str) -> pd.DataFrame:
-    """What leaving each thing out costs, against the model `whole`: mean over seeds and its 90 % interval (Student's t).
+def costs(scores: pd.DataFrame, whole: str) -> pd.DataFrame:
+    """What leaving out each data source costs, against the model `whole`.
 
     Parameters
     ----------
-    scores : columns variant, level, seed, wql; every variant with the seeds of `whole`.
+    scores : columns ablation, level, seed, wql; every ablation with the seeds of `whole`.
 
     Returns
     -------
-    Index level, variant; estimate, low, high (relative; above 0: worse without), wql (the same in units of WQL), seeds.
+    Index level, ablation; estimate, low, high: the relative difference in WQL, its geometric mean over seeds and 90 %
+    interval (Student's t; above 0: worse without the source); wql: the mean difference; seeds: their number.
     """
-    wide = scores.pivot(index=["level", "seed"], columns="variant", values="wql")
+    wide = scores.pivot(index=["level", "seed"], columns="ablation", values="wql")
     rows = {}
     for level, part in wide.groupby("level"):
-        for variant in wide.columns.drop(whole):
-            gap = np.log(part[variant] / part[whole]).dropna()
-            half = stats.t.ppf(0.95, len(gap) - 1) * gap.std() / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
-            mid = gap.mean()
-            span = dict(zip(("estimate", "low", "high"), np.expm1([mid, mid - half, mid + half]), strict=True))
-            rows[level, variant] = span | {"wql": (part[variant] - part[whole]).mean(), "seeds": len(gap)}
-    index = pd.MultiIndex.from_tuples(rows, names=["level", "variant"])
-    return pd.DataFrame(list(rows.values()), index, columns=["estimate", "low", "high", "wql", "seeds"])
+        for ablation in wide.columns.drop(whole):
+            difference = (part[ablation] - part[whole]).mean()
+            log_ratio = np.log(part[ablation] / part[whole]).dropna()
+            rows[level, ablation] = (*_interval(log_ratio), difference, len(log_ratio))
+    columns = ["estimate", "low", "high", "wql", "seeds"]
+    index = pd.MultiIndex.from_tuples(rows, names=["level", "ablation"])
+    return pd.DataFrame(list(rows.values()), index, columns=columns)
 
 
-def known_worth(folder: Path, panel: Panel, seed: int = 0) -> pd.DataFrame:
-    """What each modality is worth to who knows the laws of a simulated market; `folder` holds its `truth/`.
+def _interval(log_ratio: pd.Series) -> tuple[float, float, float]:
+    """Mean and 90 % interval of relative differences, given as logs of ratios; NaN limits of a single one."""
+    n, mean = len(log_ratio), log_ratio.mean()
+    half = stats.t.ppf(0.95, n - 1) * log_ratio.std() / np.sqrt(n) if n > 1 else np.nan
+    return tuple(float(x) for x in np.expm1([mean, mean - half, mean + half]))
 
-    A long history gives away what text and picture tell: to the oracle they are worth something for new products alone.
+
+def oracle_costs(folder: Path, panel: Panel, seed: int = 0) -> pd.DataFrame:
+    """What withholding each data source costs the oracle of a simulated market; `folder` holds its `truth/`.
+
+    A long history already shows the effects of text and picture, so that these are compared for new products alone.
 
     Returns
     -------
-    Index level, variant as in `worth`, for those of `ORACLE`; wql (what not being told costs), told (the oracle's own WQL).
+    Index level, ablation as in `costs`, for those of `ORACLE`; wql: the cost; reference_wql: the oracle's with the source.
     """
-    market, places = load_truth(folder / "truth"), panel.stores_by_location
-    y = panel.frame[["unique_id", "ds", "y"]]
-    found = {}
-    for hidden in {h for pair in ORACLE.values() for h in pair}:
-        frame = oracle(market, panel.cutoffs["test"], places, hidden=hidden, seed=seed).merge(y, on=["unique_id", "ds"])
-        found[hidden] = metrics.scores(metrics.add_level(frame), panel.frame, by=["level"])["wql"]
-    costs = {
-        (level, variant): {"wql": found[without][level] - found[told][level], "told": found[told][level]}
-        for variant, (told, without) in ORACLE.items()
-        for level in found[told].index
-    }
-    return pd.DataFrame(costs).T.rename_axis(["level", "variant"])
+    market = load_truth(folder / "truth")
+    wql = {}
+    for withheld in {withheld for pair in ORACLE.values() for withheld in pair}:
+        frame = oracle(market, panel.cutoffs["test"], panel.stores_by_location, withheld=withheld, seed=seed)
+        frame = add_level(frame[frame["unique_id"].isin(panel.frame["unique_id"])])
+        wql[withheld] = metrics.scores(frame, panel.frame, by=["level"])["wql"]
+    rows = {}
+    for ablation, (reference, without) in ORACLE.items():
+        for level, reference_wql in wql[reference].items():
+            rows[level, ablation] = {"wql": wql[without][level] - reference_wql, "reference_wql": reference_wql}
+    return pd.DataFrame(rows).T.rename_axis(["level", "ablation"])
 
 
-def collect(market: str, build: Path = Path("build"), to: Path = Path("ablation/results")) -> Path:
-    """Write `<to>/<market>.json` from what `make ablate` left in `build`: the tables, and what they were made with.
+def collect(market: str, build: Path = Path("build"), to: Path = RESULTS) -> Path:
+    """Write `<to>/<market>.json` from the scores that `make ablate` left in `build`.
 
-    Two parts, 'whole' (products with a history) and 'new': what of them was not measured anew stays as the file has it.
+    There are two parts, 'whole' (products with a history) and 'new'; a part without new scores stays as the file has it.
+
+    Raises
+    ------
+    ValueError : there are no scores.
     """
     folder, path = build / market, to / f"{market}.json"
-    paths = sorted((folder / "ablation").glob("*.csv"))
-    if not paths:
-        raise ValueError(f"{folder}/ablation holds no scores. Run `make ablate` first.")
-    read = map(pd.read_csv, paths)
-    scores = pd.concat([rows for rows in read if len(rows)], ignore_index=True)  # none where a market has no pictures
-    ours, single = scores["method"] == "shelfcast", scores["seed"] >= 0
-    scores["part"] = scores["variant"].map(_part)
-    alone = dict(list(scores[ours & single].groupby("part")))
-    costs = pd.concat(worth(rows, part) for part, rows in alone.items() if part in set(rows["variant"]))
-    if (folder / "truth").exists():
-        panel = Panel.load(folder / "panel")
-        costs = costs.join(known_worth(folder, panel).add_prefix("oracle_"))
-        costs["recovered"] = costs["wql"] / costs["oracle_wql"]
-    unknown = scores[(scores["part"] == "new") & ~single & (ours | (scores["variant"] == "new"))]
-    name = unknown["variant"].where(unknown["method"] == "shelfcast", unknown["method"])
-    origin = {"revision": revision(), "panel_md5": folder_md5(folder / "panel")}
-    made = {part: origin | {"seeds": sorted(map(int, rows["seed"].unique()))} for part, rows in alone.items()}
-    found = {"made": made, "worth": _nested(costs)}
-    found["new"] = _nested(unknown.assign(name=name).set_index(["level", "name"])[["wql", "wape", "bias"]])
+    scores = read_scores(build / "studies/ablation" / market)
+    results = _results(scores, folder)
     with atomic(path) as part:
-        part.write_text(json.dumps(_with_what_stays(found, path), indent=1) + "\n")
+        part.write_text(json.dumps(_with_earlier_parts(results, path), indent=1) + "\n")
     return path
 
 
-def _part(variant: str) -> str:
-    return "new" if variant.startswith("new") else "whole"
+def read_scores(folder: Path) -> pd.DataFrame:
+    """The scores of all ablations, with a column `part`; a market without pictures has no rows for some."""
+    tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        raise ValueError(f"{folder}/ holds no scores. Run `make ablate` first.")
+    scores = pd.concat(tables, ignore_index=True)
+    return scores.assign(part=scores["ablation"].map(_part))
 
 
-def _with_what_stays(found: dict, path: Path) -> dict:
-    """Complete `found` by the parts of an earlier file that were not measured anew."""
-    before = json.loads(path.read_text()) if path.exists() else {"made": {}, "worth": {}, "new": {}}
-    stays = before["made"].keys() - found["made"].keys()
-    rows = {
-        level: {variant: row for variant, row in variants.items() if _part(variant) in stays}
-        for level, variants in before["worth"].items()
-    }
-    levels = dict.fromkeys([*rows, *found["worth"]])
+def _part(ablation: str) -> str:
+    return "new" if ablation.startswith("new") else "whole"
+
+
+def _results(scores: pd.DataFrame, folder: Path) -> dict:
+    """What the file of a market holds; `folder` is the market's in build/."""
+    ours, single = scores["method"] == "shelfcast", scores["seed"] != AVERAGED
+    by_part = dict(list(scores[ours & single].groupby("part")))
+    table = pd.concat(costs(rows, part) for part, rows in by_part.items() if part in set(rows["ablation"]))
+    if (folder / "truth").exists():
+        table = table.join(oracle_costs(folder, Panel.load(folder / "panel")).add_prefix("oracle_"))
+        table["recovered"] = table["wql"] / table["oracle_wql"]
+    # baselines are the same for all ablations of new products
+    new = scores[(scores["part"] == "new") & ~single & (ours | (scores["ablation"] == "new"))]
+    new = new.assign(name=new["ablation"].where(new["method"] == "shelfcast", new["method"]))
+    origin = {"revision": revision(), "panel_md5": folder_md5(folder / "panel")}
     return {
-        "made": {part: before["made"][part] for part in stays} | found["made"],
-        "worth": {level: rows.get(level, {}) | found["worth"].get(level, {}) for level in levels},
-        "new": before["new"] if "new" in stays else found["new"],
+        "made": {part: origin | {"seeds": sorted(map(int, rows["seed"].unique()))} for part, rows in by_part.items()},
+        "worth": _nested(table),
+        "new": _nested(new.set_index(["level", "name"])[["wql", "wape", "bias"]]),
+    }
+
+
+def _with_earlier_parts(results: dict, path: Path) -> dict:
+    """Complete `results` by the parts of the earlier file that were not measured again."""
+    earlier = json.loads(path.read_text()) if path.exists() else {"made": {}, "worth": {}, "new": {}}
+    parts = earlier["made"].keys() - results["made"].keys()
+    levels = dict.fromkeys([*earlier["worth"], *results["worth"]])
+    worth = {}
+    for level in levels:
+        rows = earlier["worth"].get(level, {}).items()
+        worth[level] = {ablation: row for ablation, row in rows if _part(ablation) in parts}
+        worth[level].update(results["worth"].get(level, {}))
+    return {
+        "made": {part: earlier["made"][part] for part in parts} | results["made"],
+        "worth": worth,
+        "new": earlier["new"] if "new" in parts else results["new"],
     }
 
 
 def _nested(table: pd.DataFrame) -> dict:
-    """Level -> name -> column -> number, without the NaN that JSON does not know."""
+    """Level -> name -> column -> number, without the NaN that JSON does not have."""
     rows = table.astype(float).round(6)
     return {
         level: {name: row.dropna().to_dict() for name, row in part.droplevel(0).iterrows()}
@@ -213,4 +168,4 @@ if __name__ == "__main__":
         for name in sys.argv[1:]:
             print(collect(name))
     except ValueError as error:
-        raise SystemExit(f"error: {error}") from None
+        sys.exit(f"error: {error}")

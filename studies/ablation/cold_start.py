@@ -1,10 +1,13 @@
-"""Products without a history: hidden on purpose to learn how well they are forecast, and what one would do without.
+"""Products without a history: held out on purpose, to measure how well they are forecast, and two simple baselines.
 
-Nothing of a hidden product's sales is left: it is in no training, and in no mean of the others.
+Nothing of a held-out product's sales is left: it is in no training, and in no mean of the others.
+
+Axes: P products, L locations, T weeks, C cutoffs, H horizons.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,96 +16,129 @@ import torch
 import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 
-from shelfcast.model.tensors import MarketTensors
-from shelfcast.panel.features import LEVEL_FLOOR
-from shelfcast.judge.distribution import QUANTILES
-from shelfcast.judge.distribution import quantile_column
-from shelfcast.judge.distribution import fit_dispersion
-from shelfcast.judge.distribution import negative_binomial_quantiles
 from shelfcast.data.schema import CHAIN
+from shelfcast.judge.distribution import fit_dispersion
+from shelfcast.judge.frame import forecast_frame, grid_keys
+from shelfcast.model.tensors import MarketTensors
+from shelfcast.panel.frame import LEVEL_FLOOR
 
 NEIGHBOURS = 10
-RECENT = 4  # weeks that tell what products of the category sell now: all of them together vary little
-TELLING = ["units", "text", "launch"]  # no attributes: units would give the hidden history away
+RECENT = 4  # weeks whose mean is what the category sells now: all its products together vary little
+NO_ATTRIBUTES = ["units", "text", "launch"]  # units would give the hidden history away
 
 
 def hold_out(market: MarketTensors, products: list[str]) -> tuple[MarketTensors, MarketTensors]:
-    """(the others to train on, the hidden ones to forecast), both `cold_start`; typical is what the others sold of late."""
-    if unknown := set(products) - set(market.products):
+    """Split a market into the other products, to train on, and the held-out ones, to forecast.
+
+    In both parts every product is marked `cold_start`, and `typical` is what the other products sold lately.
+
+    Raises
+    ------
+    ValueError : an unknown product, or no product left.
+    """
+    if unknown := sorted(set(products) - set(market.products)):
         raise ValueError(
-            f"{', '.join(sorted(unknown)[:3])}: no products of the market; it has {', '.join(market.products[:3])}, …"
+            f"cannot hold out {', '.join(unknown[:3])}: no products of the market. "
+            f"It has {', '.join(market.products[:3])}, …"
         )
-    hidden = torch.tensor([p in set(products) for p in market.products])
-    if hidden.all():
-        raise ValueError("all products are hidden; at least one must be left to learn from.")
-    # labels of week t are the sales from t + 1 on; the very first week's sales are no label
-    sold = F.pad(market.tensors["labels"][~hidden][..., :-1, 0].nanmean(0), (1, 0), value=torch.nan)
+    held_out = torch.tensor([product in set(products) for product in market.products])
+    if held_out.all():
+        raise ValueError("all products are held out. At least one must be left to learn from.")
+    typical = _recent_sales(market, ~held_out)
+    return _part(market, ~held_out, typical), _part(market, held_out, typical)
+
+
+def _recent_sales(market: MarketTensors, others: torch.Tensor) -> torch.Tensor:
+    """(L, T) what the other products sold in the mean of the last weeks; their level where there are none."""
+    # labels of week t are the sales of t + 1, so that the very first week's sales are no label
+    sold = F.pad(market.tensors["labels"][others][..., :-1, 0].nanmean(0), (1, 0), value=torch.nan)
     recent = F.pad(sold, (RECENT - 1, 0), value=torch.nan).unfold(-1, RECENT, 1).nanmean(-1) + LEVEL_FLOOR
-    typical = torch.where(recent.isnan(), market.tensors["level"][~hidden].mean(0), recent)
-
-    def part(chosen: torch.Tensor) -> MarketTensors:
-        t = {k: v[chosen] for k, v in market.tensors.items()}
-        t["typical"] = typical.expand_as(t["typical"])
-        season = torch.tensor([name.startswith("year_ago") for name in market.names["plan"]])
-        t["plan"] = t["plan"].masked_fill(season, 0.0)  # a category's last year has the hidden products in it
-        names = [p for p, c in zip(market.products, chosen, strict=True) if c]
-        return replace(market, products=names, tensors=t | {"cold_start": torch.ones(len(names), dtype=torch.bool)})
-
-    return part(~hidden), part(hidden)
+    return torch.where(recent.isnan(), market.tensors["level"][others].mean(0), recent)
 
 
-def category_mean(rest: MarketTensors, hidden: MarketTensors, attributes: pd.DataFrame) -> torch.Tensor:
-    """What products of the category usually sell, (P hidden, L, T) units a week."""
-    return hidden.tensors["typical"]
+def _part(market: MarketTensors, chosen: torch.Tensor, typical: torch.Tensor) -> MarketTensors:
+    tensors = {name: tensor[chosen] for name, tensor in market.tensors.items()}
+    tensors["typical"] = typical.expand_as(tensors["typical"])
+    # A category's last year includes the held-out products.
+    last_year = torch.tensor([name.startswith("year_ago") for name in market.names["plan"]])
+    tensors["plan"] = tensors["plan"].masked_fill(last_year, 0.0)
+    products = [product for product, is_chosen in zip(market.products, chosen, strict=True) if is_chosen]
+    tensors["cold_start"] = torch.ones(len(products), dtype=torch.bool)
+    return replace(market, products=products, tensors=tensors)
 
 
-def nearest_by_attributes(rest: MarketTensors, hidden: MarketTensors, attributes: pd.DataFrame) -> torch.Tensor:
-    """Geometric mean level of the ten products with most attributes in common and nearest in price; (P hidden, L, T).
+# ---------------------------------------------------------------- baselines: (others, held out, attributes) -> (P, L, T)
 
+
+def category_mean(others: MarketTensors, held_out: MarketTensors, attributes: pd.DataFrame) -> torch.Tensor:
+    """What products of the category typically sell, (P held out, L, T) units a week."""
+    return held_out.tensors["typical"]
+
+
+def nearest_by_attributes(others: MarketTensors, held_out: MarketTensors, attributes: pd.DataFrame) -> torch.Tensor:
+    """Geometric mean level of the ten products nearest by attributes and price, (P held out, L, T) units a week.
+
+    Parameters
+    ----------
     attributes : index product_id; text columns are compared for equality, numbers by distance in standard deviations.
+        Where `held_out` is `others`, each product's neighbours are the other ones.
     """
-    own = attributes.drop(columns=TELLING, errors="ignore")
-    column = rest.names["static"].index("price_level")
-    price = {
-        p: float(x)
-        for part in (rest, hidden)
-        for p, x in zip(part.products, part.tensors["static"][:, 0, column], strict=True)
-    }
-    numbers = own.select_dtypes("number").assign(price_level=pd.Series(price))
+    x = _coordinates(attributes, _price_levels(others) | _price_levels(held_out))
+    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(others) - 1)).fit(x.loc[others.products].to_numpy())
+    asked = None if held_out is others else x.loc[held_out.products].to_numpy()  # None: no product is its own neighbour
+    nearest = neighbours.kneighbors(asked, return_distance=False)
+    return others.tensors["level"].log()[torch.tensor(nearest)].mean(1).exp()
+
+
+def _price_levels(market: MarketTensors) -> dict[str, float]:
+    column = market.names["static"].index("price_level")
+    return dict(zip(market.products, market.tensors["static"][:, 0, column].tolist(), strict=True))
+
+
+def _coordinates(attributes: pd.DataFrame, prices: dict[str, float]) -> pd.DataFrame:
+    """Points whose distances compare products; two different values of a text column lie one apart."""
+    own = attributes.drop(columns=NO_ATTRIBUTES, errors="ignore")
+    numbers = own.select_dtypes("number").assign(price_level=pd.Series(prices))
     words = pd.get_dummies(own.select_dtypes(exclude="number").astype(str)).astype(float) / np.sqrt(2)
-    x = pd.concat([words, (numbers - numbers.mean()) / (numbers.std() + 1e-9)], axis=1).fillna(0.0)
-    near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(rest) - 1)).fit(x.loc[rest.products].to_numpy())
-    asked = None if hidden is rest else x.loc[hidden.products].to_numpy()  # None: nobody is its own neighbour
-    found = near.kneighbors(asked, return_distance=False)
-    return rest.tensors["level"].log()[torch.tensor(found)].mean(1).exp()
+    return pd.concat([words, (numbers - numbers.mean()) / (numbers.std() + 1e-9)], axis=1).fillna(0.0)
 
 
-BASELINES = {"category_mean": category_mean, "nearest_by_attributes": nearest_by_attributes}
+Baseline = Callable[[MarketTensors, MarketTensors, pd.DataFrame], torch.Tensor]
+BASELINES: dict[str, Baseline] = {"category_mean": category_mean, "nearest_by_attributes": nearest_by_attributes}
 
 
-def baseline(
-    name: str, rest: MarketTensors, hidden: MarketTensors, attributes, known: list, cutoffs: list
+def forecast_baseline(
+    name: str,
+    others: MarketTensors,
+    held_out: MarketTensors,
+    attributes: pd.DataFrame,
+    validation: list[pd.Timestamp],
+    cutoffs: list[pd.Timestamp],
 ) -> pd.DataFrame:
-    """The forecast frame (without `method`) of one of `BASELINES` from `cutoffs`.
+    """The forecast frame of one of `BASELINES` for the held-out products.
 
-    known : cutoffs whose labels of the other products fit the dispersion, one for the chain and one for the regions.
+    Parameters
+    ----------
+    validation : cutoffs whose labels of the other products fit the dispersions, one of the chain and one of regions.
     """
-    level, others = (BASELINES[name](rest, part, attributes) for part in (hidden, rest))
-    at = rest.weeks_index.get_indexer(known)
-    horizon = rest.tensors["labels"].shape[-1]
-    dispersion = np.empty(len(rest.locations))
+    horizon = held_out.tensors["labels"].shape[-1]
+    level = BASELINES[name](others, held_out, attributes)
+    dispersion = _dispersions(others, BASELINES[name](others, others, attributes), validation)  # L
+    at = held_out.weeks_index.get_indexer(cutoffs)
+    shape = (len(held_out), len(held_out.locations), len(cutoffs), horizon)
+    mean = np.broadcast_to(level[:, :, at, None].double().numpy(), shape)
+    y = held_out.tensors["labels"][:, :, at].double().numpy()
+    keys = grid_keys(held_out.products, held_out.locations, cutoffs, y)
+    return forecast_frame(keys, mean.ravel(), np.broadcast_to(dispersion[None, :, None, None], shape).ravel())
+
+
+def _dispersions(market: MarketTensors, level: torch.Tensor, cutoffs: list[pd.Timestamp]) -> np.ndarray:
+    """(L,) dispersions around a level (P, L, T), fitted to the labels at the cutoffs."""
+    at = market.weeks_index.get_indexer(cutoffs)
+    dispersion = np.empty(len(market.locations))
     for chain in (True, False):
-        place = np.array([(location == CHAIN) == chain for location in rest.locations])
-        y = rest.tensors["labels"][:, place][:, :, at].numpy()
-        mean = np.broadcast_to(others[:, place][:, :, at, None].numpy(), y.shape)
-        dispersion[place] = fit_dispersion(y[~np.isnan(y)], mean[~np.isnan(y)])
-    at = hidden.weeks_index.get_indexer(cutoffs)
-    keys = [f"{product}|{location}" for product in hidden.products for location in hidden.locations]
-    index = pd.MultiIndex.from_product([keys, cutoffs, range(1, horizon + 1)], names=["unique_id", "cutoff", "horizon"])
-    frame = index.to_frame(index=False)
-    frame["ds"] = frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D")
-    shape = (len(hidden), len(hidden.locations), len(cutoffs), horizon)
-    frame["mean"] = np.broadcast_to(level[:, :, at, None].double().numpy(), shape).ravel()
-    frame["dispersion"] = np.broadcast_to(dispersion[None, :, None, None], shape).ravel()
-    frame[[quantile_column(q) for q in QUANTILES]] = negative_binomial_quantiles(frame["mean"], frame["dispersion"])
-    return frame.assign(y=hidden.tensors["labels"][:, :, at].double().numpy().ravel())
+        own = np.array([(location == CHAIN) == chain for location in market.locations])
+        y = market.tensors["labels"][:, own][:, :, at].numpy()
+        mean = np.broadcast_to(level[:, own][:, :, at, None].numpy(), y.shape)
+        dispersion[own] = fit_dispersion(y[~np.isnan(y)], mean[~np.isnan(y)])
+    return dispersion

@@ -1,7 +1,7 @@
-"""The search for a market's recipe: a study in a file that goes on where it was killed, and what it proposes.
+"""A search (Optuna) for better settings of a variant, in a file that it resumes from, and what it proposes.
 
-A `train` below is `training.select` with everything fixed but what is searched: train(settings, seeds, work, callbacks)
-gives the history of its first phase, where `settings` maps names of `finetune` in params.yaml to values.
+A `train` below is `training.fit.select` with everything fixed but the values that are searched: train(values, seeds,
+work, callbacks) returns the history of the first phase. See `trainer`.
 """
 
 from __future__ import annotations
@@ -13,72 +13,106 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+import torch
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from transformers import TrainerCallback
 
+from shelfcast.data.files import folder_md5
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.panel.frame import Panel
-from shelfcast.training.fit import best_epoch
+from shelfcast.settings import BASE_FOLDER, Finetune
+from shelfcast.training.fit import best_epoch, select
+from shelfcast.training.setup import Setup, training_setup
+from studies.tune.parameters import Range, with_values
 
-WHOLE = {"batch_weeks": 1, "compact_layers": 1, "width": 32}  # by steps of: heads share the width
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-FEW = 4  # complete trials before one is pruned
+MIN_COMPLETE = 4  # complete trials before one may be pruned
+CODE = ("src/shelfcast/model", "src/shelfcast/training")  # a change of which makes another search
+Train = Callable[[dict[str, float], list[int], Path, list], pd.DataFrame]
+
+
+# ---------------------------------------------------------------- what a trial reads and does
 
 
 def until_validation(panel: Panel) -> Panel:
-    """The panel as if nothing were known after the validation weeks, sales, prices and plans alike."""
+    """The panel as if it ended with the validation weeks: actuals, prices and plans alike."""
     end = pd.Timestamp(panel.meta["validation_end"])
-    known = {name: panel.cutoffs[name] for name in ("train", "validation")}
-    frame, meta = panel.frame[panel.frame["ds"] <= end], panel.meta | {"last_week": str(end.date())}
-    return replace(panel, frame=frame, typical=panel.typical[:end], cutoffs=known, meta=meta)
+    cutoffs = {name: panel.cutoffs[name] for name in ("train", "validation")}
+    frame = panel.frame[panel.frame["ds"] <= end]
+    meta = panel.meta | {"last_week": str(end.date())}
+    return replace(panel, frame=frame, typical=panel.typical[:end], cutoffs=cutoffs, meta=meta)
 
 
-def tensors_md5(*parts: MarketTensors) -> str:
-    """Of all that a training is told, and of nothing else."""
-    told = hashlib.md5()
-    for part in parts:
-        for name, tensor in sorted(part.tensors.items()):
-            told.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return told.hexdigest()
+def trainer(panel: Panel, finetune: Finetune) -> Train:
+    """Make the function that trains with other values in place of the present ones, as notebook 3 would."""
+
+    def train(values: dict[str, float], seeds: list[int], work: Path, callbacks: list) -> pd.DataFrame:
+        setup = training_setup(panel, with_values(finetune, values))
+        fingerprint = json.dumps(setup.fingerprint)
+        parts = setup.splits[:2]
+        return select(
+            setup.make_model, *parts, setup.training, seeds, work, fingerprint, callbacks, warm_start=setup.warm_start
+        )
+
+    return train
 
 
-def space(ranges: dict[str, list[float]], present: dict[str, float]) -> dict[str, BaseDistribution]:
-    """Name -> what may be tried, from least to most; in logs where that is a tenfold."""
-    found = {}
-    for name, (low, high) in ranges.items():
-        if not low < high:
-            raise ValueError(f"tune.ranges.{name} is [{low}, {high}]; the first must be less than the second.")
-        if not low <= present[name] <= high:
-            raise ValueError(f"{name} is {present[name]}, outside tune.ranges.{name} [{low}, {high}]; widen the range.")
-        log = 0 < 10 * low <= high
-        if step := WHOLE.get(name.removeprefix("base_")):
-            found[name] = IntDistribution(int(low), int(high), log=log and step == 1, step=step)
-        else:
-            found[name] = FloatDistribution(low, high, log=log)
-    return found
+def tensors_md5(*markets: MarketTensors) -> str:
+    """Hash of everything that a training reads."""
+    digest = hashlib.md5()
+    for market in markets:
+        for name, tensor in sorted(market.tensors.items()):
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def search_facts(setup: Setup, finetune: Finetune, ranges: dict[str, Range], sampler_seed: int) -> dict:
+    """What makes one search: data, base, settings, ranges and code. Another of these is another search."""
+    return {
+        "tensors_md5": tensors_md5(*setup.splits[:2]),
+        "base_md5": folder_md5(BASE_FOLDER) if setup.warm_start else None,
+        "finetune": asdict(finetune),
+        "ranges": ranges,
+        "sampler_seed": sampler_seed,
+        "torch": torch.__version__,
+        "code_md5": [folder_md5(folder) for folder in CODE],
+    }
+
+
+# ---------------------------------------------------------------- the search
 
 
 def open_study(path: Path, facts: dict, warmup: int) -> optuna.Study:
-    """The study in a file, which is begun where there is none; one of other `facts` (JSON) is a ValueError.
+    """Open the study of a file, or start it.
 
+    Parameters
+    ----------
+    facts : JSON; see `search_facts`.
     warmup : epochs before a trial may be pruned. Trials that a killed process left are marked as failed.
+
+    Raises
+    ------
+    ValueError : the file is the study of other facts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=FEW, n_warmup_steps=warmup)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=MIN_COMPLETE, n_warmup_steps=warmup)
     study = optuna.create_study(storage=f"sqlite:///{path}", study_name="tune", pruner=pruner, load_if_exists=True)
     facts = json.loads(json.dumps(facts))
-    known = study.user_attrs.get("facts", {} if study.trials else facts)
-    if odd := [name for name in known | facts if known.get(name) != facts.get(name)]:
-        raise ValueError(f"{path} is the study of another search: {', '.join(odd)} differ. Move it away and run again.")
+    earlier = study.user_attrs.get("facts", {} if study.trials else facts)
+    if different := [name for name in earlier | facts if earlier.get(name) != facts.get(name)]:
+        raise ValueError(
+            f"{path} is the study of another search: {', '.join(different)} differ. Move it away and run again."
+        )
     study.set_user_attr("facts", facts)
     for trial in study.get_trials(states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
@@ -86,100 +120,130 @@ def open_study(path: Path, facts: dict, warmup: int) -> optuna.Study:
 
 
 class Report(TrainerCallback):
-    """Tells a trial the validation WQL of each epoch; ends it where most were better by then, or where there is none."""
+    """Reports the validation WQL of each epoch to a trial; ends it where it is worse than the median, or no number."""
 
     def __init__(self, trial: Trial):
         self.trial = trial
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        if (epoch := round(state.epoch or 0)) > 0:  # before the first, all trials are alike
-            self.trial.report(metrics["eval_wql"], epoch)
-            if not np.isfinite(metrics["eval_wql"]) or self.trial.should_prune():
-                raise optuna.TrialPruned
+        epoch = round(state.epoch or 0)
+        if epoch == 0:  # before the first epoch all trials are alike
+            return
+        self.trial.report(metrics["eval_wql"], epoch)
+        if not np.isfinite(metrics["eval_wql"]) or self.trial.should_prune():
+            raise optuna.TrialPruned
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials in order, the present setting first; what was killed is none."""
+    """Complete and pruned trials in order; the first one has the present values."""
     return study.get_trials(states=FINISHED)
 
 
 def tables(study: optuna.Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row a finished trial: wql (of a pruned one, the last it reported), pruned, its settings; and epoch x trial, the
-    validation WQL of the first seed."""
-    done = {trial.number: trial for trial in finished(study)}
-    rows = {
-        n: {"wql": t.value, "pruned": t.state == TrialState.PRUNED, **t.user_attrs["settings"]} for n, t in done.items()
-    }
-    curves = pd.DataFrame({n: pd.Series(t.intermediate_values) for n, t in done.items()}).sort_index()
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trial"), curves.rename_axis("epoch")
+    """The finished trials as two frames.
+
+    Returns
+    -------
+    A row a trial: wql (of a pruned one the last it reported), pruned, its values; and epoch x trial: validation WQL of
+    the first seed.
+    """
+    rows, curves = {}, {}
+    for trial in finished(study):
+        pruned = trial.state == TrialState.PRUNED
+        rows[trial.number] = {"wql": trial.value, "pruned": pruned, **trial.user_attrs["values"]}
+        curves[trial.number] = pd.Series(trial.intermediate_values)
+    trials = pd.DataFrame.from_dict(rows, orient="index").rename_axis("trial")
+    return trials, pd.DataFrame(curves).sort_index().rename_axis("epoch")
 
 
 def search(
     study: optuna.Study,
-    among: dict[str, BaseDistribution],
+    space: dict[str, BaseDistribution],
     present: dict[str, float],
-    train: Callable[..., pd.DataFrame],
+    train: Train,
     seeds: list[int],
     work: Path,
     trials: int,
     minutes: float,
     sampler_seed: int,
 ) -> None:
-    """Go on until `trials` are finished; none is begun after so many minutes. The first one is the present setting.
+    """Continue until `trials` are finished; none starts after so many minutes. The first has the present values.
 
-    A trial's value is what `training.fit` would go by: the mean validation WQL of the seeds at their best epoch. The
-    first seed is trained alone and may be pruned, then the others side by side. The sampler starts anew for every trial
-    from a seed of its own, so that a search that was killed goes on as if it had not been.
+    A trial's value is what chooses epochs in `fit`: the mean validation WQL of the seeds at their best epoch. The first
+    seed is trained alone and may be pruned, then the others side by side. The sampler starts anew for every trial from
+    a seed of its own, so that a search that was killed continues as if it had not been.
     """
     end = time.monotonic() + 60 * minutes
-    while (done := len(finished(study))) < trials and time.monotonic() < end:
-        study.sampler = optuna.samplers.TPESampler(seed=sampler_seed + done)
-        if not done and not study.get_trials(states=[TrialState.WAITING]):
+    while (n_finished := len(finished(study))) < trials and time.monotonic() < end:
+        study.sampler = optuna.samplers.TPESampler(seed=sampler_seed + n_finished)
+        if n_finished == 0 and not study.get_trials(states=[TrialState.WAITING]):
             study.enqueue_trial(present)
-        trial = study.ask(among)
-        settings = present if not done else {name: _short(value) for name, value in trial.params.items()}
-        trial.set_user_attr("settings", settings)
-        shutil.rmtree(work, ignore_errors=True)  # a killed trial's: it is repeated, with all its reports
+        trial = study.ask(space)
+        values = present
+        if n_finished:
+            values = {name: _two_digits(value) for name, value in trial.params.items()}
+        trial.set_user_attr("values", values)
+        shutil.rmtree(work, ignore_errors=True)  # of a trial that was killed: it is repeated, with all its reports
         try:
-            history = train(settings, seeds[:1], work, [Report(trial)])
+            history = train(values, seeds[:1], work, [Report(trial)])
         except optuna.TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
             continue
         if seeds[1:]:
-            history = pd.concat([history, train(settings, seeds[1:], work, [])])
-        scores = _at_best(history)
+            history = pd.concat([history, train(values, seeds[1:], work, [])])
+        scores = _at_best_epoch(history)
         trial.set_user_attr("scores", scores)
         study.tell(trial, float(np.mean(list(scores.values()))))
     shutil.rmtree(work, ignore_errors=True)
 
 
-def compare(study: optuna.Study, train: Callable, seeds: list[int], work: Path, candidates: int) -> pd.DataFrame:
-    """The present setting and the best trials that beat it, trained anew: trial x seed, validation WQL; kept in the study.
+def compare(study: optuna.Study, train: Train, seeds: list[int], work: Path, candidates: int) -> pd.DataFrame:
+    """Train the present values and the best trials that beat them again, with fresh seeds.
 
     A search's best trial is flattered by its seeds: of many alike, it is the one that was lucky with them.
+
+    Returns
+    -------
+    Trial x seed: validation WQL, the present values first; no rows where no trial beat them. Saved in the study.
     """
     first, *others = finished(study)
-    best = sorted(
-        (t for t in others if t.state == TrialState.COMPLETE and t.value < first.value), key=lambda t: t.value
-    )
+    better = [trial for trial in others if trial.state == TrialState.COMPLETE and trial.value < first.value]
+    best = sorted(better, key=lambda trial: trial.value)[:candidates]
     rows = {}
-    for trial in [first, *best[:candidates]] if best else []:
+    for trial in [first, *best] if best else []:
         key = f"fresh {trial.number} {seeds}"
         if key not in study.user_attrs:
-            study.set_user_attr(key, _at_best(train(trial.user_attrs["settings"], seeds, work / str(trial.number), [])))
+            history = train(trial.user_attrs["values"], seeds, work / str(trial.number), [])
+            study.set_user_attr(key, _at_best_epoch(history))
         rows[trial.number] = study.user_attrs[key]
     shutil.rmtree(work, ignore_errors=True)
     return pd.DataFrame.from_dict(rows, orient="index", columns=[str(seed) for seed in seeds])
 
 
 def winner(table: pd.DataFrame) -> int | None:
-    """The trial of the best mean among those that are better than the first row with every seed; None where none is."""
+    """The trial with the best mean among those that beat the first row with every seed; None where there is none."""
     better = table[table.lt(table.iloc[0]).all(axis=1)] if len(table) else table
     return int(better.mean(axis=1).idxmin()) if len(better) else None
 
 
+def _two_digits(value: float) -> float:
+    """Rounded to two digits, which is more than a search can resolve."""
+    return float(f"{value:.2g}") if isinstance(value, float) else value
+
+
+def _at_best_epoch(history: pd.DataFrame) -> dict[str, float]:
+    """Seed -> validation WQL."""
+    best = history[history["epoch"] == best_epoch(history)]
+    return {str(seed): float(wql) for seed, wql in zip(best["seed"], best["wql"], strict=True)}
+
+
+# ---------------------------------------------------------------- the proposal
+
+
 def proposal(text: str, variant: str, changes: dict[str, float]) -> str:
-    """What `git apply` would change in params.yaml, whose `text` is given: the variant's line, and no comment."""
+    """The change of params.yaml as `git apply` reads it: the variant's line, and no comment. `text` is the file's."""
+    if not changes:
+        return ""
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 4096, True
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -188,18 +252,10 @@ def proposal(text: str, variant: str, changes: dict[str, float]) -> str:
     if not line:
         line.fa.set_flow_style()
     for name, value in changes.items():
-        # as one writes it: PyYAML takes 3e-05 for a word
-        line[name] = yaml.load(np.format_float_positional(value, trim="0")) if isinstance(value, float) else value
+        section, _, own_name = name.rpartition(".")
+        target = line.setdefault(section, CommentedMap()) if section else line
+        # as a person writes it: PyYAML takes 3e-05 for a word
+        target[own_name] = yaml.load(np.format_float_positional(value, trim="0")) if isinstance(value, float) else value
     yaml.dump(params, new)
-    lines = (part.splitlines(keepends=True) for part in (text, new.getvalue() if changes else text))
-    return "".join(difflib.unified_diff(*lines, "a/params.yaml", "b/params.yaml"))
-
-
-def _short(value: float) -> float:
-    """Two digits, which is more than a search can tell."""
-    return float(f"{value:.2g}") if isinstance(value, float) else value
-
-
-def _at_best(history: pd.DataFrame) -> dict[str, float]:
-    best = history[history["epoch"] == best_epoch(history)]
-    return {str(seed): float(wql) for seed, wql in zip(best["seed"], best["wql"], strict=True)}
+    before, after = (part.splitlines(keepends=True) for part in (text, new.getvalue()))
+    return "".join(difflib.unified_diff(before, after, "a/params.yaml", "b/params.yaml"))

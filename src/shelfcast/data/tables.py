@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -137,5 +138,7 @@ def _cut(database: Database, schema: str, category: str | None, columns: dict[st
            AND v.basket_id IS NOT DISTINCT FROM u.basket_id
         WHERE v.n > coalesce(u.n, 0)""")
     for name in {"promotions", "prices", "behavior"} & set(columns):
-        database.execute(f"CREATE VIEW {schema}.{name} AS SELECT * FROM main.{name} WHERE {of_category}")
-    return database.cursor(schema)
+        database.execute(f"CREATE TABLE {schema}.{name} AS SELECT * FROM main.{name} WHERE {of_category}")
+    own = database.cursor(schema)
+    weakref.finalize(own, database.execute, f"DROP SCHEMA {schema} CASCADE")  # when nobody reads the category any more
+    return own

@@ -24,7 +24,7 @@ from shelfcast.model.config import SalesBertConfig, SalesBertOutput
 from shelfcast.model.space import Spillover
 
 HEAD = 128  # hidden units of the head
-TEXTS = 256  # read at a time, so that many need no more memory
+TEXTS = 64  # read at a time, so that many need no more memory
 TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 
@@ -194,8 +194,8 @@ class SalesBert(PreTrainedModel):
         location = torch.arange(static.shape[1], device=static.device)
         token = self.static_in(static) + self.location(location)
         if self.config.n_picture:
-            seen = torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)
-            token = token + seen[:, None]
+            look = torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)
+            token = token + look[:, None]
         if self.config.use_text and self.body is not None:
             parts = self.from_text((read - self.text_centre) @ self.text_basis)
             token = token + torch.where(has_text[:, None], parts, self.absent_text)[:, None]
@@ -243,23 +243,6 @@ class SalesBert(PreTrainedModel):
         for layer in self.layers:
             text = bert_pass(layer, text, mask)
         return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
-
-    @torch.no_grad()
-    def fit_text(self, read: torch.Tensor) -> None:
-        """Take the principal components of a market's texts (P, D), each with variance 1, as the features of text.
-
-        Texts of a category differ little, and what distinguishes their products (a flavour, a claim) varies less than
-        brand and pack do: unscaled, it is hardly learned before the rest is learned by heart.
-        """
-        self.text_centre.copy_(read.mean(0))
-        centred = read - self.text_centre
-        n_parts = min(TEXT_PARTS, len(read) // 2)
-        _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
-        scale = scale[:n_parts] / len(read) ** 0.5
-        self.text_basis.zero_()
-        self.text_basis[:, :n_parts] = torch.where(
-            scale > 1e-3 * scale[:1], axes[:n_parts].T / scale.clamp(min=1e-6), 0.0
-        )
 
     def appeal(self, read, has_text, picture, has_picture) -> torch.Tensor:
         """(B, L) log of what a product sells over what is typical, by its text (as read) and picture."""

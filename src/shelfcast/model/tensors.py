@@ -93,6 +93,13 @@ class MarketTensors(torch.utils.data.Dataset):
             "horizon": self.tensors["labels"].shape[-1],
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tensors as arrays: joblib maps arrays into the memory of other processes, and would copy tensors."""
+        return vars(self) | {"tensors": {name: x.numpy() for name, x in self.tensors.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"tensors": {name: torch.from_numpy(x) for name, x in state["tensors"].items()}})
+
     @cached_property
     def _slopes(self) -> torch.Tensor:
         """(2, F_week): how much each standardised column of weeks rises with its log, for level, and for columns in units."""

@@ -120,7 +120,7 @@ def merge(families: dict[str, list[Column]]) -> list[Column]:
             if column.name in family_of:
                 raise ValueError(
                     f"column {column.name!r} is made by the families {family_of[column.name]!r} and {family!r}. Rename "
-                    "one of them; where it comes from a table, rename that table's column through prepare.rename."
+                    "one of them; where it comes from a table, rename that table's column through markets.<name>.rename."
                 )
             family_of[column.name] = family
     every = [column for columns in families.values() for column in columns]

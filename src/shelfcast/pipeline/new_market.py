@@ -57,7 +57,11 @@ def training_start(panel: Panel) -> str:
         return "training starts from the backbone alone: there is no base"
     market = market_tensors(panel, load_tokenizer(finetune.backbone))
     why = base.mismatch(panel, market, finetune.backbone)
-    return f"training starts from the backbone alone. The base does not fit: {why}" if why else "training starts from the base"
+    return (
+        f"training starts from the backbone alone. The base does not fit: {why}"
+        if why
+        else "training starts from the base"
+    )
 
 
 def add_line(name: str, line: dict) -> None:

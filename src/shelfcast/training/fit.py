@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from transformers import set_seed
 
 from shelfcast.model.adapters import merged
+from shelfcast.model.forecast import read_text_once
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.settings import Training
@@ -66,6 +66,8 @@ def fit(
     and dispersion (P, L, C, H) that the first phase's model of the chosen epoch forecast from the C validation cutoffs.
     """
     runs = _work_folders(seeds, work, fingerprint, training)
+    if training.mode == "frozen":
+        train, validation, refit = _with_texts_read(make_model, seeds, train, validation, refit)
     chosen = select(make_model, train, validation, training, seeds, work, fingerprint, callbacks, warm_start)
     n_epochs = best_epoch(chosen)
     batch = products_a_step(training, train)
@@ -92,11 +94,11 @@ def select(
     warm_start: bool = False,
 ) -> pd.DataFrame:
     """The first phase of `fit`, whose parameters these are: its history, in which no epoch is marked as best."""
-    batch = products_a_step(training, train)
+    runs, batch = _work_folders(seeds, work, fingerprint, training), products_a_step(training, train)
+    if training.mode == "frozen":
+        train, validation = _with_texts_read(make_model, seeds, train, validation)
     phase = Phase("select", make_model, train, validation, training, batch, None, warm_start, tuple(callbacks))
-    histories = [
-        history for _, history in in_parallel(phase.run, _work_folders(seeds, work, fingerprint, training), "select")
-    ]
+    histories = [history for _, history in in_parallel(phase.run, runs, "select")]
     return pd.concat(histories).assign(phase="select", best=False)[COLUMNS]
 
 
@@ -119,8 +121,8 @@ def pretrain(
 ) -> tuple[dict[str, SalesBert], pd.DataFrame]:
     """Train on many categories what markets start from: one model for each phase of `fit`, whose parameters these are.
 
-    That for 'select' has seen the training weeks alone, that for 'refit' the validation weeks too. All epochs are run:
-    the validation weeks draw the first one's curve, and choose nothing.
+    That for 'select' is trained on the training weeks alone, that for 'refit' on the validation weeks too. All epochs
+    are run: the validation weeks draw the first one's curve, and choose nothing.
 
     Returns
     -------
@@ -129,7 +131,8 @@ def pretrain(
     training = replace(training, patience=training.epochs)
     folder = _work_folders([seed], work, fingerprint, training)[seed]
     batch = products_a_step(training, train)
-    train, validation, refit = _read_text_once(make_model("select"), train, validation, refit)
+    if training.mode == "frozen":
+        train, validation, refit = _with_texts_read(make_model, [seed], train, validation, refit)
     data = {"select": (train, validation, None), "refit": (refit, None, training.epochs)}
 
     def trained(name: str, parts: tuple) -> tuple[SalesBert, pd.DataFrame]:
@@ -146,19 +149,25 @@ def pretrain(
     return models, history[COLUMNS].reset_index(drop=True)
 
 
-@torch.no_grad()
-def _read_text_once(model: SalesBert, *markets: MarketTensors) -> list[MarketTensors]:
-    """Read the texts, which all splits share, once for both phases and by all cores."""
-    if not model.config.use_text:
-        return list(markets)
-    tensors = markets[0].tensors
-    read = model.eval().read_text(tensors["input_ids"], tensors["text_mask"])
-    return [replace(market, tensors=market.tensors | {"read": read}) for market in markets]
+def _with_texts_read(make_model: MakeModel, seeds: list[int], *splits: MarketTensors) -> list[MarketTensors]:
+    """Read the texts, which all splits share, once for all seeds and phases: it took half of a warm-started training.
+
+    For encoders that are not trained. Where seeds or phases have different ones, each phase reads the texts itself.
+    """
+    if "read" in splits[0].tensors:
+        return list(splits)
+    models = []
+    for phase, seed in (("select", seeds[0]), ("refit", seeds[-1])):
+        set_seed(seed)
+        models.append(make_model(phase).eval())
+    fields = read_text_once(models, splits[0]).tensors
+    read = {"read": fields["read"]} if "read" in fields else {}
+    return [replace(split, tensors=split.tensors | read) for split in splits]
 
 
 def fit_new_products(make_model: MakeModel, market: MarketTensors, seeds: list[int]) -> list[SalesBert]:
     """One model a seed that forecasts products without a history; the rest of it stays as it was made."""
-    models = []
+    (market,), models = _with_texts_read(make_model, seeds, market), []
     for seed in seeds:
         set_seed(seed)
         models.append(fit_new_product_head(make_model("refit"), market, seed))

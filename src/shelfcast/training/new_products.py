@@ -18,9 +18,9 @@ from transformers import set_seed
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.model.space import PENALTIES
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.panel.frame import LEVEL_FLOOR
+from shelfcast.training.initial import PENALTIES
 
 WEIGHTS = (0.0, 0.5, 1.0)  # of text and picture against each other
 MIN_PRODUCTS = 20  # fewer choose no weights
@@ -72,7 +72,8 @@ def _set_appeal(model: SalesBert, market: MarketTensors) -> torch.Tensor:
     """Give the model the regression; return (P, L) predictions, held out for products it was fitted to."""
     t, embeddings = market.tensors, {}
     if model.config.use_text:
-        embeddings["text"] = model.read_text(t["input_ids"], t["text_mask"]), t["has_text"]
+        read = t["read"] if "read" in t else model.read_text(t["input_ids"], t["text_mask"])
+        embeddings["text"] = read, t["has_text"]
     if model.config.n_picture:
         embeddings["picture"] = t["picture"], t["has_picture"]
     has_label = ~t["labels"].isnan()

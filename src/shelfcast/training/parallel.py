@@ -22,7 +22,8 @@ def in_parallel(work: Callable, runs: dict, name: str) -> list:
     jobs, threads = min(len(runs), cores), max(1, cores // len(runs))
     bar = {"total": len(runs), "desc": name, "disable": "SHELFCAST_PIPELINE" in os.environ}
     if jobs > 1:
-        with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
+        # Large arrays are mapped, not copied; by copy on write ("c"), as torch warns of arrays that are read-only.
+        with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads, mmap_mode="c"):
             results = Parallel(return_as="generator")(delayed(_one)(work, *run, threads) for run in runs.items())
             return list(tqdm(results, **bar))
     before = torch.get_num_threads()

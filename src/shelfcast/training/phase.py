@@ -14,6 +14,7 @@ from shelfcast.model.adapters import adapt
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.settings import Training
+from shelfcast.training.initial import fit_spillover, fit_text_axes
 from shelfcast.training.trainer import CompleteMark, SalesTrainer, StopAfter, last_whole_checkpoint, validation_wql
 
 
@@ -73,10 +74,9 @@ class Phase:
         """Fit what starts from a regression or a decomposition, and read texts once where the encoder is frozen."""
         train, validation = self.train, self.validation
         if model.config.use_text:
-            train = with_text_read(model, train, self.training)
-            validation = validation and with_text_read(model, validation, self.training)
+            train, validation = with_texts(model, self.training, train, validation)
         if model.config.use_space and not model.spillover.weight.any():  # a base has learned it
-            model.spillover.fit(train.tensors["location_shock"].unique(dim=0))  # once a category
+            fit_spillover(model.spillover, train.tensors["location_shock"].unique(dim=0))  # once a category
         return train, validation
 
     def _arguments(self, seed: int, folder: Path) -> TrainingArguments:
@@ -119,19 +119,26 @@ class Phase:
 
 
 @torch.no_grad()
-def with_text_read(model: SalesBert, market: MarketTensors, training: Training) -> MarketTensors:
-    """Fit the model's axes of text to the market's texts; read them once where training leaves the encoder as it is.
+def with_texts(
+    model: SalesBert, training: Training, train: MarketTensors, validation: MarketTensors | None
+) -> list[MarketTensors | None]:
+    """Fit the model's axes of text to the market's texts, which both splits share, and give the splits their texts.
 
-    A body that is the encoder itself reads them again at each step.
+    Where training leaves the encoder as it is, these are read here, once. A body that is the encoder itself, or one
+    that is trained, reads them at each step.
     """
-    fields = dict(market.tensors)
-    read = fields.pop("read", None)
-    if read is None:
-        read = model.eval().read_text(fields["input_ids"], fields["text_mask"])
+    fields = train.tensors
+    read = fields["read"] if "read" in fields else model.eval().read_text(fields["input_ids"], fields["text_mask"])
     if not model.text_centre.any():  # a base has axes of its own
-        model.fit_text(read[fields["has_text"]] if fields["has_text"].any() else read)
+        fit_text_axes(model, read[fields["has_text"]] if fields["has_text"].any() else read)
     model.train()
-    if training.mode != "frozen" or model.config.body != "compact":
-        return replace(market, tensors=fields)
-    fields = {name: x for name, x in fields.items() if name not in ("input_ids", "text_mask")}
-    return replace(market, tensors=fields | {"read": read})
+    if training.mode == "frozen" and model.config.body == "compact":
+        unused, texts = ("input_ids", "text_mask"), {"read": read}
+    else:
+        unused, texts = ("read",), {}
+
+    def changed(split: MarketTensors) -> MarketTensors:
+        others = {name: x for name, x in split.tensors.items() if name not in unused}
+        return replace(split, tensors=others | texts)
+
+    return [split and changed(split) for split in (train, validation)]

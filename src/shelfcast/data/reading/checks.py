@@ -78,7 +78,7 @@ def _check_columns(name: str, columns: list[str]) -> None:
             faults.append(f"{name}.{column} is missing" + (f" (nearest: {near[0]!r})" if near else ""))
     if faults:
         raise ValueError(
-            f"{'; '.join(faults)}. Add it, or rename yours through prepare.rename; the table has {', '.join(columns)}."
+            f"{'; '.join(faults)}. Add it, or rename yours through markets.<name>.rename; the table has {', '.join(columns)}."
         )
     if SCHEMA[name].others == "channels" and set(columns) <= set(SCHEMA[name].columns):
         raise ValueError(f"{name} has no channel of promotion. Add a column for each, which holds 0 to 1.")
@@ -94,6 +94,8 @@ def _typed(database: Database, table: str, relation: str, name: str, kind: str, 
     cell, target = quoted(name), SQL_TYPE[column.kind]
     if target == "VARCHAR":
         return _Typed(name, column, f"CAST({cell} AS VARCHAR)")
+    if target == "DOUBLE" and kind == "BOOLEAN":  # a byte for each of the many cells of channels
+        return _Typed(name, column, f"CAST({cell} AS UTINYINT)")
     if target == "DOUBLE" and kind != "VARCHAR":
         return _Typed(name, column, f"nullif(CAST({cell} AS DOUBLE), 'NaN'::DOUBLE)")
     if target == "DOUBLE":

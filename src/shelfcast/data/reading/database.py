@@ -21,7 +21,6 @@ class Database:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="shelfcast-")
         self.connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": self._folder.name})
-        self.execute("SET enable_progress_bar = false")
         # A sum of doubles depends on the order in which threads add; one of decimals does not.
         self.execute("CREATE MACRO exact_sum(x) AS CAST(sum(CAST(x AS DECIMAL(38, 12))) AS DOUBLE)")
 

@@ -33,7 +33,7 @@ class Source:
 def complete_journey(database: Database, folder: Path, rename: str) -> Source:
     """The default data: one year of 2,469 households."""
     if rename:
-        raise ValueError("prepare.rename has no meaning for the source complete_journey. Remove it.")
+        raise ValueError("markets.<name>.rename has no meaning for the source complete_journey. Remove it.")
     transactions, products, promotions = (
         find(database, folder, name) for name in ("transactions", "products", "promotions")
     )
@@ -87,7 +87,7 @@ def _names(rename: str) -> dict[str, str]:
     for pair in filter(str.strip, rename.split(",")):
         theirs, equals, ours = pair.partition("=")
         if not (theirs.strip() and equals and ours.strip()):
-            raise ValueError(f"prepare.rename is {rename!r}. Write 'theirs=ours' pairs, comma separated.")
+            raise ValueError(f"markets.<name>.rename is {rename!r}. Write 'theirs=ours' pairs, comma separated.")
         names[theirs.strip()] = ours.strip()
     return names
 
@@ -151,7 +151,7 @@ def _renamed(database: Database, name: str, relation: str, names: dict[str, str]
     twice = sorted({column for column in ours if ours.count(column) > 1})
     if twice:
         raise ValueError(
-            f"{name}: two columns are named {twice[0]!r} after prepare.rename. Rename only one column to that name."
+            f"{name}: two columns are named {twice[0]!r} after markets.<name>.rename. Rename only one column to that name."
         )
     selected = ", ".join(f"{quoted(a)} AS {quoted(b)}" for a, b in zip(columns, ours, strict=True))
     return f"(SELECT {selected} FROM {relation})"

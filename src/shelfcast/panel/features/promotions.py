@@ -1,7 +1,7 @@
 """Features of promotions: shares of a location's stores that promote a product, and what it sells when they do.
 
-The promotions of a store without any record are unknown, so shares are over the recorded stores, weighted by their training
-units. Weeks after the last recorded one repeat the mean of the last few: a plan that is assumed.
+The promotions of a store without any record are unknown, so shares are over the recorded stores, weighted by their
+training units. Weeks after the last recorded one repeat the mean of the last few: a plan that is assumed.
 """
 
 from __future__ import annotations

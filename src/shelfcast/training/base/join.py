@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch.nn.functional import pad
 
-from shelfcast.model.tensors import MarketTensors, market_tensors
+from shelfcast.model.tensors import MAX_TEXT, MarketTensors, market_tensors
 from shelfcast.panel.frame import Panel
+
+TEXT_FIELDS = ("input_ids", "text_mask")
 
 
 def join(panels: list[Panel], tokenizer) -> MarketTensors:
@@ -21,18 +22,20 @@ def join(panels: list[Panel], tokenizer) -> MarketTensors:
     """
     for panel in panels[1:]:
         _check_alike(panels[0], panel)
-    parts = [market_tensors(panel, tokenizer) for panel in panels]
-    scale = _joint_scale(parts)
-    parts = [market_tensors(panel, tokenizer, scale=scale) for panel in panels]
-    longest = max(part.tensors["input_ids"].shape[1] for part in parts)
-    tensors = {}
-    for field in parts[0].tensors:
-        own = [part.tensors[field] for part in parts]
-        if field in ("input_ids", "text_mask"):
-            own = [pad(x, (0, longest - x.shape[1])) for x in own]
-        tensors[field] = torch.cat(own)
-    products = [product for part in parts for product in part.products]
-    return replace(parts[0], products=products, tensors=tensors, scale=scale)
+    scale = _joint_scale(panels, tokenizer)
+    n_products, start, tensors, products = sum(len(panel.products) for panel in panels), 0, {}, []
+    for panel in panels:  # into tensors of the final size: all parts together would take as much memory again
+        part = market_tensors(panel, tokenizer, scale=scale)
+        for field, x in part.tensors.items():
+            x = pad(x, (0, MAX_TEXT - x.shape[1])) if field in TEXT_FIELDS else x
+            if field not in tensors:
+                tensors[field] = x.new_empty(n_products, *x.shape[1:])
+            tensors[field][start : start + len(part)] = x
+        start += len(part)
+        products += part.products
+    longest = int(tensors["text_mask"].any(0).sum())
+    tensors |= {field: tensors[field][:, :longest].contiguous() for field in TEXT_FIELDS}
+    return replace(part, products=products, tensors=tensors, scale=scale)
 
 
 def _check_alike(first: Panel, other: Panel) -> None:
@@ -49,11 +52,12 @@ def _check_alike(first: Panel, other: Panel) -> None:
             )
 
 
-def _joint_scale(parts: list[MarketTensors]) -> dict[str, list[float]]:
+def _joint_scale(panels: list[Panel], tokenizer) -> dict[str, list[float]]:
     """Mean and standard deviation of each column over all products together."""
-    n, scale = [len(part) for part in parts], {}
-    for column in parts[0].scale:
-        means, deviations = np.array([part.scale[column] for part in parts]).T
+    n, scale = [len(panel.products) for panel in panels], {}
+    scales = [market_tensors(panel, tokenizer).scale for panel in panels]
+    for column in scales[0]:
+        means, deviations = np.array([own[column] for own in scales]).T
         mean = np.average(means, weights=n)
         variance = np.average(deviations**2 + (means - mean) ** 2, weights=n)
         scale[column] = [float(mean), float(variance**0.5)]

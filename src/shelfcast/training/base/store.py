@@ -41,8 +41,8 @@ class Base:
     """A pretrained model for each phase of `fit`, and what they were trained on.
 
     facts : `input_columns` of its market; scale (column -> mean, standard deviation), backbone, encoder_md5, data_md5,
-        categories, train_end and validation_end (the last weeks that the model for 'select', and that for 'refit', has
-        seen); and its provenance (revision, settings, versions, validation_wql).
+        categories, train_end and validation_end (the last weeks that the model for 'select', and that for 'refit', was
+        trained on); and its provenance (revision, settings, versions, validation_wql).
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class Base:
     def data_mismatch(self, panel: Panel) -> str:
         """Why nothing that was learned from these categories may forecast a market; empty where it may.
 
-        A base that has seen later weeks than the market trains on would have seen what is to be forecast.
+        Weeks that the market is to forecast must not be among those that the base was trained on.
         """
         if panel.meta.get("data_md5") != self.facts["data_md5"]:
             return "it was trained on other tables"
@@ -124,7 +124,17 @@ def new_parts(model: SalesBert) -> dict:
 
 
 def new_model(base: settings.Base, market: MarketTensors) -> Callable[[str], SalesBert]:
-    """phase -> a fresh model of the joined market, before any pretraining."""
+    """phase -> a fresh model of the joined market, before any pretraining.
+
+    Raises
+    ------
+    ValueError : settings that would change the encoder, which a base does not hold.
+    """
+    if base.mode != "frozen" or not base.pretrained:
+        raise ValueError(
+            f"base.mode is {base.mode!r} and base.pretrained {base.pretrained}, but a base is written without its "
+            "encoder. Choose 'frozen' and true."
+        )
     shape = network_shape(base, market)
     return lambda _: SalesBert.from_backbone(backbone_path(base.backbone), base.pretrained, **shape)
 

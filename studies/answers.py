@@ -1,0 +1,148 @@
+"""Each study's answer in three sentences, with the figures of its results in git; its README quotes it.
+
+docs/fill.py fills the blocks `<!-- fill:answer_… -->` with these functions' text.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+STUDIES = Path(__file__).parent
+LEVELS = {"product": "the whole chain", "product_region": "regions"}
+SOURCES = {
+    "no_text": "product text",
+    "no_behavior": "shoppers' behaviour",
+    "no_space": "other regions",
+    "no_plan": "promotions and prices",
+}
+
+
+def _json(study: str, name: str) -> dict:
+    return json.loads((STUDIES / study / "results" / f"{name}.json").read_text())
+
+
+def _csv(study: str, name: str) -> pd.DataFrame:
+    return pd.read_csv(STUDIES / study / "results" / f"{name}.csv")
+
+
+def _difference(row) -> str:
+    """'1.7% higher (90 % interval -4.3% to +8.2%)'."""
+    side = "lower" if row["estimate"] < 0 else "higher"
+    return f"{abs(row['estimate']):.1%} {side} (90 % interval {row['low']:+.1%} to {row['high']:+.1%})"
+
+
+def _verdict(row) -> str:
+    if row["low"] <= 0 <= row["high"]:
+        return "no clear difference"
+    return "lower" if row["estimate"] < 0 else "higher"
+
+
+def answer_ablation() -> str:
+    real, simulated = (_json("ablation", market) for market in ("soft_drinks", "simulated"))
+    chain, regions = (pd.DataFrame(real["worth"][level]).T.loc[list(SOURCES)] for level in LEVELS)
+    most = chain["estimate"].idxmax()
+    others = chain.drop(index=most)["estimate"].max()
+    recovered = {source: simulated["worth"]["product"][source]["recovered"] for source in ("no_plan", "no_behavior")}
+    gain = {name: _new_product_gain(results) for name, results in (("real", real), ("simulated", simulated))}
+    text = {name: r["worth"]["product"]["new_no_text"] for name, r in (("real", real), ("simulated", simulated))}
+    return (
+        f"On soft drinks {SOURCES[most]} contribute most: without them WQL is {chain['estimate'][most]:.1%} higher for "
+        f"the whole chain and {regions['estimate'][most]:.1%} in regions, and no other source costs more than "
+        f"{others:.1%} there. "
+        f"On the simulated market, whose best possible forecast is known, the model recovers "
+        f"{recovered['no_plan']:.0%} of what promotions and prices can contribute to the whole chain, and "
+        f"{recovered['no_behavior']:.0%} of what shoppers' behaviour can. "
+        f"Products without a history are forecast with a WAPE {gain['real']:.1%} below the category's mean on soft "
+        f"drinks and {gain['simulated']:.1%} on the simulated market; without their text WQL is "
+        f"{text['real']['estimate']:.1%} and {text['simulated']['estimate']:.1%} higher."
+    )
+
+
+def _new_product_gain(results: dict) -> float:
+    new = results["new"]["product"]
+    return 1 - new["new"]["wape"] / new["category_mean"]["wape"]
+
+
+def answer_categories() -> str:
+    table = _csv("categories", "differences").query("against == 'lightgbm_pair' and metric == 'wql'")
+    rows = table.set_index(["seen", "method", "level"])
+    ours = {(seen, level): rows.loc[(seen, "shelfcast", level)] for seen in (True, False) for level in LEVELS}
+    calibration = _csv("categories", "calibration").query("seen and method == 'shelfcast' and by == 'all'")
+    coverage = calibration.set_index("level")["coverage_80"]
+    n_seen, n_unseen = (ours[seen, "product"]["of"] for seen in (True, False))
+    return (
+        f"Over {n_seen} categories that the base has learned from, the mean WQL of `shelfcast` is "
+        f"{_difference(ours[True, 'product'])} for the whole chain and {_difference(ours[True, 'product_region'])} in "
+        f"regions than that of the strongest peer, the geometric mean of LightGBM of the category and of many. "
+        f"Over {n_unseen} unseen categories it is {_difference(ours[False, 'product'])} and "
+        f"{_difference(ours[False, 'product_region'])}. "
+        f"Its 80 % ranges hold {coverage['product']:.1%} of the actuals for the whole chain and "
+        f"{coverage['product_region']:.1%} in regions, on the categories that the base has learned from."
+    )
+
+
+def answer_transfer() -> str:
+    table = _csv("transfer", "transfer_differences").query("against == 'language_model' and metric == 'wql'")
+    rows = table.set_index(["seen", "level", "history"])
+    chain = {(seen, history): rows.loc[(seen, "product", history)] for seen in (True, False) for history in (0, 0.1, 1)}
+    return (
+        f"For categories that the base has learned from, the WQL of a model that starts from it is "
+        f"{_difference(chain[True, 1])} than from the language model alone, for the whole chain with all weeks to learn "
+        f"from, and {_difference(chain[True, 0.1])} with a tenth of them. "
+        f"For categories that it has never seen it is {_difference(chain[False, 1])} and "
+        f"{_difference(chain[False, 0.1])}. "
+        f"The base as it is, without any training on the category, has a WQL {_difference(chain[True, 0])} and "
+        f"{_difference(chain[False, 0])} than a model that learned from all of the category's weeks without it."
+    )
+
+
+def answer_controls() -> str:
+    results = _json("controls", "soft_drinks")
+    scores, differences = results["scores"]["product"], results["differences"]["product"]
+    wql = {method: score["wql"] for method, score in scores.items()}
+    alone = differences["alone"]
+    ours = wql["shelfcast_price_plan"] / wql["alone"] - 1
+    trees = wql["lightgbm_price_plan"] / wql["lightgbm"] - 1
+    return (
+        f"On soft drinks, for the whole chain, the model trained on this category alone has a WQL "
+        f"{_difference(alone)} than `shelfcast`, which started from other categories: {_verdict(alone)}. "
+        f"Like it, versions without what the language model learned ({wql['random_backbone']:.4f}) and without any "
+        f"({wql['small_transformer']:.4f}) reach what `alone` does ({wql['alone']:.4f}), so that product texts bring "
+        f"nothing on this category. "
+        f"The prices of the coming weeks, which no real forecast has, would change WQL by {ours:+.1%} for `alone` and by "
+        f"{trees:+.1%} for LightGBM."
+    )
+
+
+def answer_tune() -> str:
+    results = yaml.safe_load((STUDIES / "tune/results/soft_drinks_shelfcast.yaml").read_text())
+    trials = pd.DataFrame(results["trials"]).T
+    complete = trials[~trials["pruned"].astype(bool)]["wql"].astype(float)
+    fresh = pd.DataFrame(results["fresh_wql"]).T.mean(axis=1)
+    proposed = trials[[name for name in results["proposed"]]].eq(pd.Series(results["proposed"])).all(axis=1).idxmax()
+    return (
+        f"The best of {len(trials)} trials for soft drinks lowered the validation WQL from {complete.iloc[0]:.4f} to "
+        f"{complete.min():.4f} ({complete.min() / complete.iloc[0] - 1:+.1%}). "
+        f"Trained again with fresh seeds, the proposed settings still had {fresh[int(proposed)] / fresh.iloc[0] - 1:+.1%}. "
+        f"The proposal is in `results/` and is not applied: eight validation weeks that choose among settings flatter "
+        f"what they choose, and settings that an earlier search had found were worse on the test weeks "
+        f"([experiments](../../docs/experiments.md))."
+    )
+
+
+def answer_efficiency() -> str:
+    rows = _csv("efficiency", "efficiency").set_index("row")
+    full, half, lora, compact = (rows.loc[name] for name in ("full_6", "full_3", "lora_3", "compact"))
+    int8 = half["wql_chain_int8"] / half["wql_chain"] - 1
+    return (
+        f"Where the encoder carries the weeks, three of its six layers halve the seconds to train "
+        f"({half['train_seconds']:.0f} against {full['train_seconds']:.0f}) and change the error by {half['loss']:+.1%}; "
+        f"adapters on these layers make the file {lora['mb']:.0f} MB in place of {half['mb']:.0f} ({lora['loss']:+.1%}). "
+        f"Weights of int8 take {half['mb_int8']:.0f} MB and change the error by {int8:+.1%}. "
+        f"The compact body, the default, changes it by {compact['loss']:+.1%} and trains in "
+        f"{compact['train_seconds']:.0f} seconds."
+    )
