@@ -142,8 +142,8 @@ def mlforecast(panel: Panel, folder: Path, clock: Clock) -> pd.DataFrame:
     def means(model, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
         parts = []
         for cutoff in cutoffs:
-            known = {"new_df": history(rows, cutoff), "X_df": future(rows, cutoff, panel)}
-            parts.append(model.predict(panel.meta["horizon"], **known).assign(cutoff=cutoff))
+            inputs = {"new_df": history(rows, cutoff), "X_df": future(rows, cutoff, panel)}
+            parts.append(model.predict(panel.meta["horizon"], **inputs).assign(cutoff=cutoff))
         frame = examples(panel, cutoffs)[KEYS].merge(pd.concat(parts), on=["unique_id", "ds", "cutoff"])
         return frame.assign(mean=frame["mean"].clip(lower=MIN_MEAN))
 

@@ -3,7 +3,8 @@
     python docs/fill.py            # `make docs`, after `make run`
     python docs/fill.py --only     # fill alone, from the results that git holds
 
-A block `<!-- fill:NAME -->…<!-- /fill -->` is replaced by what the function NAME of blocks.py returns; a test compares.
+A block `<!-- fill:NAME -->…<!-- /fill -->` is replaced by what the function NAME of blocks.py (or of
+studies/answers.py) returns; a test compares.
 A user's own run changes nothing here, since results differ in the third digit from one kind of CPU to another.
 """
 
@@ -20,8 +21,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT)]
 import blocks  # noqa: E402
+
+from studies import answers  # noqa: E402
 
 MARKETS = ("soft_drinks", "simulated")
 PUBLISHED = (
@@ -50,7 +53,8 @@ def fill(text: str) -> str:
 
     def block(match: re.Match) -> str:
         gap = "" if match[1] == "minutes" else "\n"
-        return f"<!-- fill:{match[1]} -->{gap}{getattr(blocks, match[1])()}{gap}<!-- /fill -->"
+        source = answers if match[1].startswith("answer_") else blocks
+        return f"<!-- fill:{match[1]} -->{gap}{getattr(source, match[1])()}{gap}<!-- /fill -->"
 
     return re.sub(r"<!-- fill:(\w+) -->.*?<!-- /fill -->", block, text, flags=re.S)
 

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import make_retailer, write_retailer
-from papermill.parameterize import parameterize_notebook
 from projects import ROOT, call, copy_project, edit, message
 
 from shelfcast import methods, settings
@@ -158,10 +157,12 @@ def here(project, monkeypatch):
 
 def run_notebook(path: str, **parameters) -> None:
     """Run a notebook's cells in this process, which takes less time than to start another; what it shows is rendered."""
-    shown = {"display": render}
-    for cell in parameterize_notebook(nbformat.read(path, 4), parameters).cells:
+    names = {"display": render}
+    for cell in nbformat.read(path, 4).cells:
         if cell.cell_type == "code":
-            run_cell(cell.source, shown)
+            run_cell(cell.source, names)
+        if "parameters" in cell.metadata.get("tags", []):
+            names |= parameters
 
 
 def run_cell(source: str, names: dict) -> None:

@@ -85,8 +85,10 @@ def nearest_by_attributes(others: MarketTensors, held_out: MarketTensors, attrib
     """
     x = _coordinates(attributes, _price_levels(others) | _price_levels(held_out))
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(others) - 1)).fit(x.loc[others.products].to_numpy())
-    asked = None if held_out is others else x.loc[held_out.products].to_numpy()  # None: no product is its own neighbour
-    nearest = neighbours.kneighbors(asked, return_distance=False)
+    queries = (
+        None if held_out is others else x.loc[held_out.products].to_numpy()
+    )  # None: no product is its own neighbour
+    nearest = neighbours.kneighbors(queries, return_distance=False)
     return others.tensors["level"].log()[torch.tensor(nearest)].mean(1).exp()
 
 

@@ -41,7 +41,7 @@ SCORES = ["wql", "wape", "bias", *(f"coverage_{coverage}" for coverage in metric
 
 @dataclass(frozen=True, config=parameters.STRICT)
 class Study:
-    """The whole of the study's params.yaml, which says what each value means."""
+    """The whole of the study's params.yaml, where each value is explained."""
 
     unseen: list[str]
     bases: list[str] = Field(min_length=1)

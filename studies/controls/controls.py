@@ -45,7 +45,7 @@ BUILD, RESULTS = Path("build"), Path("studies/controls/results")
 
 @dataclass(frozen=True, config=parameters.STRICT)
 class Study:
-    """The whole of the study's params.yaml, which says what each value means."""
+    """The whole of the study's params.yaml, where each value is explained."""
 
     controls: dict[str, dict[str, Any]]
     peers: list[Literal["lightgbm_price_plan", "article_bert"]] = Field(default_factory=lambda: list(PEERS))

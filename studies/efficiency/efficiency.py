@@ -53,7 +53,7 @@ BUILD, RESULTS = Path("build/studies/efficiency"), Path("studies/efficiency/resu
 
 @dataclass(frozen=True, config=parameters.STRICT)
 class Study:
-    """The whole of the study's params.yaml, which says what each value means."""
+    """The whole of the study's params.yaml, where each value is explained."""
 
     categories: list[str]
     seeds: list[int]

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from shelfcast.data.files import folder_md5
 from shelfcast.judge import intervals, metrics
 from shelfcast.judge.frame import add_level
+from shelfcast.model.config import SalesBertConfig
 from shelfcast.model.forecast import forecast
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors, network_shape
@@ -33,7 +34,7 @@ LEVELS = {"product": "whole chain", "product_region": "regions"}
 
 @dataclass(frozen=True, config=parameters.STRICT)
 class Study:
-    """The whole of the study's params.yaml, which says what each value means."""
+    """The whole of the study's params.yaml, where each value is explained."""
 
     seen: list[str]
     unseen: list[str]
@@ -65,7 +66,7 @@ def make_model(start: str, phase: str, base: Base, market: MarketTensors, finetu
     """A model of the base's shape with the weights of one of `STARTS`."""
     if start == "base":
         return base.model(phase, dropout=finetune.warm_start.dropout)
-    config = base.model(phase).config
+    config = SalesBertConfig.from_pretrained(base.folder / phase)
     shape = network_shape(finetune, market)
     shape |= {name: getattr(config, name) for name in ("body", "layers", "width", "compact_layers")}
     return SalesBert.from_backbone(backbone_path(base.facts["backbone"]), start == "language_model", **shape)

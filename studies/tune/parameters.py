@@ -36,7 +36,7 @@ class Ranges:
 
 @dataclass(frozen=True, config=parameters.STRICT)
 class Study:
-    """The whole of the study's params.yaml, which says what each value means."""
+    """The whole of the study's params.yaml, where each value is explained."""
 
     market: str
     variant: str

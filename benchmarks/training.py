@@ -1,0 +1,190 @@
+"""Seconds, memory and bytes of training one market.
+
+    python benchmarks/training.py build/soft_drinks/panel
+    python benchmarks/training.py ../before/build/soft_drinks/panel --source ../before --name before
+
+The second line measures another checkout of the project with the same packages, one that was run. Each task runs in a
+process of its own: `epoch` trains one seed from the backbone alone, on one core; `default` is notebook 3's training,
+all seeds from the base, on all cores. benchmarks/results/training.csv holds a row for each code and task; rows measured
+again are replaced. Seconds depend on the machine: compare rows that were measured together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results/training.csv"
+TASKS = ("epoch", "default")
+EPOCHS = 4  # of the task `epoch`; the first one, in which things start, is left out of the means
+
+# ---------------------------------------------------------------- what is trained
+
+
+def parts(source: Path, panel_folder: Path, from_base: bool) -> dict:
+    """What `select` and `fit` need, and these functions."""
+    from shelfcast.panel.frame import Panel
+    from shelfcast.settings import Finetune
+    from shelfcast.training.fit import fit, select
+    from shelfcast.training.setup import training_setup
+
+    finetune = Finetune(from_base=from_base) if from_base else Finetune(from_base=False, epochs=EPOCHS)
+    setup = training_setup(Panel.load(panel_folder), finetune, source / "models/base")
+    if setup.warm_start is not from_base:
+        raise SystemExit(f"error: {setup.start_sentence}")
+    functions = {"fit": fit, "select": select}
+    return functions | {"make_model": setup.make_model, "splits": setup.splits, "training": setup.training}
+
+
+def parts_before(source: Path, panel_folder: Path, from_base: bool) -> dict:
+    """The same with the modules that the project had before its packages."""
+    import yaml
+    from shelfcast.base import Base
+    from shelfcast.dataset import backbone_path, load_tokenizer, market_tensors
+
+    from shelfcast.model import SalesBert
+    from shelfcast.panel import Panel
+    from shelfcast.training import Recipe, fit, select
+
+    params = yaml.safe_load((source / "params.yaml").read_text())
+    finetune = params["finetune"] | {"epochs": EPOCHS}
+    if from_base:
+        finetune |= {name.removeprefix("base_"): value for name, value in params["go_on"].items()}
+    base = Base.load(source / "build/pretrain/base")
+    panel = Panel.load(panel_folder)
+    scale = base.facts["scale"] if from_base else None
+    market = market_tensors(panel, load_tokenizer("minilm"), False, scale)
+    names = ("body", "use_text", "use_space", "layers", "width", "compact_layers", "dropout")
+    shape = {name: finetune[name] for name in names} | market.sizes()
+
+    def make_model(phase: str):
+        return base.model(phase, **shape) if from_base else SalesBert.from_backbone(backbone_path("minilm"), **shape)
+
+    recipe = Recipe(**{name: value for name, value in finetune.items() if name in Recipe.__dataclass_fields__})
+    functions = {"fit": fit, "select": select}
+    return functions | {"make_model": make_model, "splits": market.splits(panel), "training": recipe}
+
+
+# ---------------------------------------------------------------- one task, in a process of its own
+
+
+def epoch(given: dict, work: str) -> dict[str, float]:
+    """Seconds of an epoch, of a step, and of what follows the steps; size of a checkpoint."""
+    import torch
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        steps, after, n_steps, began, ended = [], [], 0, 0.0, 0.0
+
+        def on_epoch_begin(self, args, state, control, **kwargs):
+            self.began = time.perf_counter()
+
+        def on_epoch_end(self, args, state, control, **kwargs):
+            self.ended, self.n_steps = time.perf_counter(), state.global_step
+            self.steps.append(self.ended - self.began)
+
+        def on_save(self, args, state, control, **kwargs):
+            self.after.append(time.perf_counter() - self.ended)
+
+    torch.set_num_threads(1)
+    clock, (train, validation, _) = Clock(), given["splits"]
+    given["select"](given["make_model"], train, validation, given["training"], [0], work, "benchmark", [clock])
+    steps, after = (sum(seconds[1:]) / (EPOCHS - 1) for seconds in (clock.steps, clock.after))
+    newest = max(Path(work).glob("**/checkpoint-*"), key=lambda path: path.stat().st_mtime)
+    n_bytes = sum(path.stat().st_size for path in newest.rglob("*") if path.is_file())
+    return {
+        "epoch_seconds": steps + after,
+        "judge_and_save_seconds": after,
+        "step_milliseconds": 1000 * steps / (clock.n_steps / EPOCHS),
+        "checkpoint_mib": n_bytes / 2**20,
+    }
+
+
+def default(given: dict, work: str) -> dict[str, float]:
+    """All of it: see the whole process's seconds."""
+    given["fit"](given["make_model"], *given["splits"], given["training"], [0, 1, 2], work, "benchmark", (), True)
+    return {}
+
+
+def one(task: str, source: Path, panel_folder: Path) -> None:
+    """Run a task here; print what it took as JSON."""
+    from joblib.externals.loky import get_reusable_executor
+    from transformers import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if task == "epoch" and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    before = (source / "src/shelfcast/training.py").exists()
+    given = (parts_before if before else parts)(source, panel_folder, task == "default")
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as work:
+        row = (epoch if task == "epoch" else default)(given, work)
+    seconds = time.perf_counter() - start
+    get_reusable_executor().shutdown(wait=True)
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(json.dumps({"seconds": seconds, "peak_mib": largest / 1024} | row))
+
+
+# ---------------------------------------------------------------- all tasks
+
+
+def measure(name: str, source: Path, panel_folder: Path, tasks: list[str]) -> list[dict]:
+    """A row for each task; peak_mib is that of the largest process."""
+    rows = []
+    for task in tasks:
+        done = subprocess.run(
+            [sys.executable, __file__, str(panel_folder), task, "--source", str(source), "--one"],
+            env=os.environ | {"PYTHONPATH": str(source / "src"), "SHELFCAST_PIPELINE": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        measured = {key: round(value, 2) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
+        row = {"code": name, "task": task, "cores": os.cpu_count()} | measured
+        rows.append(row | {"measured": datetime.now(UTC).date().isoformat()})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def write(rows: list[dict], path: Path) -> None:
+    """Replace the rows of the same code and task."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    if path.exists():
+        table = pd.concat([pd.read_csv(path), table])
+    table = table.drop_duplicates(["code", "task"], keep="last")
+    path.parent.mkdir(exist_ok=True)
+    table.sort_values(["task", "code"], ascending=[False, True]).to_csv(path, index=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("panel", type=Path, help="folder of a panel, as notebook 1 writes it")
+    parser.add_argument("tasks", nargs="*", help=f"of {', '.join(TASKS)}; all where none is given")
+    parser.add_argument("--source", type=Path, default=ROOT, help="a checkout of the project")
+    parser.add_argument("--name", default="now", help="of the code, in the results")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := sorted(set(options.tasks) - set(TASKS)):
+        parser.error(f"no task {unknown[0]!r}. Choose of {', '.join(TASKS)}.")
+    source, panel_folder = options.source.resolve(), options.panel.resolve()
+    if options.one:
+        one(options.tasks[0], source, panel_folder)
+    else:
+        write(measure(options.name, source, panel_folder, options.tasks or list(TASKS)), options.results)
+
+
+if __name__ == "__main__":
+    main()
