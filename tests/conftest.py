@@ -15,18 +15,19 @@ from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
 from shelfcast.settings import Prepare
 
-SLOWEST_FIRST = ("test_pipeline", "test_studies", "test_training")  # so that no core waits for one of these at the end
+# Files whose tests take more than a few seconds each, slowest first, so that no core waits for one of them at the end.
+SLOW = ("test_pipeline", "test_studies", "test_training", "test_ablation", "test_adapters", "test_base", "test_methods")
+SLOW += ("test_tune", "test_benchmarks", "test_categories", "test_transfer", "test_efficiency", "test_trees")
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
 LAUNCHES = {"p02": 20, "p03": 37}  # weeks: in the training weeks, and in the last test weeks
 
 
 def pytest_collection_modifyitems(items):
-    def position(item):
-        name = item.path.stem
-        return SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST)
-
-    items.sort(key=position)
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
 
 
 def make_retailer(seed: int = 0) -> dict[str, pd.DataFrame]:

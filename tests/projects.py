@@ -22,7 +22,8 @@ def copy_project(folder: Path) -> Path:
     for name in ("dvc.yaml", "params.yaml", "Makefile", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc" / name)
     return folder
 
 
