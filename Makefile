@@ -43,17 +43,18 @@ docs: setup  ## publish the latest run's results to docs/results, fill the docum
 
 bench: setup  ## peers side by side on a market that was run: seconds, memory, accuracy [market=soft_drinks]
 	python -m pip install --disable-pip-version-check -q --no-compile -c requirements.lock -e '.[bench]'
-	python benchmarks/peers.py $(or $(market),soft_drinks)
+	python -m benchmarks.peers $(or $(market),soft_drinks)
 
 ablate: setup  ## study: what each data source contributes (hours; resumable)
 	dvc repro studies/ablation/dvc.yaml
-	python -m studies.ablation.ablation $$(ls build/*/ablation -d | cut -d/ -f2)
+	python -m studies.ablation.ablation $$(ls build/studies/ablation)
 
 categories: setup  ## study: the model against boosted trees over many categories (an hour and a half; resumable)
 	dvc repro studies/categories/dvc.yaml
 
 controls: setup  ## study: controls and upper bounds of each market (half an hour), after `make run`
 	dvc repro studies/controls/dvc.yaml
+	python -m studies.controls.controls $$(ls build/studies/controls)
 
 transfer: setup  ## study: what the base brings, by length of history (three quarters of an hour; resumable)
 	dvc repro studies/transfer/dvc.yaml
