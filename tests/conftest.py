@@ -2,6 +2,7 @@
 
 import shelfcast  # noqa: F401  # isort: skip  # before torch: it sets how threads wait
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from shelfcast.data import tables
+from shelfcast.methods import trees
 from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
 from shelfcast.settings import Prepare
@@ -162,3 +164,13 @@ def make_backbone(folder, words):
 def tiny_bert(tmp_path_factory) -> str:
     words = ["category", ":", ";", "tea", "blend", "green", "black", "herbal", "no", *map(str, range(12))]
     return make_backbone(tmp_path_factory.mktemp("bert"), words)
+
+
+@contextlib.contextmanager
+def small_trees(max_rounds: int):
+    """LightGBM with settings for the small retailer's few rows, on one thread."""
+    small = {"min_data_in_leaf": 20, "num_threads": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "COMMON_SETTINGS", trees.COMMON_SETTINGS | small)
+        patch.setattr(trees, "MAX_ROUNDS", max_rounds)
+        yield

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, changed_after, load_retailer, make_retailer
+from conftest import MONDAY, changed_after, load_retailer, make_retailer, small_trees
 
 from shelfcast import methods
 from shelfcast.judge import metrics
@@ -21,15 +21,13 @@ ALL = PEERS | {"article_bert": partial(article.article_bert, n_train=64)}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_trees():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trees, "COMMON_SETTINGS", trees.COMMON_SETTINGS | {"min_data_in_leaf": 20, "num_threads": 1})
-        patch.setattr(trees, "MAX_ROUNDS", 100)
+def few_rounds():
+    with small_trees(max_rounds=100):
         yield
 
 
 @pytest.fixture(scope="module")
-def frame(small_panel, small_trees):
+def frame(small_panel, few_rounds):
     return methods.forecast_test_weeks(small_panel, list(PEERS), methods=PEERS)[0]
 
 

@@ -5,17 +5,15 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import changed_after, load_retailer, make_retailer
+from conftest import changed_after, load_retailer, make_retailer, small_trees
 
 from shelfcast.judge.frame import KEYS
 from shelfcast.methods import trees
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_trees():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trees, "COMMON_SETTINGS", trees.COMMON_SETTINGS | {"min_data_in_leaf": 20, "num_threads": 1})
-        patch.setattr(trees, "MAX_ROUNDS", 60)
+def few_rounds():
+    with small_trees(max_rounds=60):
         yield
 
 
@@ -29,7 +27,7 @@ def panels(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def joint(panels, small_trees):
+def joint(panels, few_rounds):
     return trees.fit(panels, 0)
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import yaml
 
-# what results come of
+# what results depend on, as git's pathspecs
 SOURCES = ("src", "notebooks", "reports/template", "params.yaml", "dvc.yaml", "requirements.lock", "data.dvc")
+SOURCES += (":(glob)studies/**/*.py", ":(glob)studies/**/*.ipynb", ":(glob)studies/**/params.yaml")
 
 
 @contextlib.contextmanager

@@ -72,13 +72,20 @@ def forecast(
     The average of negative binomials is read as one with their mean mean, and the dispersion that gives their mean
     variance. cold_start : as if all products were new; see `predict`.
     """
+    return as_frame(predict_each(models, market, cutoffs, cold_start), market, cutoffs)
+
+
+def predict_each(
+    models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp], cold_start: bool = False
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and dispersion (P, L, C, H) of each model from the C cutoffs, for `as_frame`."""
     at = market.weeks_index.get_indexer(cutoffs)
     if (at < 0).any():
         missing = [cutoff for cutoff, i in zip(cutoffs, at, strict=True) if i < 0]
         raise ValueError(f"cutoffs {missing} are not observed weeks. Choose of {market.weeks_index[[0, -1]].tolist()}.")
     models = list(models)
     market = read_text_once(models, market)
-    return as_frame([predict(model, market, cold_start=cold_start, at=at) for model in models], market, cutoffs)
+    return [predict(model, market, cold_start=cold_start, at=at) for model in models]
 
 
 @torch.no_grad()

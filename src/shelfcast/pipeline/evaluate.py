@@ -12,7 +12,7 @@ from shelfcast.judge import intervals, metrics
 from shelfcast.judge.frame import add_level
 from shelfcast.market.oracle import oracle
 from shelfcast.market.tables import load_truth
-from shelfcast.model.forecast import forecast, load_models
+from shelfcast.model.forecast import as_frame, load_models, predict_each
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
 
@@ -38,16 +38,18 @@ def variant_forecasts(folder: Path, panel: Panel) -> tuple[pd.DataFrame, pd.Data
     paths = sorted(folder.glob("models/*/variant.json"))
     if not paths:
         raise ValueError(f"{folder}/models/ holds no trained variant. Run notebook 3_finetune (or `dvc repro`) first.")
+    cutoffs = panel.cutoffs["test"] + panel.cutoffs["latest"]
     frames, seed_scores, timings = [], [], {}
     for path in paths:
         name, facts, began = path.parent.name, json.loads(path.read_text()), time.perf_counter()
         market = market_tensors(panel, load_tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
         models = load_models(path.parent)
-        frames.append(forecast(models, market, panel.cutoffs["test"] + panel.cutoffs["latest"]).assign(method=name))
+        parts = predict_each(models, market, cutoffs)
+        frames.append(as_frame(parts, market, cutoffs).assign(method=name))
         fit_seconds = json.loads((folder / "seconds" / f"{name}.json").read_text())
         timings[name] = fit_seconds | {"predict_seconds": time.perf_counter() - began}
-        for seed, model in zip(facts["seeds"], models, strict=True):
-            single = forecast([model], market, panel.cutoffs["test"]).assign(method=name, seed=seed)
+        for seed, part in zip(facts["seeds"], parts, strict=True):
+            single = as_frame([part], market, cutoffs).assign(method=name, seed=seed)
             seed_scores.append(metrics.scores(add_level(single), panel.frame, by=("level", "method", "seed")))
     return pd.concat(frames, ignore_index=True), pd.concat(seed_scores).reset_index(), timings
 
@@ -57,9 +59,8 @@ def oracle_forecast(folder: Path, panel: Panel, seed: int) -> tuple[pd.DataFrame
     began = time.perf_counter()
     frame = oracle(load_truth(folder / "truth"), panel.cutoffs["test"], panel.stores_by_location, seed=seed)
     frame = frame[frame["unique_id"].isin(panel.frame["unique_id"])]
-    return frame.assign(method="oracle"), {
-        "oracle": {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - began}
-    }
+    seconds = {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - began}
+    return frame.assign(method="oracle"), {"oracle": seconds}
 
 
 def differences(frame: pd.DataFrame, reference: str, seed: int) -> pd.DataFrame:

@@ -46,6 +46,8 @@ class SalesTrainer(Trainer):
         check_precision(training)
         self.training = training
         super().__init__(**kwargs)
+        if self.eval_dataset is not None:
+            self.judged_weeks = label_weeks(self.eval_dataset.tensors["labels"])
         products_a_step = self.args.per_device_train_batch_size * training.accumulation
         reach = training.average_epochs * len(self.train_dataset) / products_a_step  # steps
         # A frozen encoder is most of the model, and its own average.
@@ -81,7 +83,7 @@ class SalesTrainer(Trainer):
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Forecast from the weeks that have labels, and from no others."""
-        weeks = label_weeks(self.eval_dataset.tensors["labels"]).to(inputs["labels"].device)
+        weeks = self.judged_weeks.to(inputs["labels"].device)
         inputs = inputs | {"labels": inputs["labels"][:, :, weeks], "at": weeks}
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
