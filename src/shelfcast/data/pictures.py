@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from shelfcast.data.files import atomic
-from shelfcast.data.reading.across import quality_table
+from shelfcast.data.quality import Count, quality_table
 
 SIDE = 224  # pixels, as the default encoder was trained
 SMALLEST = 16  # pixels; below that there is nothing to see
@@ -116,10 +116,10 @@ def embed(images: dict[str, Path], encoder: str, cache: str | Path) -> tuple[pd.
         cached = pd.concat([cached, _encode(squares, load_encoder(encoder))])
         with atomic(cache) as part:
             cached.to_parquet(part)
-    counts = [("picture unreadable", kinds.count("unreadable"), len(images), "no picture")]
+    counts = [Count("picture unreadable", kinds.count("unreadable"), len(images), "no picture")]
     for kind in dict.fromkeys(kinds):
         if kind != "unreadable":
-            counts.append((f"picture {kind}", kinds.count(kind), len(images), "kept"))
+            counts.append(Count(f"picture {kind}", kinds.count(kind), len(images), "kept"))
     return cached.loc[list(keys.values())].set_axis(list(keys)), quality_table(counts)
 
 

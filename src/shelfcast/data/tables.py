@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from shelfcast.data.files import verify
+from shelfcast.data.quality import quality_table
 from shelfcast.data.reading import across
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
@@ -31,7 +32,7 @@ class Tables:
     products : of the category, with their attributes.
     columns : table -> its columns, for the tables that are there.
     images : product_id -> picture file.
-    quality : what was counted while reading: check, found (rows), of, share, action.
+    quality : what was counted while reading, see `data.quality`.
     ignored : 'name: reason' of what is not used.
     """
 
@@ -107,7 +108,7 @@ def load_each(source: str, folder: str | Path, categories: list[str | None], ren
     images = _images(Path(folder) / "images")
     for i, category in enumerate(categories):
         own = _cut(database, f"category_{i}", category, columns)
-        quality = across.quality_table(across.check_category(own, category, counts, set(images)))
+        quality = quality_table(across.check_category(own, category, counts, set(images)))
         products = own.frame(f"SELECT {', '.join(map(quoted, columns['products']))} FROM products ORDER BY rowid")
         pictures = {product: images[product] for product in products["product_id"] if product in images}
         yield Tables(category, own, products, columns, pictures, quality, files.ignored)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data import weekly
-from shelfcast.data.reading.across import quality_table
+from shelfcast.data.quality import Count, quality_table
 from shelfcast.data.schema import CHAIN
 from shelfcast.data.tables import Tables
 from shelfcast.panel.facts import Facts, collect
@@ -100,19 +100,19 @@ def _describe_locations(facts: Facts, grid: Grid) -> pd.DataFrame:
     return pd.DataFrame({"stores": n_stores, "share": shares(facts, grid)}, index)
 
 
-def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, n_outside: int) -> list[tuple[str, int, int, str]]:
+def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, n_outside: int) -> list[Count]:
     """Rows of the category that the panel leaves out: what, how many, of how many, what was done."""
     by_store = weekly.store_rows(tables, grid.weeks)
     n, n_new = sold["rows"].sum(), by_store.loc[~by_store["store_id"].isin(grid.regions), "rows"].sum()
     n_not_chosen = sold.loc[~sold["product_id"].isin(grid.products.index), "rows"].sum()
     counts = [
-        ("rows in incomplete weeks", n_outside, n, "dropped"),
-        ("rows in stores first seen after training", n_new, n, "counted in the chain only"),
-        ("rows of products that were not chosen", n_not_chosen, n, "in category totals only"),
+        Count("rows in incomplete weeks", n_outside, n, "dropped"),
+        Count("rows in stores first seen after training", n_new, n, "counted in the chain only"),
+        Count("rows of products that were not chosen", n_not_chosen, n, "in category totals only"),
     ]
     if (grid.launch >= 0).any():
         n_early = sold.loc[sold["early"], "rows"].sum()
-        counts.append(("rows sold before the product's launch", n_early, n, "in category totals only"))
+        counts.append(Count("rows sold before the product's launch", n_early, n, "in category totals only"))
     return counts
 
 

@@ -1,6 +1,6 @@
 """What is checked across tables: categories, products and stores that other tables name, shares of unusable rows.
 
-Rows that cannot be used are left out and counted, as tuples (check, rows, of how many, what was done); too many of
+Rows that cannot be used are left out and counted, as lines of the quality table; too many of
 them, or what cannot be mended here, is a ValueError that says what, where and how to mend it.
 """
 
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import difflib
 
-import pandas as pd
-
+from shelfcast.data.quality import Count
 from shelfcast.data.reading.database import Database
 
 ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reaches it (fuel and coupons do)
@@ -17,7 +16,6 @@ USABLE = f"quantity > 0 AND quantity <= {ABSURD_QUANTITY}"
 MOST_UNUSABLE = 0.05  # above this share of rows the table is wrong, not dirty
 MOST_ABSURD = 0.01
 ROWS_OF = {"promotions": "promotion", "prices": "price", "behavior": "event"}
-Count = tuple[str, int, int, str]
 
 
 def check_categories(database: Database, categories: list[str | None]) -> None:
@@ -43,7 +41,7 @@ def check_retailer(database: Database, columns: dict[str, list[str]]) -> dict[st
     for name in {"transactions", *ROWS_OF} & columns.keys():
         n, of = database.rows(f"SELECT count(*) FILTER ({strange}), count(*) FROM {name}")[0]
         check = f"{ROWS_OF[name]} of unknown product" if name in ROWS_OF else "unknown product_id"
-        counts[name] = (check, n, of, "dropped")
+        counts[name] = Count(check, n, of, "dropped")
     _check_share(database, counts["transactions"], f"transactions WHERE {strange}")
     if "stores" in columns:
         lacking = "store_id NOT IN (SELECT store_id FROM stores)"
@@ -67,18 +65,18 @@ def check_category(database: Database, category: str | None, counts: dict[str, C
         FROM rows""")[0]
     if n == 0:
         raise ValueError(f"category {category!r} has no sales at all. Choose one that sells.")
-    _, n_strange, n_read, _ = counts["transactions"]
-    absurd = (f"quantity above {ABSURD_QUANTITY:,}", n_absurd, n, "dropped")
-    zero = ("quantity zero", n_zero, n, "dropped")
+    _, n_strange, n_read, *_ = counts["transactions"]
+    absurd = Count(f"quantity above {ABSURD_QUANTITY:,}", n_absurd, n, "dropped")
+    zero = Count("quantity zero", n_zero, n, "dropped")
     _check_share(database, absurd, f"rows WHERE quantity > {ABSURD_QUANTITY}", MOST_ABSURD)
     _check_share(database, zero, "rows WHERE quantity = 0")
     all_counts = [
-        ("rows read", n_read, n_read, "all categories"),
+        Count("rows read", n_read, n_read, "all categories"),
         counts["transactions"],
-        ("rows of the category", n, n_read - n_strange, "kept"),
+        Count("rows of the category", n, n_read - n_strange, "kept"),
         absurd,
         zero,
-        ("sales value zero", n_free, n, "kept, no price seen"),
+        Count("sales value zero", n_free, n, "kept, no price seen"),
         *(counts[name] for name in ROWS_OF if name in counts),
     ]
     products = {product for (product,) in database.rows("SELECT product_id FROM products")}
@@ -86,26 +84,19 @@ def check_category(database: Database, category: str | None, counts: dict[str, C
         n_priced = database.rows("SELECT count(DISTINCT product_id) FROM prices")[0][0]
         n_unpriced = len(products) - n_priced
         action = "the category's median stands in"
-        all_counts.append(("product without a planned price", n_unpriced, len(products), action))
+        all_counts.append(Count("product without a planned price", n_unpriced, len(products), action))
     if images:
         all_products = {product for (product,) in database.rows("SELECT product_id FROM main.products")}
         all_counts += [
-            ("picture of unknown product", len(images - all_products), len(images), "ignored"),
-            ("product without a picture", len(products - images), len(products), "kept, no picture"),
+            Count("picture of unknown product", len(images - all_products), len(images), "ignored"),
+            Count("product without a picture", len(products - images), len(products), "kept, no picture"),
         ]
     return all_counts
 
 
-def quality_table(counts: list[Count]) -> pd.DataFrame:
-    """Counts as a frame: check, found, of, share, action."""
-    frame = pd.DataFrame(counts, columns=["check", "found", "of", "action"])
-    frame.insert(3, "share", frame["found"] / frame["of"].clip(lower=1))
-    return frame
-
-
 def _check_share(database: Database, count: Count, source: str, most: float = MOST_UNUSABLE) -> None:
     """Stop where more than a share of the rows would be left out; `source` are these rows."""
-    check, n, of, _ = count
+    check, n, of, *_ = count
     if n > most * of:
         first = database.frame(f"SELECT * FROM {source} LIMIT 3").dropna(axis=1).to_dict("records")
         raise ValueError(
