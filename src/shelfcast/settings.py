@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,12 +64,13 @@ class Simulation:
 class Prepare:
     """Raw tables to a weekly panel (notebook 1); the base's panels are built the same way."""
 
-    n_products: int = _param(150, "products kept, by units in the training weeks", ge=1)
-    n_regions: int = _param(6, "regions the stores are grouped into", ge=1)
+    n_products: int = _param(150, "products kept at most, the largest of the last year of training", ge=5)
+    n_regions: int = _param(6, "regions the stores are grouped into, where the tables name none", ge=1)
     horizon: int = _param(4, "weeks a forecast looks ahead", ge=1)
     validation_weeks: int = _param(8, "weeks that choose epochs and settings, before the test weeks", ge=1)
     test_weeks: int = _param(8, "last weeks, which choose nothing", ge=1)
-    country: str = _param("US", "whose public holidays count")
+    closed_weeks: list[date] = _param([], "weeks without trade, by any day of them; they are missing, not zero demand")
+    country: str = _param("US", "whose public holidays count: US, or US-CA for a part of a country")
     image_encoder: str = _param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
     seed: int = _param(0, "of the clustering of stores")
 

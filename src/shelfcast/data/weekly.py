@@ -2,7 +2,7 @@
 
 `weeks` are the Mondays of consecutive weeks; sales outside of them are left out, and the frames number weeks from the
 first of them. Locations are numbered, too: the chain is 0, and `regions` (store_id, location) gives the others; sales
-in stores that it does not name count in the chain alone.
+in stores that it does not name count in the chain alone. Rows of zero units are no sales.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ BY_LOCATION = "GROUP BY GROUPING SETS (({keys}), ({keys}, l.region)) HAVING grou
 
 
 def trading_days(tables: Tables) -> pd.DataFrame:
-    """Days with sales of any category: day, rows, rows of the category."""
+    """Days with sales of any category: day, rows, rows and units of the category."""
     return tables.query("""
-        SELECT CAST(v.day AS TIMESTAMP) AS day, v.rows, coalesce(s.rows, 0) AS category_rows
-        FROM (SELECT day, CAST(sum(n) AS BIGINT) AS rows FROM visits GROUP BY day) v
-        LEFT JOIN (SELECT day, count(*) AS rows FROM sales GROUP BY day) s USING (day) ORDER BY v.day""")
+        SELECT CAST(v.day AS TIMESTAMP) AS day, v.rows, coalesce(s.rows, 0) AS category_rows,
+               coalesce(s.units, 0) AS category_units
+        FROM (SELECT day, CAST(sum(n) AS BIGINT) AS rows FROM visits WHERE units > 0 GROUP BY day) v
+        LEFT JOIN (SELECT day, count(*) AS rows, exact_sum(quantity) AS units
+                   FROM sales WHERE quantity > 0 GROUP BY day) s USING (day) ORDER BY v.day""")
 
 
 def product_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
@@ -34,15 +36,25 @@ def product_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
 
 
 def store_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
-    """Sales of all categories: store_id, week, units."""
+    """Sales of all categories: store_id, week, rows, units."""
     return tables.query(f"""
-        SELECT store_id, week, exact_sum(units) AS units
-        FROM {_in_weeks("visits", weeks)} GROUP BY store_id, week ORDER BY store_id, week""")
+        SELECT store_id, week, CAST(sum(n) AS BIGINT) AS rows, exact_sum(units) AS units
+        FROM {_in_weeks("visits", weeks)} WHERE units > 0 GROUP BY store_id, week ORDER BY store_id, week""")
 
 
-def store_rows(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
-    """The category's rows: store_id, rows."""
-    return tables.query(f"SELECT store_id, count(*) AS rows FROM {_in_weeks('sales', weeks)} GROUP BY 1 ORDER BY 1")
+def category_stores(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
+    """Sales of the category: store_id, rows, units."""
+    return tables.query(f"""
+        SELECT store_id, count(*) AS rows, exact_sum(quantity) AS units
+        FROM {_in_weeks("sales", weeks)} GROUP BY store_id ORDER BY store_id""")
+
+
+def quantities(tables: Tables, weeks: pd.DatetimeIndex) -> pd.Series:
+    """The category's quantities: rows above zero, how many of these are not whole, and their median."""
+    frame = tables.query(f"""
+        SELECT count(*) AS rows, count(*) FILTER (quantity <> round(quantity)) AS fractional, median(quantity) AS median
+        FROM {_in_weeks("sales", weeks)} WHERE quantity > 0""")
+    return frame.iloc[0]
 
 
 def n_different(tables: Tables, weeks: pd.DatetimeIndex, column: str) -> int:
@@ -51,10 +63,11 @@ def n_different(tables: Tables, weeks: pd.DatetimeIndex, column: str) -> int:
 
 
 def shopped_stores(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
-    """Where customers shop: customer_id, store_id, rows of all categories."""
+    """Where customers shop: customer_id, store_id, rows of all categories; rows without a customer are left out."""
     return tables.query(f"""
         SELECT customer_id, store_id, CAST(sum(n) AS BIGINT) AS rows
-        FROM {_in_weeks("visits", weeks)} GROUP BY customer_id, store_id ORDER BY customer_id, store_id""")
+        FROM {_in_weeks("visits", weeks)} WHERE customer_id IS NOT NULL
+        GROUP BY customer_id, store_id ORDER BY customer_id, store_id""")
 
 
 def store_units(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.Series:
@@ -70,8 +83,9 @@ def store_units(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame)
 
 
 def item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
-    """What some products sold: item, location, week; units, money, discount; buyers, repeat_buyers (who had bought the
-    product in an earlier week), baskets, coupon_baskets, each counted once in a location.
+    """What some products sold: item, location, week; units, money, paid_units (those that money was paid for), discount;
+    buyers, repeat_buyers (who had bought the product in an earlier week), baskets, coupon_baskets, each counted once in
+    a location.
 
     Parameters
     ----------
@@ -85,6 +99,7 @@ def item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, 
             FROM {_in_weeks("sales", weeks)} s JOIN items USING (product_id) LEFT JOIN regions USING (store_id)
             WHERE week >= launch)
         SELECT item, {LOCATION}, week, exact_sum(quantity) AS units, exact_sum(sales_value) AS money,
+               exact_sum(CASE WHEN sales_value > 0 THEN quantity ELSE 0 END) AS paid_units,
                coalesce(exact_sum(discount), 0) AS discount,
                count(DISTINCT customer_id) AS buyers,
                count(DISTINCT customer_id) FILTER (week > first_week) AS repeat_buyers,
@@ -115,35 +130,55 @@ def _by_location(tables: Tables, rows: str, fact: str, regions: pd.DataFrame) ->
     )
 
 
+def recorded_weeks(tables: Tables, table: str) -> pd.Series:
+    """Monday -> records of all categories in `promotions`, `prices` or `behavior`; weeks without any are left out.
+
+    The whole table is counted once, however many categories are read from it.
+    """
+    day = "CAST(timestamp AS DATE)" if table == "behavior" else "week"
+    tables.database.execute(f"""
+        CREATE TABLE IF NOT EXISTS main.weeks_of_{table} AS
+        SELECT CAST(date_trunc('week', {day}) AS TIMESTAMP) AS week, count(*) AS records
+        FROM main.{table} GROUP BY 1 ORDER BY 1""")
+    return tables.query(f"SELECT week, records FROM main.weeks_of_{table} ORDER BY week").set_index("week")["records"]
+
+
 def promotion_stores(tables: Tables, until: pd.Timestamp) -> list[str]:
-    """Stores with any record of promotion before a week."""
-    frame = tables.query(f"SELECT DISTINCT store_id FROM promotions WHERE week < DATE '{until:%Y-%m-%d}' ORDER BY 1")
+    """Stores with any record of promotion before a week, of any category."""
+    tables.database.execute("""
+        CREATE TABLE IF NOT EXISTS main.stores_of_promotions AS
+        SELECT store_id, min(week) AS first_week FROM main.promotions GROUP BY store_id""")
+    frame = tables.query(f"""
+        SELECT store_id FROM main.stores_of_promotions WHERE first_week < DATE '{until:%Y-%m-%d}' ORDER BY 1""")
     return frame["store_id"].tolist()
 
 
 def promotion_weeks(
     tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, stores: pd.DataFrame
 ) -> pd.DataFrame:
-    """Weights of the stores that promote a product: item, location, week, one column a channel and `promotion` for any.
+    """Weights of the stores that promote a product: item, location, week, `promotion` for any channel, and one column
+    for each channel, `promotion: <channel>`.
 
     Parameters
     ----------
     stores : store_id, location, weight. A channel that a store uses in part counts that part of its weight.
     """
-    channels = [quoted(c) for c in sorted(set(tables.columns["promotions"]) - set(SCHEMA["promotions"].columns))]
-    sums = [f"exact_sum({channel} * weight) AS {channel}" for channel in channels]
-    return tables.query(
+    channels = sorted(set(tables.columns["promotions"]) - set(SCHEMA["promotions"].columns))
+    numbers = [f"channel_{i}" for i in range(len(channels))]  # a channel may have the name of any column below
+    names = ", ".join(f"{quoted(name)} AS {number}" for name, number in zip(channels, numbers, strict=True))
+    records = f"(SELECT product_id, store_id, week AS day, {names} FROM promotions)"
+    sums = [f"exact_sum({number} * weight) AS {number}" for number in numbers]
+    frame = tables.query(
         f"""
         WITH lines AS (
             SELECT p.*, item, location AS region, weight
-            FROM {_in_weeks("(SELECT *, week AS day FROM promotions)", weeks, number="number")} p
-            JOIN items USING (product_id) JOIN stores USING (store_id))
-        SELECT item, {LOCATION}, number AS week, {", ".join(sums)},
-               exact_sum(greatest({", ".join(channels)}) * weight) AS promotion
-        FROM lines l {BY_LOCATION.format(keys="item, number")}""",
+            FROM {_in_weeks(records, weeks)} p JOIN items USING (product_id) JOIN stores USING (store_id))
+        SELECT item, {LOCATION}, week, exact_sum(greatest({", ".join(numbers)}) * weight) AS promotion, {", ".join(sums)}
+        FROM lines l {BY_LOCATION.format(keys="item, week")}""",
         items=products,
         stores=stores,
     )
+    return frame.rename(columns=dict(zip(numbers, (f"promotion: {name}" for name in channels), strict=True)))
 
 
 def price_weeks(tables: Tables, first: pd.Timestamp, products: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
@@ -161,16 +196,17 @@ def price_weeks(tables: Tables, first: pd.Timestamp, products: pd.DataFrame, reg
 
 
 def event_weeks(
-    tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, regions: pd.DataFrame, most: int
+    tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, regions: pd.DataFrame, most: int, n_weeks: int
 ) -> pd.DataFrame:
-    """Shoppers' behaviour, its `most` frequent kinds: event, item, location, week, n."""
+    """Shoppers' behaviour, its `most` frequent kinds in the first `n_weeks`: event, item, location, week, n."""
     return tables.query(
         f"""
         WITH lines AS (
-            SELECT event, item, coalesce(location, -1) AS region, week, coalesce("count", 1) AS n
+            SELECT trim(event) AS event, item, coalesce(location, -1) AS region, week, coalesce("count", 1) AS n
             FROM {_in_weeks("(SELECT *, CAST(timestamp AS DATE) AS day FROM behavior)", weeks)}
             JOIN items USING (product_id) LEFT JOIN regions USING (store_id)),
-        frequent AS (SELECT event FROM lines GROUP BY event ORDER BY exact_sum(n) DESC, event LIMIT {most})
+        frequent AS (
+            SELECT event FROM lines WHERE week < {n_weeks} GROUP BY event ORDER BY exact_sum(n) DESC, event LIMIT {most})
         SELECT event, item, {LOCATION}, week, exact_sum(n) AS n
         FROM lines l WHERE event IN (SELECT event FROM frequent)
         {BY_LOCATION.format(keys="event, item, week")}""",
@@ -179,9 +215,9 @@ def event_weeks(
     )
 
 
-def _in_weeks(table: str, weeks: pd.DatetimeIndex, number: str = "week") -> str:
+def _in_weeks(table: str, weeks: pd.DatetimeIndex) -> str:
     """The rows of `weeks` by their `day`, with the number of their week."""
     first, end = weeks[0], weeks[-1] + pd.Timedelta(weeks=1)
     return f"""(
-        SELECT *, CAST((day - DATE '{first:%Y-%m-%d}') // 7 AS INTEGER) AS {number}
+        SELECT *, CAST((day - DATE '{first:%Y-%m-%d}') // 7 AS INTEGER) AS week
         FROM {table} WHERE day >= DATE '{first:%Y-%m-%d}' AND day < DATE '{end:%Y-%m-%d}')"""

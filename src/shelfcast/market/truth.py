@@ -59,7 +59,7 @@ def draw(simulation: Simulation) -> dict:
 
     states = draw_latent_states(rng, products, stores, n_all_weeks)
     rival, elasticity_factor = change_regime(stores, simulation)
-    plan = {"holiday": np.asarray(holiday_counts(mondays, "US"), float)}
+    plan = {"holiday": np.asarray(holiday_counts(mondays, "US", observed=True), float)}
     promotions, promotion_plan = draw_promotions(rng["promotions"], products, stores, simulation)
     plan |= promotion_plan
     earlier_popularity = states["popularity"][:, :n_all_weeks]

@@ -9,22 +9,26 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data import weekly
-from shelfcast.data.quality import Count, quality_table
+from shelfcast.data.quality import Count, quality_table, week_text
 from shelfcast.data.schema import CHAIN
 from shelfcast.data.tables import Tables
-from shelfcast.panel.facts import Facts, collect
+from shelfcast.panel.axes.missing import missing_counts, observed_weeks, open_stores, store_array
+from shelfcast.panel.axes.products import Choice, choose_products, launch_weeks, without_false_launches
+from shelfcast.panel.axes.regions import find_regions, with_chain
+from shelfcast.panel.axes.weeks import Weeks, find_weeks, thin_weeks, training_weeks
+from shelfcast.panel.calendar import check_country
+from shelfcast.panel.facts import Facts, collect, known_counts
 from shelfcast.panel.features import FAMILIES
 from shelfcast.panel.features.history import level_and_typical
 from shelfcast.panel.features.prices import prices_assumed
-from shelfcast.panel.features.promotions import plan_end
+from shelfcast.panel.features.promotions import plan_assumed
 from shelfcast.panel.features.stores import shares
 from shelfcast.panel.frame import Panel
 from shelfcast.panel.grid import ROLES, Column, Grid, merge, weeks_ahead
-from shelfcast.panel.regions import find_regions, with_chain
-from shelfcast.panel.weeks import choose_products, complete_weeks, launch_weeks, training_weeks
 from shelfcast.settings import Prepare
 
 FIRST_CUTOFF = 4  # weeks observed at the first cutoff that is learned from
+FRACTIONAL = 0.01  # share of rows whose quantity is not whole; above it quantities are amounts, such as kilograms
 
 
 def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
@@ -36,38 +40,71 @@ def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
 
     Raises
     ------
-    ValueError : too few products or weeks, a gap in the weeks, test or validation shorter than the horizon, two
-        features of one name.
+    ValueError : an unknown country, too few products or weeks, gaps in most weeks, test or validation shorter than the
+        horizon, two features of one name.
     """
-    weeks, n_outside = complete_weeks(weekly.trading_days(tables))
-    training = training_weeks(weeks, prepare)
-    launched = launch_weeks(tables.products, weeks_ahead(weeks, prepare.horizon))
-    sold = weekly.product_weeks(tables, weeks)
-    sold["early"] = sold["week"] < sold["product_id"].map(launched).fillna(-1)
-    chosen = choose_products(sold, len(training), prepare.n_products, launched)
-    regions, graph = find_regions(tables, training, prepare)
-
-    products = tables.products.set_index("product_id").loc[chosen]
-    launch = launched.reindex(chosen, fill_value=-1).to_numpy()
-    grid = Grid(products, launch, [CHAIN, *graph.index], regions, weeks, prepare)
+    check_country(prepare.country)
+    grid, graph, sold, counts = _axes(tables, prepare)
     facts = collect(tables, grid)
     columns = merge({family.__name__: family(facts, grid) for family in FAMILIES})
     _, typical = level_and_typical(facts, grid)
-    quality = quality_table(_left_out(tables, grid, sold, n_outside))
+    amounts, units = _units(tables, grid)
+    quality = quality_table([*counts, *known_counts(tables, facts), units])
     return Panel(
         frame=_long(grid, facts.units, columns),
         products=_describe_products(facts, grid),
         locations=_describe_locations(facts, grid),
         graph=with_chain(graph),
-        pictures=pd.DataFrame(index=products.index),
-        typical=pd.DataFrame(typical.T, weeks.rename("ds"), grid.locations),
+        pictures=pd.DataFrame(index=grid.products.index),
+        typical=pd.DataFrame(typical.T, grid.weeks.rename("ds"), grid.locations),
         roles={role: [column.name for column in columns if column.role == role] for role in ROLES},
         in_units=[column.name for column in columns if column.in_units],
         cutoffs=_cutoffs(grid),
         quality=pd.concat([tables.quality, quality], ignore_index=True),
-        meta=_meta(tables, facts, grid, sold) | (meta or {}),
+        meta=_meta(tables, facts, grid, sold) | amounts | (meta or {}),
         meanings={column.name: column.meaning for column in columns},
+        planned=[column.name for column in columns if column.planned],
     )
+
+
+def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.DataFrame, list[Count]]:
+    """Weeks, products and locations; the graph of regions, what every product sold by week, and lines of quality."""
+    weeks, store_weeks = _weeks(tables, prepare)
+    training, missing = training_weeks(weeks, prepare), weeks.missing
+    n_train, n_all = len(training), len(weeks.index)
+    sold = weekly.product_weeks(tables, weeks.index)
+    launched = launch_weeks(tables.products, weeks_ahead(weeks.index, prepare.horizon))
+    launched, counts = without_false_launches(launched, sold, weeks.index, n_train)
+    sold["early"] = sold["week"] < sold["product_id"].map(launched).fillna(-1)
+    choice = choose_products(sold[~sold["early"]], ~missing[:n_train], prepare.n_products, launched)
+    regions, graph, later = find_regions(tables, store_weeks, weeks.index, n_train, prepare)
+
+    locations = [CHAIN, *graph.index]
+    rows, units = (store_array(store_weeks, fact, n_all) for fact in ("rows", "units"))
+    number = pd.Series(regions).map({name: i for i, name in enumerate(locations)})
+    observed, silent = observed_weeks(rows, units, number, len(locations), missing)
+    products = tables.products.set_index("product_id").loc[choice.products]
+    launch = choice.launch.reindex(choice.products).fillna(-1).astype(int).to_numpy()
+    still_open = frozenset(open_stores(rows, missing, n_train))
+    grid = Grid(products, launch, locations, regions, weeks.index, prepare, observed, still_open, frozenset(later))
+    counts = [
+        *weeks.counts,
+        *missing_counts(observed, silent, locations, weeks.index, missing),
+        *counts,
+        *choice.counts,
+        *_left_out(tables, grid, sold, choice),
+    ]
+    return grid, graph, sold, counts
+
+
+def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
+    """The weeks of the panel, and what stores sold in them."""
+    weeks = find_weeks(weekly.trading_days(tables), prepare)
+    store_weeks = weekly.store_weeks(tables, weeks.index)
+    kept = thin_weeks(weeks, store_array(store_weeks, "rows", len(weeks.index)).to_numpy())
+    if len(kept.index) < len(weeks.index):
+        store_weeks = weekly.store_weeks(tables, kept.index)
+    return kept, store_weeks
 
 
 def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
@@ -93,45 +130,64 @@ def _describe_products(facts: Facts, grid: Grid) -> pd.DataFrame:
 
 
 def _describe_locations(facts: Facts, grid: Grid) -> pd.DataFrame:
-    """Stores open in the training weeks, and share of training units, of each location."""
-    n_stores = np.bincount(grid.stores["location"], minlength=len(grid.locations))
+    """Stores open in the training weeks, and share of the units of the last training year, of each location."""
+    location = grid.stores.loc[~grid.stores["store_id"].isin(grid.later_stores), "location"]
+    n_stores = np.bincount(location, minlength=len(grid.locations))
     n_stores[0] = n_stores.sum()
     index = pd.Index(grid.locations, name="location")
     return pd.DataFrame({"stores": n_stores, "share": shares(facts, grid)}, index)
 
 
-def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, n_outside: int) -> list[Count]:
-    """Rows of the category that the panel leaves out: what, how many, of how many, what was done."""
-    by_store = weekly.store_rows(tables, grid.weeks)
-    n, n_new = sold["rows"].sum(), by_store.loc[~by_store["store_id"].isin(grid.regions), "rows"].sum()
-    n_not_chosen = sold.loc[~sold["product_id"].isin(grid.products.index), "rows"].sum()
-    counts = [
-        Count("rows in incomplete weeks", n_outside, n, "dropped"),
-        Count("rows in stores first seen after training", n_new, n, "counted in the chain only"),
-        Count("rows of products that were not chosen", n_not_chosen, n, "in category totals only"),
-    ]
-    if (grid.launch >= 0).any():
-        n_early = sold.loc[sold["early"], "rows"].sum()
-        counts.append(Count("rows sold before the product's launch", n_early, n, "in category totals only"))
+def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, choice: Choice) -> list[Count]:
+    """Rows of the category that the panel leaves out or places by a rule: what, how many, of how many, what was done."""
+    by_store = weekly.category_stores(tables, grid.weeks)
+    new, n = by_store[by_store["store_id"].isin(grid.later_stores)], sold["rows"].sum()
+    others = sold[~sold["product_id"].isin(grid.products.index)]
+    parts = [("rows of products that were not chosen", others, "in category totals only")]
+    where = ", ".join(sorted({grid.regions[store] for store in grid.later_stores}))
+    parts.append(("rows in stores first seen after training", new, f"counted in {where}" if len(new) else "none"))
+    if len(choice.launch):
+        parts.append(("rows sold before the product's launch", sold[sold["early"]], "in category totals only"))
+    missing = sold[~grid.observed[0, sold["week"]]]
+    if len(missing):
+        parts.append(("rows in missing weeks", missing, "dropped"))
+    counts = []
+    for check, part, action in parts:
+        when = week_text(grid.weeks[sorted(set(part["week"]))]) if check == "rows in missing weeks" else ""
+        counts.append(Count(check, int(part["rows"].sum()), int(n), action, float(part["units"].sum()), when))
     return counts
+
+
+def _units(tables: Tables, grid: Grid) -> tuple[dict, Count]:
+    """Whether quantities are amounts or counts, by the training weeks, for the panel's meta; and a line of quality.
+
+    `unit` is 1 for counts, and for amounts the median quantity of a row.
+    """
+    seen = weekly.quantities(tables, grid.weeks[: grid.train_end])
+    amounts = bool(seen["fractional"] > FRACTIONAL * seen["rows"])
+    action = "quantities are amounts, not counts" if amounts else "kept; quantities are counts"
+    count = Count("rows with a quantity that is not whole", int(seen["fractional"]), int(seen["rows"]), action)
+    return {"amounts": amounts, "unit": float(seen["median"]) if amounts else 1.0}, count
 
 
 def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
     """What readers of a panel want to know of it, ready for JSON."""
+    recent = sold[sold["week"].between(grid.recent.start, grid.recent.stop - 1) & grid.observed[0, sold["week"]]]
     return {
         "first_week": str(grid.weeks[0].date()),
         "last_week": str(grid.weeks[-1].date()),
         "train_end": str(grid.weeks[grid.train_end - 1].date()),
         "validation_end": str(grid.weeks[grid.validation_end - 1].date()),
         "n_weeks": len(grid.weeks),
+        "missing_weeks": [str(week.date()) for week in grid.weeks[~grid.observed[0]]],
         "n_products": len(grid.products),
         "n_regions": len(grid.locations) - 1,
         "n_stores": weekly.n_different(tables, grid.weeks, "store_id"),
         "n_customers": weekly.n_different(tables, grid.weeks, "customer_id") or None,
-        "share_of_category": float(facts.units[:, 0].sum() / sold["units"].sum()),
+        "share_of_category": float(facts.units[:, 0, grid.recent].sum() / max(recent["units"].sum(), 1e-9)),
         "horizon": grid.horizon,
         "n_launched": int((grid.launch >= 0).sum()),
-        "plan_assumed": plan_end(facts, grid) < len(grid.weeks_ahead),
+        "plan_assumed": plan_assumed(facts, grid),
         "prices_assumed": prices_assumed(facts, grid),
         "ignored": list(tables.ignored),
         "regions": grid.regions,
@@ -139,7 +195,7 @@ def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
 
 
 def _long(grid: Grid, units: np.ndarray, columns: list[Column]) -> pd.DataFrame:
-    """Arrays to the long frame; what is not known ahead is NaN there, and so is `y` before a product's launch."""
+    """Arrays to the long frame; what is not known is NaN, and so is `y` before a product's launch and in missing weeks."""
     axes = [grid.products.index, grid.locations, grid.weeks_ahead]
     frame = pd.MultiIndex.from_product(axes, names=["product_id", "location", "ds"]).to_frame(index=False)
     frame.insert(0, "unique_id", frame["product_id"] + "|" + frame["location"])
@@ -151,7 +207,8 @@ def _long(grid: Grid, units: np.ndarray, columns: list[Column]) -> pd.DataFrame:
         full[..., : len(grid.weeks_ahead) if static else values.shape[-1]] = values
         return full.ravel()
 
-    y = np.where(np.arange(len(grid.weeks)) >= grid.launch[:, None, None], units, np.nan)
+    begun = np.arange(len(grid.weeks)) >= grid.launch[:, None, None]
+    y = np.where(begun & grid.observed, units, np.nan)
     values = {"y": flat(y)} | {column.name: flat(column.values, column.role == "static") for column in columns}
     frame = pd.concat([frame, pd.DataFrame(values)], axis=1)
     return frame.sort_values(["unique_id", "ds"], ignore_index=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import difflib
+from functools import lru_cache
 
 import holidays
 import numpy as np
@@ -11,10 +13,57 @@ import pandas as pd
 WEEK = [datetime.timedelta(days=day) for day in range(7)]
 
 
-def holiday_counts(mondays: pd.DatetimeIndex, country: str) -> np.ndarray:
-    """Public holidays in each week that starts on one of `mondays`, (T,) int."""
-    free = holidays.country_holidays(country, years=range(mondays[0].year, mondays[-1].year + 2))
-    return np.array([sum(monday.date() + day in free for day in WEEK) for monday in mondays])
+def check_country(code: str) -> None:
+    """Refuse a country, or a part of it, whose holidays are not known; `code` is 'US', or 'US-CA' for a part.
+
+    Raises
+    ------
+    ValueError : names the nearest codes.
+    """
+    known = holidays.list_supported_countries()
+    country, _, part = code.partition("-")
+    if country not in known:
+        near = _nearest(country, known)
+        raise ValueError(f"prepare.country is {code!r}, and no holidays of {country!r} are known; nearest: {near}.")
+    if part and part not in known[country]:
+        near = _nearest(part, known[country]) if known[country] else "none, write the country alone"
+        raise ValueError(f"prepare.country is {code!r}, and {country} has no part {part!r}; nearest: {near}.")
+
+
+def _nearest(code: str, codes: list[str]) -> str:
+    ranked = sorted(codes, key=lambda other: -difflib.SequenceMatcher(None, code.upper(), other.upper()).ratio())
+    return ", ".join(ranked[:3])
+
+
+@lru_cache(maxsize=8)
+def _holidays(code: str, years: range, observed: bool) -> dict[datetime.date, str]:
+    country, _, part = code.partition("-")
+    return dict(holidays.country_holidays(country, part or None, years=years, observed=observed))
+
+
+def holiday_names(mondays: pd.DatetimeIndex, country: str, observed: bool = False) -> list[list[str]]:
+    """Names of the public holidays in each week that starts on one of `mondays`, a day after the other.
+
+    Parameters
+    ----------
+    country : see `check_country`.
+    observed : whether a free day in place of a holiday on a weekend is one more holiday.
+    """
+    free = _holidays(country, range(mondays[0].year, mondays[-1].year + 2), observed)
+    return [[free[monday.date() + day] for day in WEEK if monday.date() + day in free] for monday in mondays]
+
+
+def holiday_counts(mondays: pd.DatetimeIndex, country: str, observed: bool = False) -> np.ndarray:
+    """Public holidays in each week, (T,) int; see `holiday_names`."""
+    return np.array([len(names) for names in holiday_names(mondays, country, observed)])
+
+
+def repeated_holidays(mondays: pd.DatetimeIndex, country: str, n_train: int) -> dict[str, np.ndarray]:
+    """Name -> (T,) 1 in the weeks of a holiday, 0 else, for those in two or more of the first `n_train` weeks."""
+    weeks = [{name for day in names for name in day.split("; ")} for names in holiday_names(mondays, country)]
+    names = sorted(set().union(*weeks))
+    flags = {name: np.array([float(name in own) for own in weeks]) for name in names}
+    return {name: flag for name, flag in flags.items() if flag[:n_train].sum() >= 2}
 
 
 def month_starts(mondays: pd.DatetimeIndex) -> np.ndarray:

@@ -9,23 +9,26 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data import weekly
+from shelfcast.data.quality import Count
 from shelfcast.data.tables import Tables
-from shelfcast.panel.grid import Grid
+from shelfcast.panel.grid import Grid, recorded
 
 SMALLEST = 1e-3  # units of a store that sold nothing, and whose promotions count nevertheless
 MOST_EVENTS = 8  # kinds of behaviour, the most frequent ones
+KINDS = {"promotions": "promotion", "prices": "price", "behavior": "event"}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Weekly facts. Frames number items, locations and weeks; see `weekly`.
+    """Weekly facts; 0 where a location's week is missing. Frames number items, locations and weeks; see `weekly`.
 
     transactions : columns that transactions have.
     items : what products sold; `of` gives a column as an array.
     category_units : (L, T) units of the whole category. traffic : (L, T) baskets with anything at all, or None.
-    store_units : training units of the products, by store.
-    stores, prices, events, promotions : None where tables have none.
-    recorded_stores : store_id, location, weight: the stores that keep records of promotions, by training units.
+    store_units : the products' units in the last year of training, by store that is open at its end.
+    known : table -> (T + H,) bool, weeks that the whole table of promotions, prices or behavior tells anything of.
+    stores, prices, events, promotions : None where tables have none, or none of the training weeks.
+    recorded_stores : store_id, location, weight: the stores that keep records of promotions, by `store_units`.
     """
 
     grid: Grid
@@ -34,6 +37,7 @@ class Facts:
     category_units: np.ndarray
     traffic: np.ndarray | None
     store_units: pd.Series
+    known: dict[str, np.ndarray]
     stores: pd.DataFrame | None = None
     prices: pd.DataFrame | None = None
     events: pd.DataFrame | None = None
@@ -42,7 +46,7 @@ class Facts:
 
     def of(self, fact: str) -> np.ndarray:
         """(P, L, T) of a column of `items`."""
-        return self.grid.spread(self.items, fact)
+        return self.grid.spread(self.items, fact) * self.grid.observed
 
     @cached_property
     def units(self) -> np.ndarray:
@@ -54,26 +58,58 @@ def collect(tables: Tables, grid: Grid) -> Facts:
     """Aggregate all tables on the grid."""
     weeks, items, regions = grid.weeks, grid.items, grid.stores
     transactions = tables.columns["transactions"]
-    store_units = weekly.store_units(tables, grid.weeks[: grid.train_end], items)
+    store_units = weekly.store_units(
+        tables, weeks[grid.recent], items.assign(launch=items["launch"] - grid.recent.start)
+    )
+    store_units = store_units[store_units.index.isin(grid.open_stores)]
+    known = known_weeks(tables, grid)
     optional = {}
-    if "prices" in tables.columns:
+    if "prices" in known:
         optional["prices"] = weekly.price_weeks(tables, weeks[0], items, regions)
-    if "behavior" in tables.columns:
-        optional["events"] = weekly.event_weeks(tables, weeks, items, regions, MOST_EVENTS)
-    if "promotions" in tables.columns:
-        recorded = weekly.promotion_stores(tables, grid.weeks_ahead[grid.train_end])
-        recorded = regions[regions["store_id"].isin(recorded)]
-        recorded = recorded.assign(weight=store_units.reindex(recorded["store_id"]).fillna(0).to_numpy() + SMALLEST)
-        optional["recorded_stores"] = recorded
-        optional["promotions"] = weekly.promotion_weeks(tables, grid.weeks_ahead, items, recorded)
+    if "behavior" in known:
+        optional["events"] = weekly.event_weeks(tables, weeks, items, regions, MOST_EVENTS, grid.train_end)
+    if "promotions" in known:
+        stores = weekly.promotion_stores(tables, grid.weeks_ahead[grid.train_end])
+        stores = regions[regions["store_id"].isin(stores)]
+        stores = stores.assign(weight=store_units.reindex(stores["store_id"]).fillna(0).to_numpy() + SMALLEST)
+        optional["recorded_stores"] = stores
+        optional["promotions"] = weekly.promotion_weeks(tables, grid.weeks_ahead, items, stores)
     traffic = weekly.traffic(tables, weeks, regions) if "basket_id" in transactions else None
     return Facts(
         grid=grid,
         transactions=transactions,
         items=weekly.item_weeks(tables, weeks, items, regions),
-        category_units=grid.spread(weekly.category_units(tables, weeks, regions), "units"),
-        traffic=None if traffic is None else grid.spread(traffic, "baskets"),
+        category_units=grid.spread(weekly.category_units(tables, weeks, regions), "units") * grid.observed,
+        traffic=None if traffic is None else grid.spread(traffic, "baskets") * grid.observed,
         store_units=store_units,
+        known=known,
         stores=tables.stores,
         **optional,
     )
+
+
+def known_weeks(tables: Tables, grid: Grid) -> dict[str, np.ndarray]:
+    """See `Facts.known`; a table without any record of the training weeks teaches nothing and is left out.
+
+    A hole in the table of prices keeps the price before it.
+    """
+    known = {}
+    for name in KINDS.keys() & tables.columns.keys():
+        records = weekly.recorded_weeks(tables, name)
+        inside = recorded(records, grid.weeks_ahead, holes=name != "prices")
+        if inside[: grid.train_end].any():
+            known[name] = inside
+    return known
+
+
+def known_counts(tables: Tables, facts: Facts) -> list[Count]:
+    """Lines of the quality table: weeks of the panel that a table does not tell anything of."""
+    counts, grid = [], facts.grid
+    for name, kind in KINDS.items():
+        if name not in tables.columns:
+            continue
+        known = facts.known.get(name, np.zeros(len(grid.weeks_ahead), bool))[: len(grid.weeks)]
+        action = "unknown, not zero" if name in facts.known else "no record of training weeks: the table is ignored"
+        if not known.all():
+            counts.append(Count(f"weeks without a {kind} of any product", int((~known).sum()), len(known), action))
+    return counts

@@ -21,7 +21,8 @@ PARTS = ("frame", "products", "locations", "graph", "pictures", "typical", "qual
 class Panel:
     """A market ready for forecasting.
 
-    frame : one row per series and week, sorted by unique_id and ds; `y` in units, features as `roles` declares.
+    frame : one row per series and week, sorted by unique_id and ds; `y` in units, features as `roles` declares. `y` is
+        NaN before a product's launch and in weeks that were not observed at the location.
     products : index product_id; text, training units and the raw attributes.
     locations : index location; stores, share of training units.
     graph : location x location, weights >= 0 of how much two regions have in common; the chain's are 1.
@@ -30,6 +31,7 @@ class Panel:
     typical : week x location, what a product of the category usually sells (units a week, > 0).
     roles : static, past, known_future, price_plan -> column names.
     in_units : columns that are measured in units of sales.
+    planned : columns that come from the retailer's plan of promotions and prices; without a plan they are not known.
     cutoffs : train, validation, test, latest -> Mondays of last observed weeks.
     quality : what was counted, dropped and kept when the tables were read. meta : facts and parameters of the build.
     meanings : column -> what it means.
@@ -47,6 +49,7 @@ class Panel:
     quality: pd.DataFrame
     meta: dict
     meanings: dict[str, str] = field(default_factory=dict)
+    planned: list[str] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +59,7 @@ class Panel:
         facts = {
             "roles": self.roles,
             "in_units": self.in_units,
+            "planned": self.planned,
             "meanings": self.meanings,
             "cutoffs": cutoffs,
             "meta": self.meta,

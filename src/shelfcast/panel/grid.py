@@ -5,6 +5,7 @@ Arrays have the axes P products, L locations (chain first), T observed weeks, or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from shelfcast.panel.axes.products import RECENT
 from shelfcast.settings import Prepare
 
 ROLES = ("static", "past", "known_future", "price_plan")
@@ -26,6 +28,9 @@ class Grid:
     locations : L names, the chain first. regions : store -> name of its region.
     weeks : T Mondays: training weeks, then `prepare.validation_weeks`, then `prepare.test_weeks`.
     prepare : the settings, also of the horizon H.
+    observed : (L, T) bool, False where a location's week is missing.
+    open_stores : stores that sold anything at the end of training; the others weigh nothing in what is true today.
+    later_stores : stores that sold nothing in the training weeks.
     """
 
     products: pd.DataFrame
@@ -34,6 +39,9 @@ class Grid:
     regions: dict[str, str]
     weeks: pd.DatetimeIndex
     prepare: Prepare
+    observed: np.ndarray
+    open_stores: frozenset[str]
+    later_stores: frozenset[str]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,6 +62,11 @@ class Grid:
         """Number of training weeks."""
         return self.validation_end - self.prepare.validation_weeks
 
+    @property
+    def recent(self) -> slice:
+        """The last year of training, by which products are chosen and shares are told."""
+        return slice(max(self.train_end - RECENT, 0), self.train_end)
+
     @cached_property
     def weeks_ahead(self) -> pd.DatetimeIndex:
         """T + H Mondays."""
@@ -71,15 +84,33 @@ class Grid:
         number = {name: i for i, name in enumerate(self.locations)}
         return pd.DataFrame({"store_id": list(self.regions), "location": [number[r] for r in self.regions.values()]})
 
-    @property
+    @cached_property
     def n_sold(self) -> np.ndarray:
-        """(P, 1, T) weeks since a product's launch, this one included; 0 before it."""
-        week = np.arange(len(self.weeks))
-        return np.clip(week + 1 - np.maximum(self.launch, 0)[:, None], 0, None)[:, None]
+        """(P, L, T) observed weeks since a product's launch, this one included; 0 before it."""
+        begun = np.arange(len(self.weeks)) >= self.launch[:, None]
+        return np.cumsum(begun[:, None] & self.observed, -1)
 
     def since_launch(self, x: np.ndarray) -> np.ndarray:
         """(P, L, T), NaN before a product's launch."""
         return np.where(self.n_sold > 0, x, np.nan)
+
+    def over_observed(self, function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+        """A function of histories as if missing weeks did not exist; a missing week has the value of the one before, 0
+        where there is none.
+
+        Parameters
+        ----------
+        function : of arrays (…, n), n observed weeks of one or more locations; gives an array (…, n).
+        arrays : (…, L, T).
+        """
+        if self.observed.all():
+            return function(*arrays)
+        parts = []
+        for i, observed in enumerate(self.observed):
+            values = function(*(x[..., i : i + 1, :][..., observed] for x in arrays))
+            last = np.cumsum(observed) - 1
+            parts.append(np.where(last >= 0, values[..., np.maximum(last, 0)], 0.0))
+        return np.concatenate(parts, -2)
 
     def spread(self, frame: pd.DataFrame, fact: str, n_weeks: int | None = None) -> np.ndarray:
         """A column of a frame with `item` (or none), `location` and `week` as an array, 0 where there is no row."""
@@ -98,6 +129,7 @@ class Column:
         `price_plan`, the realised price read as if it had been planned: an upper bound that is off by default.
     values : what broadcasts to (P, L), for static ones, or to (P, L, T) or (P, L, T + H).
     in_units : whether it is measured in units of sales.
+    planned : whether it comes from the retailer's plan (promotions, prices), which is not always known.
     """
 
     name: str
@@ -105,6 +137,7 @@ class Column:
     values: np.ndarray
     meaning: str
     in_units: bool = False
+    planned: bool = False
 
 
 def merge(families: dict[str, list[Column]]) -> list[Column]:
@@ -130,6 +163,44 @@ def merge(families: dict[str, list[Column]]) -> list[Column]:
 def weeks_ahead(weeks: pd.DatetimeIndex, horizon: int) -> pd.DatetimeIndex:
     """The weeks, and `horizon` more."""
     return pd.date_range(weeks[0], periods=len(weeks) + horizon, freq="7D")
+
+
+def recorded(records: pd.Series, weeks: pd.DatetimeIndex, holes: bool = True) -> np.ndarray:
+    """(T,) bool: weeks of which a table tells anything: from its first record to its last, without `holes`.
+
+    A week without any record is a hole where most weeks have some, else it is a week without anything to record.
+
+    Parameters
+    ----------
+    records : see `weekly.recorded_weeks`.
+    """
+    if records.empty:
+        return np.zeros(len(weeks), bool)
+    inside = np.asarray((weeks >= records.index[0]) & (weeks <= records.index[-1]))
+    n_weeks = (records.index[-1] - records.index[0]).days // 7 + 1
+    return inside & weeks.isin(records.index) if holes and 2 * len(records) > n_weeks else inside
+
+
+def between(x: np.ndarray, observed: np.ndarray, start: np.ndarray, end: np.ndarray, least: int = 1) -> np.ndarray:
+    """Mean over the observed weeks from `start` to the one before `end`; NaN where there are fewer than `least`.
+
+    Parameters
+    ----------
+    x : (…, T). observed : (T,), or with the axes of x. start, end : (…, N) numbers of weeks; those outside are left out.
+    """
+    total, n = (np.cumsum(np.insert(values, 0, 0, -1), -1, float) for values in (x * observed, observed))
+    start, end = (np.clip(at, 0, x.shape[-1]) for at in (start, end))
+    end = np.maximum(start, end)
+
+    def at(sums: np.ndarray, index: np.ndarray) -> np.ndarray:
+        if index.ndim == 1:
+            return sums[..., index]
+        axes = np.broadcast_shapes(sums.shape[:-1], index.shape[:-1])
+        sums, index = np.broadcast_to(sums, (*axes, sums.shape[-1])), np.broadcast_to(index, (*axes, index.shape[-1]))
+        return np.take_along_axis(sums, index, -1)
+
+    count = at(n, end) - at(n, start)
+    return np.where(count >= least, (at(total, end) - at(total, start)) / np.maximum(count, 1), np.nan)
 
 
 def shift(x: np.ndarray, k: int) -> np.ndarray:

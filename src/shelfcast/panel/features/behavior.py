@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from shelfcast.panel.facts import Facts
@@ -13,24 +11,24 @@ from shelfcast.panel.grid import Column, Grid, mean
 def behavior(facts: Facts, grid: Grid) -> list[Column]:
     """Two past columns for each kind of event: this week against typical, and how much is typical.
 
-    Where no event has a store, every location has the chain's.
+    Where no event has a store, every location has the chain's. Weeks of which the table tells nothing are unknown.
     """
-    columns = []
-    kinds = [] if facts.events is None else facts.events.groupby("event")
-    for kind, events in kinds:
+    if facts.events is None:
+        return []
+    columns, known = [], facts.known["behavior"][: len(grid.weeks)]
+    last = np.cumsum(known) - 1
+    for kind, events in facts.events.groupby("event"):
         count = grid.spread(events, "n")
         if not (events["location"] > 0).any():
             count = count[:, :1]
+        count = count[..., known]
         n = np.maximum.accumulate(count > 0, -1).cumsum(-1)  # weeks since the first one
-        name, text = f"event_{slug(kind)}", f"events of kind {slug(kind).replace('_', ' ')}"
         now, level = np.log((count + 1) / (mean(count, None, n) + 1)), np.log1p(mean(count, 13, n))
+        now = np.where(known, now[..., np.maximum(last, 0)], np.nan)
+        level = np.where(last >= 0, level[..., np.maximum(last, 0)], np.nan)
+        meaning = f"events of kind {kind}: log"
         columns += [
-            Column(name, "past", now, f"{text}: log, this week over the mean so far"),
-            Column(f"{name}_level", "past", level, f"{text}: log of one plus the mean of the last 13 weeks"),
+            Column(f"event_now: {kind}", "past", now, f"{meaning}, this week over the mean so far"),
+            Column(f"event_level: {kind}", "past", level, f"{meaning} of one plus the mean of the last 13 weeks"),
         ]
     return columns
-
-
-def slug(text: object) -> str:
-    """Small letters, digits and _ alone, as a column's name."""
-    return re.sub(r"[^a-z0-9]+", "_", str(text).lower()).strip("_")

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from shelfcast.panel.axes.products import NEW
 from shelfcast.panel.facts import Facts
 from shelfcast.panel.frame import LEVEL_FLOOR
 from shelfcast.panel.grid import Column, Grid, mean, shift
 
-NEW = 4  # weeks of its own that weigh as much as what a product of the category usually sells
 SPANS = (4, 8, 13, 26)  # weeks
 LONGEST = 26  # weeks since the last sale, at most
 
@@ -19,42 +19,51 @@ def level_and_typical(facts: Facts, grid: Grid) -> tuple[np.ndarray, np.ndarray]
     """The robust level of each series (P, L, T), and what a product of the category usually sells (L, T), both > 0.
 
     A product's history begins with its launch: before it, its level is what products of the category usually sell
-    there; after it the two are blended until its own weeks outweigh the others.
+    there; after it the two are blended until its own weeks outweigh the others. Missing weeks do not count.
     """
     y, n = facts.units, grid.n_sold
-    own = 0.5 * mean(y, 13, n) + 0.5 * mean(y, None, n)
-    settled = np.broadcast_to(n >= np.minimum(np.arange(len(grid.weeks)) + 1, 13), grid.shape)
-    typical = (mean(y, 4, n) * settled).sum(0) / np.maximum(settled.sum(0), 1)
+
+    def usual(y: np.ndarray, n: np.ndarray) -> np.ndarray:
+        settled = n >= np.minimum(np.arange(y.shape[-1]) + 1, 13)
+        return (mean(y, 4, n) * settled).sum(0) / np.maximum(settled.sum(0), 1)
+
+    own = grid.over_observed(lambda y, n: 0.5 * mean(y, 13, n) + 0.5 * mean(y, None, n), y, n)
+    typical = grid.over_observed(usual, y, n)
     weight = np.where(grid.launch[:, None, None] >= 0, n / (n + NEW), 1.0)
     return weight * own + (1 - weight) * typical + LEVEL_FLOOR, typical + LEVEL_FLOOR
 
 
 def levels(facts: Facts, grid: Grid) -> list[Column]:
-    """Units of the last weeks. Columns of a product's own are NaN before its launch, but for its level."""
-    y, n, week = facts.units, grid.n_sold, np.arange(len(grid.weeks))
+    """Units of the last weeks that were observed. Columns of a product's own are NaN before its launch, but its level."""
+    y, n = facts.units, grid.n_sold
     level, _ = level_and_typical(facts, grid)
-    columns = [
-        Column(f"level_{k}", "past", grid.since_launch(mean(y, k, n)), f"mean units of the last {k} weeks", True)
-        for k in SPANS
-    ]
+
+    def own(name: str, function, meaning: str, in_units: bool = True) -> Column:
+        return Column(name, "past", grid.since_launch(grid.over_observed(function, y, n)), meaning, in_units)
+
+    columns = [own(f"level_{k}", lambda y, n, k=k: mean(y, k, n), f"mean units of the last {k} weeks") for k in SPANS]
     columns += [
         Column("level", "past", level, "robust level: half 13-week mean, half running mean, plus 0.1 units", True),
         Column("level_chain", "past", level[:, :1], "the product's robust level in the whole chain", True),
     ]
     for k, when in enumerate(("of this week", "one week ago", "two weeks ago", "three weeks ago")):
-        columns.append(Column(f"lag_{k}", "past", grid.since_launch(shift(y, k)), f"units {when}", True))
-    last = np.maximum.accumulate(np.where(y > 0, week, -LONGEST), -1)
-    since = np.minimum(week - last, LONGEST).astype(float)
-    share = mean(y > 0, None, n)
+        columns.append(own(f"lag_{k}", lambda y, n, k=k: shift(y, k), f"units {when}"))
+    share = "share of weeks with a sale so far"
     return [
         *columns,
-        Column("weeks_since_sale", "past", grid.since_launch(since), "weeks since the last sale, at most 26"),
-        Column("share_weeks_sold", "past", grid.since_launch(share), "share of weeks with a sale so far"),
+        own("weeks_since_sale", _weeks_since_sale, "weeks since the last sale, at most 26", False),
+        own("share_weeks_sold", lambda y, n: mean(y > 0, None, n), share, False),
     ]
 
 
+def _weeks_since_sale(y: np.ndarray, n: np.ndarray) -> np.ndarray:
+    week = np.arange(y.shape[-1])
+    last = np.maximum.accumulate(np.where(y > 0, week, -LONGEST), -1)
+    return np.minimum(week - last, LONGEST).astype(float)
+
+
 def shoppers(facts: Facts, grid: Grid) -> list[Column]:
-    """Distinct baskets and customers of each week; an empty list where tables have neither."""
+    """Distinct baskets and customers of each week, in a missing week of the one before; an empty list without them."""
     columns = []
     if "basket_id" in facts.transactions:
         columns.append(Column("baskets", "past", facts.of("baskets"), "baskets with it this week", True))
@@ -69,4 +78,5 @@ def shoppers(facts: Facts, grid: Grid) -> list[Column]:
             Column("buyers", "past", buyers, "distinct customers who bought it this week", True),
             Column("repeat_share", "past", repeat_share, meaning),
         ]
-    return [replace(column, values=grid.since_launch(column.values)) for column in columns]
+    seen = [grid.over_observed(lambda x: x, column.values) for column in columns]
+    return [replace(column, values=grid.since_launch(x)) for column, x in zip(columns, seen, strict=True)]

@@ -14,35 +14,49 @@ SETTLED = 8  # weeks before shares are known
 def location_totals(facts: Facts, grid: Grid) -> list[Column]:
     """What the location sells beyond one product."""
     units, baskets = facts.category_units, facts.traffic
-    level = (mean(units, 4) + 1) / (mean(units) + 1)
-    now = np.log((units + 1) / (mean(units) + 1))
+    level = grid.over_observed(lambda x: (mean(x, 4) + 1) / (mean(x) + 1), units)
+    now = grid.over_observed(_ratio, units)
     columns = [
         Column("category_level", "past", level, "category units at the location, last 4 weeks over the running mean"),
-        Column("category_now", "past", now, "category units at the location, this week over the running mean"),
+        Column("category_now", "past", np.log(now), "category units at the location, this week over the running mean"),
         Column(
             "location_now",
             "past",
-            location_shock(facts.units),
+            location_shock(facts.units, grid.observed),
             "log of the location's units this week over its typical shares of the chain's, by product",
         ),
     ]
     if baskets is not None:
         meaning = "baskets of any category at the location, this week over the running mean"
-        columns.append(Column("traffic", "past", (baskets + 1) / (mean(baskets) + 1), meaning))
+        columns.append(Column("traffic", "past", grid.over_observed(_ratio, baskets), meaning))
     return columns
 
 
-def location_shock(y: np.ndarray) -> np.ndarray:
-    """Log of what each location sold in a week over what its typical shares of the chain's units make, (P, L, T) -> (L, T).
+def _ratio(x: np.ndarray) -> np.ndarray:
+    """This week over the running mean."""
+    return (x + 1) / (mean(x) + 1)
+
+
+def location_shock(y: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Log of what each location sold in a week over what its typical shares of the chain's units make, (L, T).
 
     What all locations share (a promotion, a season, a fashion) cancels out product by product. The shares are those of
-    the weeks before, drawn towards the category's. The chain's is 0, and so is every location's in the first weeks.
+    the weeks before in which all were observed, drawn towards the category's. The chain's is 0, and so is every
+    location's in the first weeks; in a missing week it is that of the week before.
+
+    Parameters
+    ----------
+    y : (P, L, T) units. observed : (L, T) bool.
     """
-    regions = y[:, 1:]
-    before = shift(np.cumsum(regions, -1), 1)
+    regions, seen = y[:, 1:] * observed[1:], observed[1:]
+    before = shift(np.cumsum(regions * seen.all(0), -1), 1)
     category_share = before.sum(0) / np.maximum(before.sum((0, 1)), 1)
     share = (before + SHARED * category_share) / (before.sum(1, keepdims=True) + SHARED)
+    if not seen.all():
+        share = share * seen / np.maximum((share * seen).sum(1, keepdims=True), 1e-9)
     expected = (regions.sum(1, keepdims=True) * share).sum(0)
     shock = np.log((regions.sum(0) + 1) / (expected + 1))
     shock[:, :SETTLED] = 0.0
+    week = np.maximum.accumulate(np.where(seen, np.arange(y.shape[-1]), 0), -1)
+    shock = np.take_along_axis(shock, week, -1)
     return np.concatenate([np.zeros_like(shock[:1]), shock])

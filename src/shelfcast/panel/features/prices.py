@@ -1,4 +1,7 @@
-"""Features of prices: those paid so far, and those planned where there is a table of them."""
+"""Features of prices: those paid so far, and those planned where there is a table of them.
+
+What a table of prices does not tell, before its first week and after its last, is unknown.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,27 @@ from shelfcast.panel.facts import Facts
 from shelfcast.panel.grid import Column, Grid, shift
 
 LEVEL = "log of the price in the training weeks: mean of those paid, or median of those planned"
+PRICE = "log of the planned price over the product's typical one, the price level"
+CUT = "log of the planned price over the regular one: median of the planned prices so far"
 
 
 def prices(facts: Facts, grid: Grid) -> list[Column]:
     """Static and past columns; a plan of prices is known-future and replaces the realised ones."""
-    columns, price_level, realised = _paid(facts, grid)
+    columns, paid_level, realised = _paid(facts, grid)
     if facts.prices is None:
         plan = "log of the week's chain-wide price over its own earlier mean"
         columns.append(Column("price_ratio_plan", "price_plan", realised[:, None], plan))
-        return [Column("price_level", "static", price_level[:, None], LEVEL), *columns]
+        return [Column("price_level", "static", paid_level[:, None], LEVEL), *columns]
     price, regular = planned_prices(facts, grid)
-    price_level = np.median(price[..., : grid.train_end], -1)
+    price_level = _planned_level(price, grid.train_end)
+    ratio, cut = price - price_level[..., None], price - regular
+    known = facts.known["prices"].astype(float)
     return [
         Column("price_level", "static", price_level, LEVEL),
         *columns,
-        Column(
-            "price",
-            "known_future",
-            price - price_level[..., None],
-            "log of the planned price over the product's typical one, the price level",
-        ),
-        Column(
-            "price_cut",
-            "known_future",
-            price - regular,
-            "log of the planned price over the regular one: median of the planned prices so far",
-        ),
+        Column("price", "known_future", ratio, PRICE, planned=True),
+        Column("price_cut", "known_future", cut, CUT, planned=True),
+        Column("price_known", "known_future", known, "1 where the plan of prices reaches the week", planned=True),
     ]
 
 
@@ -42,9 +40,10 @@ def _paid(facts: Facts, grid: Grid) -> tuple[list[Column], np.ndarray, np.ndarra
     """Past columns of prices paid, the static price level (P,), and the realised chain price read as a plan (P, T).
 
     A price is seen only where somebody bought, so it enters as the last seen one; the realised price of a coming week
-    would reveal that it sold, which is why it is `price_plan` and not `known_future`.
+    would reveal that it sold, which is why it is `price_plan` and not `known_future`. Rows without money show no price.
+    A product that nobody paid for in the training weeks has the median level of the others.
     """
-    units, paid, saved = facts.units, facts.of("money"), facts.of("discount")
+    units, paid, saved = facts.of("paid_units"), facts.of("money"), facts.of("discount")
     seen = (units > 0) & (paid > 0)
     price = np.where(seen, np.log(np.where(seen, paid, 1) / np.maximum(units, 1e-9)), 0)
     n_before = shift(np.cumsum(seen, -1).astype(float), 1)
@@ -63,14 +62,32 @@ def _paid(facts: Facts, grid: Grid) -> tuple[list[Column], np.ndarray, np.ndarra
     plan = np.where((week[:, 0] >= 0) & (n_before[:, 0] > 0), last_seen(price)[:, 0] - before[:, 0], 0.0)
     train = seen[:, 0, : grid.train_end]
     price_level = (price[:, 0, : grid.train_end] * train).sum(-1) / np.maximum(train.sum(-1), 1)
+    paid_for = train.any(-1)
+    if paid_for.any():
+        price_level[~paid_for] = np.median(price_level[paid_for])
     return columns, price_level, plan
+
+
+def _planned_level(price: np.ndarray, train_end: int) -> np.ndarray:
+    """(P, L) median of the planned prices of the training weeks; where there are none, the first one that is planned."""
+    level = _median(price[..., :train_end])
+    first = np.argmax(~np.isnan(price), -1)[..., None]
+    level = np.where(np.isnan(level), np.take_along_axis(price, first, -1)[..., 0], level)
+    return np.where(np.isnan(level), _median(level.T).T, level)
+
+
+def _median(x: np.ndarray) -> np.ndarray:
+    """Over the last axis without NaN; NaN where there is nothing else."""
+    empty = np.isnan(x).all(-1)
+    return np.where(empty, np.nan, np.nanmedian(np.where(empty[..., None], 0, x), -1))
 
 
 def planned_prices(facts: Facts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Logs of planned prices and of the regular ones, the median of those so far, both (P, L, T + H).
 
-    A region without a price of its own has the chain's. Weeks without a price keep the one before, those before the
-    first one have that; a product without any has the median of the others.
+    A region without a price of its own has the chain's. Weeks without a price keep the one before; before its first one
+    a product's price is unknown, and so is everything outside of the table's weeks. A product without any price has the
+    median of the others.
     """
     weeks, items = pd.RangeIndex(len(grid.weeks_ahead)), range(len(grid.products))
     wide = facts.prices.pivot(index=["location", "week"], columns="item", values="price")
@@ -79,13 +96,16 @@ def planned_prices(facts: Facts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     for location in range(len(grid.locations)):
         own = wide.loc[location] if location in wide.index.levels[0] else everywhere
         own = own.reindex(index=everywhere.index, columns=everywhere.columns).fillna(everywhere)
-        own = own.reindex(index=weeks.union(own.index)).ffill().reindex(weeks).bfill().reindex(columns=items)
-        filled.append(own.T.fillna(own.median(axis=1)).T)
+        own = own.reindex(index=weeks.union(own.index)).ffill().reindex(weeks).reindex(columns=items)
+        unpriced = own.columns[own.isna().all()]
+        own[unpriced] = np.repeat(own.median(axis=1).to_numpy()[:, None], len(unpriced), 1)
+        own.loc[~facts.known["prices"]] = np.nan
+        filled.append(own)
     price = np.stack([own.to_numpy().T for own in filled], 1)
     regular = np.stack([own.expanding().median().to_numpy().T for own in filled], 1)
     return price, regular
 
 
 def prices_assumed(facts: Facts, grid: Grid) -> bool:
-    """Whether the table of prices ends before the coming weeks do."""
-    return facts.prices is not None and bool(facts.prices["week"].max() < len(grid.weeks_ahead) - 1)
+    """Whether a table of prices ends before the coming weeks do."""
+    return facts.prices is not None and not facts.known["prices"][len(grid.weeks) :].all()

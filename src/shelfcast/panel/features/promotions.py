@@ -1,7 +1,8 @@
 """Features of promotions: shares of a location's stores that promote a product, and what it sells when they do.
 
 The promotions of a store without any record are unknown, so shares are over the recorded stores, weighted by their
-training units. Weeks after the last recorded one repeat the mean of the last few: a plan that is assumed.
+units. Weeks of which the table tells nothing (before its first record, after its last one, in a hole) are unknown, too,
+and so are the shares of a location without recorded stores: NaN, and `promotion_known` is 0.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import numpy as np
 
 from shelfcast.panel.facts import SMALLEST, Facts
 from shelfcast.panel.features.history import level_and_typical
-from shelfcast.panel.grid import Column, Grid
+from shelfcast.panel.features.stores import units_of_locations
+from shelfcast.panel.grid import Column, Grid, mean
 
 PROMOTED = 0.5  # share of stores from which on a product counts as promoted
+LONGEST = 26  # weeks since the last promotion, at most
 MEANING = {
     "promotion": "share of the location's recorded stores that promote it in any channel",
     "category_promotion": "mean promotion of the category's other products at the location",
@@ -21,68 +24,98 @@ MEANING = {
 
 def promotions(facts: Facts, grid: Grid) -> list[Column]:
     """Static, known-future and past columns; without a table of promotions, nothing is promoted."""
-    plan = {"promotion": np.zeros((*grid.shape[:2], len(grid.weeks_ahead)))}
-    recorded_share = np.zeros(len(grid.locations))
-    if facts.promotions is not None:
-        recorded_share, plan = _recorded_share(facts, grid), promotion_plan(facts, grid)
-    meaning = "share of the location's units sold in stores with promotion records"
-    columns = [Column("promo_known", "static", recorded_share, meaning)]
+    if facts.promotions is None:
+        nothing = np.zeros((*grid.shape[:2], len(grid.weeks_ahead)))
+        columns = [
+            Column("promo_known", "static", np.zeros(len(grid.locations)), "0: there are no records of promotions"),
+            Column("promotion", "known_future", nothing, "0: there are no records of promotions"),
+        ]
+        return columns + _means(facts, grid, nothing)
+    recorded = units_of_locations(facts, grid, facts.recorded_stores.set_index("store_id")["weight"])
+    known = (recorded > 0)[:, None] & facts.known["promotions"]  # L, T + H
+    plan = promotion_plan(facts, grid, recorded, known)
+    share = np.minimum(recorded / np.maximum(units_of_locations(facts, grid), SMALLEST), 1.0)
+    columns = [
+        Column("promo_known", "static", share, "share of the location's units sold in stores with promotion records")
+    ]
     for name, values in plan.items():
-        columns.append(Column(name, "known_future", values, MEANING.get(name, "share of stores, this channel")))
-    return columns + _means(facts, grid, plan["promotion"][..., : len(grid.weeks)])
+        meaning = MEANING.get(name, "share of the location's recorded stores that promote it in this channel")
+        columns.append(Column(name, "known_future", values, meaning, planned=True))
+    meaning = "1 where the plan of promotions reaches the location and week"
+    columns.append(Column("promotion_known", "known_future", known.astype(float), meaning, planned=True))
+    promotion = plan["promotion"][..., : len(grid.weeks)]
+    return columns + _means(facts, grid, promotion) + _habits(grid, promotion)
 
 
-def plan_end(facts: Facts, grid: Grid) -> int:
-    """Number of the first week after the plan of promotions; that after the grid where there is no plan at all."""
-    n_weeks = len(grid.weeks_ahead)
-    if facts.promotions is None or facts.promotions.empty:
-        return n_weeks
-    return int(facts.promotions["week"].max()) + 1
+def plan_assumed(facts: Facts, grid: Grid) -> bool:
+    """Whether a table of promotions does not reach all of the coming weeks."""
+    return facts.promotions is not None and not facts.known["promotions"][len(grid.weeks) :].all()
 
 
-def promotion_plan(facts: Facts, grid: Grid) -> dict[str, np.ndarray]:
-    """Shares by channel, in any channel, and of the category's other products, each (P, L, T + H)."""
-    end, n_weeks = plan_end(facts, grid), len(grid.weeks_ahead)
-    total = np.maximum(_recorded_weight(facts, grid), 1e-9)[:, None]
-    plan = {}
+def promotion_plan(facts: Facts, grid: Grid, recorded: np.ndarray, known: np.ndarray) -> dict[str, np.ndarray]:
+    """Shares in any channel, by channel, and of the category's other products, each (P, L, T + H), NaN where unknown.
+
+    Parameters
+    ----------
+    recorded : (L,) weight of the recorded stores. known : (L, T + H) bool.
+    """
+    total, plan = np.maximum(recorded, 1e-9)[:, None], {}
     for name in facts.promotions.columns.drop(["item", "location", "week"]):
-        share = grid.spread(facts.promotions, name, n_weeks) / total
-        if end < n_weeks:
-            share[..., end:] = share[..., max(end - grid.horizon, 0) : end].mean(-1, keepdims=True)
-        plan[name] = share
+        plan[name] = grid.spread(facts.promotions, name, len(grid.weeks_ahead)) / total
     train = facts.units[:, 0, : grid.train_end].sum(-1)
     category = grid.products["category"].fillna("").to_numpy()
     others = np.equal.outer(category, category) & ~np.eye(len(grid.products), dtype=bool)
     weight = others * np.maximum(train, SMALLEST)
     total = np.maximum(weight.sum(1), 1e-9)[:, None, None]
     plan["category_promotion"] = np.einsum("pq,qlt->plt", weight, plan["promotion"]) / total
-    return plan
-
-
-def _recorded_weight(facts: Facts, grid: Grid) -> np.ndarray:
-    """Weight of the recorded stores of each location, (L,)."""
-    stores = facts.recorded_stores
-    weight = np.bincount(stores["location"], stores["weight"], len(grid.locations))
-    weight[0] = stores["weight"].sum()
-    return weight
-
-
-def _recorded_share(facts: Facts, grid: Grid) -> np.ndarray:
-    """Share of each location's training units that was sold in recorded stores, (L,), at most 1."""
-    units = facts.units[..., : grid.train_end].sum((0, 2))
-    return np.minimum(_recorded_weight(facts, grid) / np.maximum(units, SMALLEST), 1.0)
+    return {name: np.where(known, values, np.nan) for name, values in plan.items()}
 
 
 def _means(facts: Facts, grid: Grid, promotion: np.ndarray) -> list[Column]:
     """What a product sells in weeks when most stores promote it, and in the others; `promotion` is (P, L, T)."""
     level, _ = level_and_typical(facts, grid)
+    promotion = promotion[..., : len(grid.weeks)]
     columns = []
     for name, on, weeks in (
         ("mean_promoted", promotion >= PROMOTED, "weeks when most stores promoted it"),
         ("mean_unpromoted", promotion < PROMOTED, "the other weeks"),
     ):
-        on = on & (grid.n_sold > 0)
+        on = on & (grid.n_sold > 0) & grid.observed
         mean_units = (np.cumsum(facts.units * on, -1) + level) / (np.cumsum(on, -1) + 1)
         meaning = f"mean units so far in {weeks}, shrunk to the level"
         columns.append(Column(name, "past", grid.since_launch(mean_units), meaning, True))
     return columns
+
+
+def _habits(grid: Grid, promotion: np.ndarray) -> list[Column]:
+    """How a product was promoted lately, which is all that is known where the plan ends; unknown weeks do not count.
+
+    Parameters
+    ----------
+    promotion : (P, L, T), NaN where unknown, in whole weeks of a location.
+    """
+    known = ~np.isnan(promotion[0])  # L, T
+
+    def over_known(function) -> np.ndarray:
+        """As `Grid.over_observed`; NaN before the first known week."""
+        parts = []
+        for i, inside in enumerate(known):
+            last = np.cumsum(inside) - 1
+            if not inside.any():
+                parts.append(np.full((len(promotion), 1, len(last)), np.nan))
+                continue
+            values = function(promotion[:, i : i + 1, inside])
+            parts.append(np.where(last >= 0, values[..., np.maximum(last, 0)], np.nan))
+        return np.concatenate(parts, 1)
+
+    def weeks_since(x: np.ndarray) -> np.ndarray:
+        week = np.arange(x.shape[-1])
+        last = np.maximum.accumulate(np.where(x >= PROMOTED, week, -LONGEST), -1)
+        return np.minimum(week - last, LONGEST).astype(float)
+
+    columns = {
+        "promotion_8": (lambda x: mean(x, 8), "mean promotion of the last 8 known weeks"),
+        "weeks_since_promotion": (weeks_since, "known weeks since most stores promoted it, at most 26"),
+        "share_weeks_promoted": (lambda x: mean(x >= PROMOTED), "share of known weeks so far when most stores did"),
+    }
+    return [Column(name, "past", over_known(function), meaning) for name, (function, meaning) in columns.items()]

@@ -1,0 +1,87 @@
+"""Which stores, and so which locations, lack their rows in a week in which they usually sell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from shelfcast.data.quality import Count, week_text
+
+ENOUGH = 8  # usual rows of a store and week, from which on hardly any cannot be chance
+GAPS = 0.1  # of a store's weeks; with more gaps than that it just does not sell every week
+MOST_SILENT = 0.2  # of a location's usual units; from here on its week is missing
+CLOSED = 8  # last training weeks; a store without rows in all of them has closed
+
+
+def store_array(store_weeks: pd.DataFrame, fact: str, n_weeks: int) -> pd.DataFrame:
+    """A fact of `weekly.store_weeks` as a frame of stores x numbers of weeks, 0 where there is no row."""
+    wide = store_weeks.pivot(index="store_id", columns="week", values=fact)
+    return wide.reindex(columns=range(n_weeks)).fillna(0.0)
+
+
+def silent_stores(rows: np.ndarray) -> np.ndarray:
+    """(S, T) bool: a store has no rows in a week, though it usually has many, every week, and has some later on.
+
+    A store that never sells again has closed, and its weeks are not missing.
+
+    Parameters
+    ----------
+    rows : (S, T), weeks that the whole chain misses left out.
+    """
+    sells, inside = rows > 0, _lives(rows)
+    silent = inside & ~sells
+    n_gaps = (silent[:, 1:] & ~silent[:, :-1]).sum(1)
+    usual = np.array([np.median(own[own > 0]) if own.any() else 0 for own in rows])
+    often = (usual >= ENOUGH) & (n_gaps <= GAPS * inside.sum(1))
+    return silent & often[:, None]
+
+
+def _lives(rows: np.ndarray) -> np.ndarray:
+    """(S, T) bool: from a store's first week with rows to its last one."""
+    sells = rows > 0
+    return np.maximum.accumulate(sells, 1) & np.maximum.accumulate(sells[:, ::-1], 1)[:, ::-1]
+
+
+def observed_weeks(
+    rows: pd.DataFrame, units: pd.DataFrame, location: pd.Series, n_locations: int, missing: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(L, T) whether a location's week was observed, and (S, T) which stores are silent, see `silent_stores`.
+
+    Parameters
+    ----------
+    rows, units : S stores x T weeks, of all categories. location : store -> number of its location, 1 or higher.
+    missing : (T,) weeks that the whole chain misses.
+    """
+    kept, sold = ~missing, units.to_numpy()
+    silent, usual = np.zeros(rows.shape, bool), np.zeros(rows.shape)
+    silent[:, kept] = silent_stores(rows.to_numpy()[:, kept])
+    usual[:, kept] = _lives(rows.to_numpy()[:, kept])
+    usual *= np.array([np.median(own[own > 0]) if own.any() else 0 for own in sold])[:, None]
+    inside = np.equal.outer(np.arange(n_locations), location.reindex(rows.index).to_numpy()).astype(float)
+    inside[0] = 1.0
+    share = inside @ (usual * silent) / np.maximum(inside @ usual, 1e-9)
+    return kept & (share < MOST_SILENT), silent
+
+
+def missing_counts(
+    observed: np.ndarray, silent: np.ndarray, locations: list[str], weeks: pd.DatetimeIndex, missing: np.ndarray
+) -> list[Count]:
+    """Lines of the quality table: stores without rows, and locations whose weeks are missing for it."""
+    counts = []
+    if silent.any():
+        action = f"kept; missing where they are {MOST_SILENT:.0%} of a location's usual units or more"
+        check = "weeks without rows of stores that sell in every other week"
+        counts.append(Count(check, int(silent.sum()), silent.size, action, weeks=week_text(weeks[silent.any(0)])))
+    for name, own in zip(locations, observed, strict=True):
+        found = ~own & ~missing
+        if found.any():
+            check = f"weeks of {name} in which many of its stores have no rows"
+            action = "missing there, not zero demand"
+            counts.append(Count(check, int(found.sum()), len(weeks), action, weeks=week_text(weeks[found])))
+    return counts
+
+
+def open_stores(rows: pd.DataFrame, missing: np.ndarray, train_end: int) -> pd.Index:
+    """Stores that sold anything in the last observed training weeks."""
+    last = np.flatnonzero(~missing[:train_end])[-CLOSED:]
+    return rows.index[(rows.iloc[:, last] > 0).any(axis=1)]

@@ -1,0 +1,174 @@
+"""Which weeks a panel has, and which of them were not observed: cut short, closed, or with far fewer rows than usual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from shelfcast.data.quality import Count, week_text
+from shelfcast.settings import Prepare
+
+MIN_TRAIN_WEEKS = 13  # fewer cannot be learned from
+MOST_MISSING = 0.5  # above this share of missing weeks there is no series to speak of
+TRADING = 0.5  # a weekday with sales in this share of the weeks is a trading day
+DAY = 0.2  # of the usual rows of its weekday; with fewer a day at either end is no day of trade
+WHOLE = 0.6  # of its trading days; with fewer the first or the last week is cut short
+THIN = 0.25  # of the usual rows; with fewer a week was not observed
+FEW_STORES = 0.5  # of the usual number of stores; with fewer a week was not observed
+SPAN = 13  # weeks before a week that show what is usual
+
+
+@dataclass(frozen=True)
+class Weeks:
+    """The weeks of a panel.
+
+    index : T Mondays, one after the other. missing : (T,) bool, weeks that nobody observed in the whole chain.
+    counts : lines of the quality table.
+    """
+
+    index: pd.DatetimeIndex
+    missing: np.ndarray
+    counts: list[Count]
+
+
+def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
+    """The weeks from the first to the last complete one, and which of them have no sales, or were closed.
+
+    Parameters
+    ----------
+    days : see `weekly.trading_days`.
+
+    Raises
+    ------
+    ValueError : most weeks have no sales.
+    """
+    start, end, counts = _ends(days)
+    index = pd.date_range(start, end, freq="7D")
+    monday = days["day"] - pd.to_timedelta(days["day"].dt.dayofweek, unit="D")
+    sold = index.isin(monday)
+    closed = index.isin([pd.Timestamp(day) - pd.Timedelta(days=day.weekday()) for day in prepare.closed_weeks])
+    if (~sold).mean() > MOST_MISSING:
+        raise ValueError(
+            f"transactions: {(~sold).sum()} of {len(index)} weeks between {start.date()} and {end.date()} have no sales "
+            f"at all, first {week_text(index[~sold])}; at most half may be missing. Fill the gaps from your source, or "
+            "cut the table before or after them."
+        )
+    if (~sold & ~closed).any():
+        action = "missing, not zero demand; prepare.closed_weeks states closed ones"
+        counts.append(_line("weeks without any sales", ~sold & ~closed, index, action))
+    if closed.any():
+        inside = days[monday.isin(index[closed])]
+        n, units = int(inside["category_rows"].sum()), float(inside["category_units"].sum())
+        counts.append(_line("closed weeks (prepare.closed_weeks)", closed, index, "missing, not zero demand"))
+        if n:
+            of = int(days["category_rows"].sum())
+            counts.append(Count("rows in closed weeks", n, of, "dropped", units, week_text(index[closed])))
+    return Weeks(index, ~sold | closed, counts)
+
+
+def thin_weeks(weeks: Weeks, rows: np.ndarray) -> Weeks:
+    """The same with weeks set missing that have far fewer rows or stores than usual; such ones at the ends are cut off.
+
+    Parameters
+    ----------
+    rows : (S, T) rows of each store, of all categories.
+    """
+    n_rows, n_stores = rows.sum(0).astype(float), (rows > 0).sum(0).astype(float)
+    kept = ~weeks.missing
+    thin, few = np.zeros_like(kept), np.zeros_like(kept)
+    thin[kept] = n_rows[kept] < THIN * usual(n_rows[kept])
+    few[kept] = n_stores[kept] < FEW_STORES * usual(n_stores[kept])
+    counts = list(weeks.counts)
+    action = "missing, not zero demand; dropped at either end"
+    for check, found in (("fewer rows", thin), ("fewer stores", few & ~thin)):
+        if found.any():
+            counts.append(_line(f"weeks with far {check} than usual", found, weeks.index, action))
+    missing = weeks.missing | thin | few
+    inside = np.flatnonzero(~missing)
+    if len(inside) == 0:
+        raise ValueError("transactions: no week has as many rows as usual. Bring more weeks.")
+    inside = slice(inside[0], inside[-1] + 1)
+    return Weeks(weeks.index[inside], missing[inside], counts)
+
+
+def usual(n: np.ndarray) -> np.ndarray:
+    """Median of the `SPAN` weeks before each week; that of the first ones is the median of the first `SPAN` weeks.
+
+    Parameters
+    ----------
+    n : (…, T), the weeks that were observed.
+    """
+    span = min(SPAN, n.shape[-1])
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(n, span, axis=-1), axis=-1)
+    first = np.repeat(medians[..., :1], span, -1)
+    return np.concatenate([first, medians[..., : n.shape[-1] - span]], -1)
+
+
+def training_weeks(weeks: Weeks, prepare: Prepare) -> pd.DatetimeIndex:
+    """The weeks before the validation and test weeks.
+
+    Raises
+    ------
+    ValueError : too few of them, or no observed week in any part.
+    """
+    validation_weeks, test_weeks, n_all = prepare.validation_weeks, prepare.test_weeks, len(weeks.index)
+    if min(validation_weeks, test_weeks) < prepare.horizon:
+        raise ValueError(
+            f"prepare.validation_weeks ({validation_weeks}) and test_weeks ({test_weeks}) must each be at least "
+            f"the horizon ({prepare.horizon}), else no full forecast can be judged."
+        )
+    n = max(n_all - test_weeks - validation_weeks, 0)
+    n_observed = int((~weeks.missing[:n]).sum())
+    if n_observed < MIN_TRAIN_WEEKS:
+        missing = f" ({n - n_observed} of them missing)" if n > n_observed else ""
+        raise ValueError(
+            f"{n_all} complete weeks leave {n}{missing} for training after {validation_weeks} validation and {test_weeks} "
+            f"test weeks; at least {MIN_TRAIN_WEEKS} are needed. Bring more weeks, or shorten prepare.validation_weeks "
+            "and prepare.test_weeks."
+        )
+    for name, part in (("validation", slice(n, n + validation_weeks)), ("test", slice(n + validation_weeks, None))):
+        if weeks.missing[part].all():
+            raise ValueError(
+                f"transactions: all {name} weeks are missing, {week_text(weeks.index[part])}. Set prepare.{name}_weeks "
+                "so that it reaches weeks with sales."
+            )
+    return weeks.index[:n]
+
+
+def _ends(days: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp, list[Count]]:
+    """The first and the last complete week, and what lies outside of them.
+
+    A week is complete when its trading days have about as many rows as usual. So a shop closed on Sundays, or one row a
+    week, is not mistaken for a week cut short, nor a single late row for a whole week.
+    """
+    day, weekday = days["day"], days["day"].dt.dayofweek
+    monday = day - pd.to_timedelta(weekday, unit="D")
+    n_weeks = weekday.value_counts()
+    trading = n_weeks[n_weeks >= TRADING * monday.nunique()].index
+    of_trade = days["rows"] >= DAY * days.groupby(weekday)["rows"].transform("median")
+    of_trade &= weekday.isin(trading)
+    share = of_trade.groupby(monday).sum() / len(trading)
+    first, last = np.flatnonzero(of_trade)[[0, -1]]
+    start = monday.iloc[first] + pd.Timedelta(weeks=int(weekday.iloc[first] > trading.min()))
+    end = monday.iloc[last] - pd.Timedelta(weeks=int(weekday.iloc[last] < trading.max()))
+    whole = share.index[share >= WHOLE]
+    start, end = whole[whole >= start].min(), whole[whole <= end].max()
+    if pd.isna(start) or pd.isna(end) or start > end:
+        raise ValueError(f"transactions: no complete week between {day.min().date()} and {day.max().date()}.")
+    n = int(days["category_rows"].sum())
+    outside = ~monday.between(start, end)
+    odd = days[outside & ~of_trade]
+    lines = [(days[outside], "rows in incomplete weeks", "dropped")]
+    if len(odd):
+        lines.append((odd, "rows on single days with far fewer rows than usual", "dropped, no week counts for them"))
+    counts = []
+    for part, check, action in lines:
+        units, when = float(part["category_units"].sum()), week_text(part["day"])
+        counts.append(Count(check, int(part["category_rows"].sum()), n, action, units, when))
+    return start, end, counts
+
+
+def _line(check: str, found: np.ndarray, index: pd.DatetimeIndex, action: str) -> Count:
+    return Count(check, int(found.sum()), len(index), action, weeks=week_text(index[found]))
