@@ -98,29 +98,32 @@ class Training:
     """How a model is trained."""
 
     mode: Literal["full", "lora", "frozen"] = _param("frozen", "what of the backbone is trained")
-    epochs: int = _param(12, "at most; the learning rate falls to zero over these", ge=1)
+    steps: int = _param(1000, "at most; training ends earlier, once its validation curve is flat", ge=1)
+    judge_steps: int = _param(25, "between two judgements on the validation weeks; an epoch where that is longer", ge=1)
+    patience: int = _param(6, "judgements without a better validation score before training stops", ge=1)
     batch_weeks: int = _param(300, "weeks of products in a step, each with all its locations", ge=1)
     accumulation: int = _param(1, "steps whose gradients are added up, to save memory", ge=1)
     learning_rate: float = _param(0.002, "of the new parts and adapters", gt=0)
     backbone_learning_rate: float = _param(0.0001, "of the backbone, where mode is full", gt=0)
     weight_decay: float = _param(0.1, "on matrices", ge=0)
-    warmup: float = _param(0.1, "share of the steps over which the learning rate rises", ge=0, lt=1)
+    warmup: int = _param(30, "steps over which the learning rate rises; then it stays", ge=0)
+    average: float = _param(
+        0.25, "reach of the averaged weights, as a share of the steps so far; 0 takes the last", ge=0, le=1
+    )
     lora_rank: int = _param(8, "of the adapters, where mode is lora", ge=1)
     precision: Literal["fp32", "bf16"] = _param("fp32", "bf16 where the hardware has it")
-    patience: int = _param(3, "epochs without a better validation score before training stops", ge=1)
-    average_epochs: float = _param(2.5, "reach of the running average of weights; 0 takes the last weights", ge=0)
     level_noise: float = _param(0.5, "standard deviation of noise on the log level in training", ge=0)
+    hide_plan: float = _param(0.3, "share of forecasts in training that do not know the plan", ge=0, le=1)
 
 
 @dataclass(frozen=True, config=_STRICT)
 class WarmStart:
     """What differs in a training that starts from the base."""
 
-    epochs: int = _param(3, "at most; 0 epochs is one of the choices", ge=1)
+    steps: int = _param(150, "at most; 0 steps is one of the choices", ge=1)
     learning_rate: float = _param(0.0001, "of all trained parts", gt=0)
     batch_weeks: int = _param(300, "weeks of products in a step", ge=1)
-    dropout: float = _param(0.1, "in these epochs", ge=0, lt=1)
-    average_epochs: float = _param(2.5, "reach of the running average of weights", ge=0)
+    dropout: float = _param(0.1, "in these steps", ge=0, lt=1)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -143,8 +146,9 @@ class Base(Training, Network):
     rename: str = _param("", "columns to rename, 'theirs=ours', comma separated")
     categories: list[str] = _param([], "values of products.category; none makes no base")
     n_products: int = _param(100, "products kept of each, by units in the training weeks", ge=1)
-    epochs: int = _param(8, "all are run; the learning rate falls to zero over them", ge=1)
-    average_epochs: float = _param(2.0, "reach of the running average of weights", ge=0)
+    steps: int = _param(8000, "all are run", ge=1)
+    judge_steps: int = _param(1000, "between two judgements on the validation weeks", ge=1)
+    warmup: int = _param(500, "steps over which the learning rate rises; then it stays", ge=0)
     level_noise: float = _param(0.0, "standard deviation of noise on the log level in training", ge=0)
     seed: int = _param(0, "of the training")
 

@@ -1,7 +1,9 @@
 """Panel to tensors: the typed contract between data and model, the tokeniser, scaling.
 
 Scaling uses the training weeks only. Columns in units of sales become logs relative to the series' own level, so that
-one model serves a bottle that sells 0.2 and a can that sells 200 a week; everything else is standardised.
+one model serves a bottle that sells 0.2 and a can that sells 200 a week; everything else is standardised. What is not
+known takes the column's mean, and a column `…_known` says so. Levels and labels are in the market's unit: pieces, or
+for amounts the usual quantity of a row, so that one count distribution serves both.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from shelfcast.settings import Network
 SHOCK = "location_now"
 SHARED = ("category_level", "category_now", "traffic", SHOCK)  # the same for all products of a location
 CONSTANT = 1e-6  # standard deviation below which a column is constant
+KNOWN = "_known"  # ending of columns that are 1 where the plan is known, and 0 elsewhere
 CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 MAX_TEXT = 64  # tokens of product text
 BY_WEEK = ("weeks", "plan", "level", "typical", "location_shock", "labels")  # fields with the axis T
@@ -43,7 +46,7 @@ class Batch(TypedDict):
     typical: torch.Tensor  # (B, L, T) float32, units a week that a product of the category typically sells, > 0
     location_shock: torch.Tensor  # (B, L, T) float32, log of a location's units over its usual share, for every product
     graph: torch.Tensor  # (B, L, L) float32, >= 0, the same for every product
-    labels: torch.Tensor  # (B, L, T, H) float32, units in week t + h; NaN where not to be learned or judged
+    labels: torch.Tensor  # (B, L, T, H) float32, sales of week t + h; NaN where not to be learned or judged
 
 
 def backbone_path(backbone: str) -> str:
@@ -75,6 +78,8 @@ class MarketTensors(torch.utils.data.Dataset):
     tensors: dict[str, torch.Tensor]  # Batch's fields with B = all products
     in_units: list[str]  # columns measured in units of sales
     scale: dict[str, list[float]]  # column -> mean, standard deviation on the training weeks
+    planned: list[str]  # columns of `plan` that come from the retailer's plan
+    unit: float = 1.0  # of level, typical and labels
 
     def __len__(self) -> int:
         return len(self.products)
@@ -116,6 +121,24 @@ class MarketTensors(torch.utils.data.Dataset):
         ratio = torch.log((level + LEVEL_FLOOR) / (batch["level"] + LEVEL_FLOOR))
         weeks = batch["weeks"] + times.log()[..., None] * of_level - ratio[..., None] * of_units
         return batch | {"level": level, "weeks": weeks}
+
+    @cached_property
+    def _hidden_plan(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which columns of `plan` come from the retailer's plan, and what all columns hold where it is not known."""
+        planned = torch.tensor([name in self.planned for name in self.names["plan"]])
+        return planned, torch.tensor([-1.0 if name.endswith(KNOWN) else 0.0 for name in self.names["plan"]])
+
+    def with_plan_hidden(self, plan: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """The field `plan` as if no plan of the coming weeks were known, where `hidden` (which broadcasts) is true."""
+        planned, unknown = (x.to(plan.device) for x in self._hidden_plan)
+        return torch.where(hidden & planned, unknown, plan)
+
+    def without_plan(self) -> MarketTensors:
+        """As if no forecast knew a plan; the market itself where it has none."""
+        if not self.planned:
+            return self
+        plan = self.with_plan_hidden(self.tensors["plan"], torch.tensor(True))
+        return replace(self, tensors=self.tensors | {"plan": plan})
 
     def as_new(self) -> MarketTensors:
         """As if no product had a history: `cold_start`, and last year's season is its category's."""
@@ -173,6 +196,7 @@ class _Columns:
         self.frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
         self.n_train = int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
         self.in_units, self.given_scale = set(panel.in_units), scale
+        self.unit, self.planned = float(panel.meta.get("unit", 1.0)), set(panel.planned)
         self.scale: dict[str, list[float]] = {}
         self.level = self.raw("level")
 
@@ -188,12 +212,20 @@ class _Columns:
         if name == "level":
             x = np.log(x)
         elif name in self.in_units:
-            x = np.log((x + LEVEL_FLOOR) / (self.level + LEVEL_FLOOR))
-        train = x[:, :, : self.n_train]
-        own = self.given_scale[name] if self.given_scale else [float(np.nanmean(train)), float(np.nanstd(train))]
-        mean, deviation = self.scale[name] = own
-        x = np.where(np.isnan(x), mean, x)  # beyond the data, where no forecast that needs it is made
+            floor = LEVEL_FLOOR * self.unit
+            x = np.log((x + floor) / (self.level + floor))
+        mean, deviation = self.scale[name] = self._moments(name, x[:, :, : self.n_train])
+        x = np.where(np.isnan(x), mean, x)
         return np.clip((x - mean) / deviation if deviation > CONSTANT else np.zeros_like(x), -CLIP, CLIP)
+
+    def _moments(self, name: str, train: np.ndarray) -> list[float]:
+        """Mean and standard deviation of a column; 1 and 1 of those that are 1 where the plan is known."""
+        if self.given_scale:
+            return self.given_scale[name]
+        if name in self.planned and name.endswith(KNOWN):
+            return [1.0, 1.0]
+        given = train[~np.isnan(train)]
+        return [float(given.mean()), float(given.std())] if len(given) else [0.0, 0.0]
 
 
 def market_tensors(
@@ -226,13 +258,16 @@ def market_tensors(
         "static": _float(columns.scaled(panel.roles["static"])[:, :, 0]),
         "weeks": _float(np.concatenate([history, planned], -1)[:, :, :n]),
         "plan": _float(planned[:, :, target]),  # P L T H F
-        "level": _float(columns.level[:, :, :n]),
-        "typical": _float(panel.typical[locations].to_numpy().T).expand(len(products), -1, -1),
-        "location_shock": _float(columns.raw(SHOCK)[:, :, :n]),
+        "level": _float(columns.level[:, :, :n] / columns.unit),
+        "typical": _float(panel.typical[locations].to_numpy().T / columns.unit).expand(len(products), -1, -1),
+        "location_shock": _float(np.nan_to_num(columns.raw(SHOCK)[:, :, :n])),
         "graph": graph.expand(len(products), -1, -1),
-        "labels": _float(columns.raw("y")[:, :, target]),
+        "labels": _float(columns.raw("y")[:, :, target] / columns.unit),
     }
-    return MarketTensors(products, locations, weeks, names, tensors, panel.in_units, columns.scale)
+    planned = [name for name in plan if name in columns.planned]
+    return MarketTensors(
+        products, locations, weeks, names, tensors, panel.in_units, columns.scale, planned, columns.unit
+    )
 
 
 def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training: choose the number of epochs on validation weeks, then refit up to the test weeks.
+"""Training: train until the validation curve is flat, then refit up to the test weeks.
 
 A run is two phases in one work folder, `select` and `refit`, each with checkpoints. Killed at any point, the same
 call continues from the last checkpoint and ends with the same weights as an uninterrupted run; a work folder that
@@ -11,14 +11,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+from safetensors.torch import load_file
 from transformers import set_seed
 
-from shelfcast.model.adapters import merged
+from shelfcast.model.adapters import adapt, merged
 from shelfcast.model.forecast import read_text_once
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
@@ -26,10 +26,24 @@ from shelfcast.settings import Training
 from shelfcast.training.new_products import fit_new_product_head
 from shelfcast.training.parallel import in_parallel
 from shelfcast.training.phase import Phase
-from shelfcast.training.trainer import validation_file
+from shelfcast.training.trainer import judged_file, label_weeks
 
-COLUMNS = ["phase", "seed", "epoch", "loss", "wql", "best"]  # of a history
+COLUMNS = ["phase", "seed", "step", "loss", "wql", "best"]  # of a history
 MakeModel = Callable[[str], SalesBert]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` returns, one model a seed, all in eval mode (of mode 'lora' with adapters apart: see `adapters.save`).
+
+    models : of the second phase, which learned from all weeks before the test weeks.
+    selected : of the first phase, at the chosen step: for forecasts of the validation weeks, which they did not learn.
+    history : a row per phase, seed and judgement: step, loss, wql (validation; NaN in the refit), best (chosen step).
+    """
+
+    models: list[SalesBert]
+    selected: list[SalesBert]
+    history: pd.DataFrame
 
 
 def fit(
@@ -44,11 +58,11 @@ def fit(
     callbacks=(),
     warm_start: bool = False,
     new_products: bool = False,
-) -> tuple[list[SalesBert], pd.DataFrame, list[tuple[np.ndarray, np.ndarray]]]:
-    """Train one model a seed: all choose the number of epochs together, then each is trained again with more weeks.
+) -> Fitted:
+    """Train one model a seed: all choose the number of steps together, then each is trained again with more weeks.
 
-    One seed's validation curve is too noisy to choose by, so the epoch is the best of the mean curve, among the epochs
-    that every seed reached.
+    One seed's validation curve is too noisy to choose by, so the step is the best of the mean curve, among those that
+    every seed reached. The refit takes as many steps more as it has labels more.
 
     Parameters
     ----------
@@ -56,30 +70,25 @@ def fit(
     train, validation, refit : labels of the training weeks, of the validation weeks, of both together.
     seeds : one model each, trained side by side.
     work : folder of checkpoints and TensorBoard logs. fingerprint : names data and settings; see the module's text.
-    warm_start : the models are pretrained, and 0 may be the best number of epochs.
+    warm_start : the models are pretrained, and 0 may be the best number of steps.
     new_products : also train the head for products without a history.
-
-    Returns
-    -------
-    The models of the second phase in eval mode (of mode 'lora' with their adapters apart: see `adapters.save`); one row
-    per phase, seed and epoch: loss, wql (validation; NaN in the refit) and best (the chosen epoch); and, a seed, mean
-    and dispersion (P, L, C, H) that the first phase's model of the chosen epoch forecast from the C validation cutoffs.
     """
     runs = _work_folders(seeds, work, fingerprint, training)
     if training.mode == "frozen":
         train, validation, refit = _with_texts_read(make_model, seeds, train, validation, refit)
     chosen = select(make_model, train, validation, training, seeds, work, fingerprint, callbacks, warm_start)
-    n_epochs = best_epoch(chosen)
+    n_steps = best_step(chosen)
     batch = products_a_step(training, train)
-    phase = Phase("refit", make_model, refit, None, training, batch, n_epochs, callbacks=tuple(callbacks))
+    n_refit = round(n_steps * _n_cutoffs(refit) / _n_cutoffs(train))
+    phase = Phase("refit", make_model, refit, None, training, batch, n_refit, callbacks=tuple(callbacks))
     refitted = in_parallel(phase.run, runs, "refit")
     histories = [history.assign(phase="refit", best=False) for _, history in refitted if len(history)]
-    history = pd.concat([chosen.assign(best=chosen["epoch"] == n_epochs), *histories], ignore_index=True)
+    history = pd.concat([chosen.assign(best=chosen["step"] == n_steps), *histories], ignore_index=True)
     models = [model.eval() for model, _ in refitted]
     if new_products:
         models = [fit_new_product_head(model, refit, seed) for seed, model in zip(seeds, models, strict=True)]
-    files = [np.load(validation_file(folder / "select", n_epochs)) for folder in runs.values()]
-    return models, history[COLUMNS], [(x["mean"].astype(float), x["dispersion"].astype(float)) for x in files]
+    selected = [_judged_model(make_model, training, seed, folder, n_steps) for seed, folder in runs.items()]
+    return Fitted(models, selected, history[COLUMNS])
 
 
 def select(
@@ -93,18 +102,43 @@ def select(
     callbacks=(),
     warm_start: bool = False,
 ) -> pd.DataFrame:
-    """The first phase of `fit`, whose parameters these are: its history, in which no epoch is marked as best."""
+    """The first phase of `fit`, whose parameters these are: its history, in which no step is marked as best."""
     runs, batch = _work_folders(seeds, work, fingerprint, training), products_a_step(training, train)
     if training.mode == "frozen":
         train, validation = _with_texts_read(make_model, seeds, train, validation)
-    phase = Phase("select", make_model, train, validation, training, batch, None, warm_start, tuple(callbacks))
+    phase = Phase(
+        "select", make_model, train, validation, training, batch, training.steps, warm_start, tuple(callbacks)
+    )
     histories = [history for _, history in in_parallel(phase.run, runs, "select")]
     return pd.concat(histories).assign(phase="select", best=False)[COLUMNS]
 
 
-def best_epoch(history: pd.DataFrame) -> int:
-    """The best of the seeds' mean curve, among the epochs that every seed reached; `history` as `select` gives it."""
-    return int(history.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1).idxmin())
+def _mean_curve(history: pd.DataFrame) -> pd.Series:
+    """Validation WQL by step, mean over the seeds, at the steps that every seed reached; `history` as `select` gives it."""
+    return history.pivot(index="step", columns="seed", values="wql").dropna().mean(axis=1)
+
+
+def best_step(history: pd.DataFrame) -> int:
+    """The best of the seeds' mean curve."""
+    return int(_mean_curve(history).idxmin())
+
+
+def still_falling(history: pd.DataFrame, training: Training) -> bool:
+    """Whether the validation score was best at the last of all allowed steps, so that more would have been better."""
+    curve = _mean_curve(history[history["phase"] == "select"])
+    return bool(curve.idxmin() == curve.index[-1] and curve.index[-1] >= training.steps)
+
+
+def _n_cutoffs(market: MarketTensors) -> int:
+    return len(label_weeks(market.tensors["labels"]))
+
+
+def _judged_model(make_model: MakeModel, training: Training, seed: int, folder: Path, step: int) -> SalesBert:
+    """The first phase's model of a seed, as it was judged after a step."""
+    set_seed(seed)
+    model = adapt(make_model("select"), training)
+    model.load_state_dict(load_file(judged_file(folder / "select", step)), strict=False)
+    return model.eval()
 
 
 def pretrain(
@@ -121,25 +155,22 @@ def pretrain(
 ) -> tuple[dict[str, SalesBert], pd.DataFrame]:
     """Train on many categories what markets start from: one model for each phase of `fit`, whose parameters these are.
 
-    That for 'select' is trained on the training weeks alone, that for 'refit' on the validation weeks too. All epochs
+    That for 'select' is trained on the training weeks alone, that for 'refit' on the validation weeks too. All steps
     are run: the validation weeks draw the first one's curve, and choose nothing.
 
     Returns
     -------
     The model of each of the `phases`, and their history as `fit` gives it.
     """
-    training = replace(training, patience=training.epochs)
+    training = replace(training, patience=training.steps)
     folder = _work_folders([seed], work, fingerprint, training)[seed]
     batch = products_a_step(training, train)
     if training.mode == "frozen":
         train, validation, refit = _with_texts_read(make_model, [seed], train, validation, refit)
-    data = {"select": (train, validation, None), "refit": (refit, None, training.epochs)}
+    data = {"select": (train, validation), "refit": (refit, None)}
 
     def trained(name: str, parts: tuple) -> tuple[SalesBert, pd.DataFrame]:
-        own_train, own_validation, n_epochs = parts
-        phase = Phase(
-            name, make_model, own_train, own_validation, training, batch, n_epochs, callbacks=tuple(callbacks)
-        )
+        phase = Phase(name, make_model, *parts, training, batch, training.steps, callbacks=tuple(callbacks))
         return phase.run(seed, folder)
 
     runs = {name: data[name] for name in phases}
@@ -175,7 +206,7 @@ def fit_new_products(make_model: MakeModel, market: MarketTensors, seeds: list[i
 
 
 def products_a_step(training: Training, train: MarketTensors) -> int:
-    """Products in a step, so that it sees `batch_weeks` weeks; the same in both phases, whose epochs are to be alike."""
+    """Products in a step, so that it sees `batch_weeks` weeks; the same in both phases, whose steps are to be alike."""
     return max(1, round(training.batch_weeks / len(train.weeks_index)))
 
 
@@ -199,5 +230,5 @@ def finish(work: str | Path) -> None:
     """Remove the checkpoints under `work`, once what they led to is written; the TensorBoard logs stay."""
     for checkpoint in Path(work).glob("**/checkpoint-*"):
         shutil.rmtree(checkpoint)
-    for path in Path(work).glob("**/validation_*.npz"):
+    for path in Path(work).glob("**/judged_*.safetensors"):
         path.unlink()

@@ -15,16 +15,18 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.settings import Training
 from shelfcast.training.initial import fit_spillover, fit_text_axes
-from shelfcast.training.trainer import CompleteMark, SalesTrainer, StopAfter, last_whole_checkpoint, validation_wql
+from shelfcast.training.trainer import CompleteMark, SalesTrainer, last_whole_checkpoint, validation_wql
+
+LEAST_GAIN = 2e-4  # in WQL: a smaller one does not count as a better score
 
 
 @dataclass(frozen=True)
 class Phase:
     """What one phase trains, apart from its seed and folder.
 
-    name : 'select' (judged after each epoch, stops early) or 'refit' (for `n_epochs` of the same schedule).
+    name : 'select' (judged every few steps, stops early) or 'refit' (not judged).
     train, validation : labels to learn from, and to be judged by ('select' alone).
-    batch : products in a step. warm_start : judge the model before its first step too.
+    batch : products in a step. n_steps : at most. warm_start : judge the model before its first step too.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Phase:
     validation: MarketTensors | None
     training: Training
     batch: int
-    n_epochs: int | None = None
+    n_steps: int
     warm_start: bool = False
     callbacks: tuple = ()
 
@@ -42,15 +44,15 @@ class Phase:
 
         Returns
         -------
-        The model with averaged weights, on the CPU, and a row per epoch: epoch, loss, wql (NaN in a refit), seed.
+        The model with averaged weights, on the CPU, and a row per judgement: step, loss, wql (NaN in a refit), seed.
         """
         set_seed(seed)
         model, folder = self.make_model(self.name), folder / self.name
-        if self.n_epochs == 0:
-            return model, pd.DataFrame(columns=["epoch", "loss", "wql", "seed"])
+        if self.n_steps == 0:
+            return model, pd.DataFrame(columns=["step", "loss", "wql", "seed"])
         model = adapt(model, self.training)
         train, validation = self._prepared(model)
-        watch = EarlyStoppingCallback(self.training.patience) if self.judged else StopAfter(self.n_epochs)
+        watch = [EarlyStoppingCallback(self.training.patience, LEAST_GAIN)] if self.judged else []
         trainer = SalesTrainer(
             self.training,
             model=model,
@@ -58,7 +60,7 @@ class Phase:
             train_dataset=train,
             eval_dataset=validation,
             compute_metrics=validation_wql,
-            callbacks=[watch, CompleteMark(), *self.callbacks],
+            callbacks=[*watch, CompleteMark(), *self.callbacks],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
@@ -68,6 +70,7 @@ class Phase:
 
     @property
     def judged(self) -> bool:
+        """Whether validation weeks judge this phase."""
         return self.validation is not None
 
     def _prepared(self, model: SalesBert) -> tuple[MarketTensors, MarketTensors | None]:
@@ -81,22 +84,24 @@ class Phase:
 
     def _arguments(self, seed: int, folder: Path) -> TrainingArguments:
         training = self.training
+        every = judge_every(training, len(self.train), self.batch)
         return TrainingArguments(
             output_dir=str(folder),
-            num_train_epochs=training.epochs,
+            max_steps=self.n_steps,
             per_device_train_batch_size=self.batch,
             per_device_eval_batch_size=4 * self.batch,
             gradient_accumulation_steps=training.accumulation,
             learning_rate=training.learning_rate,
-            lr_scheduler_type="cosine",
+            lr_scheduler_type="constant_with_warmup",
             warmup_steps=training.warmup,
             max_grad_norm=1.0,
             bf16=training.precision == "bf16",
             use_cpu=not torch.cuda.is_available(),
-            eval_strategy="epoch" if self.judged else "no",
+            eval_strategy="steps" if self.judged else "no",
+            eval_steps=every,
             eval_on_start=self.warm_start and self.judged,
-            save_strategy="epoch",
-            logging_strategy="epoch",
+            save_steps=every,
+            logging_steps=every,
             metric_for_best_model="wql",
             greater_is_better=False,
             save_total_limit=2,
@@ -111,11 +116,14 @@ class Phase:
         )
 
     def _history(self, log: list[dict]) -> pd.DataFrame:
-        rows = pd.DataFrame(log)
-        rows["epoch"] = rows["epoch"].round().astype(int)
-        last = rows.groupby("epoch").last()  # a training that continued logs an epoch twice
-        epochs = pd.DataFrame({"loss": last["loss"], "wql": last.get("eval_wql", float("nan"))})
-        return epochs.dropna(subset="wql" if self.judged else "loss").reset_index()
+        last = pd.DataFrame(log).groupby("step").last()  # a training that continued logs a step twice
+        steps = pd.DataFrame({"loss": last.get("loss"), "wql": last.get("eval_wql", float("nan"))})
+        return steps.dropna(subset="wql" if self.judged else "loss").reset_index()
+
+
+def judge_every(training: Training, n_products: int, batch: int) -> int:
+    """Steps between two judgements: an epoch's where these are more than `training.judge_steps`."""
+    return max(training.judge_steps, -(-n_products // batch))
 
 
 @torch.no_grad()

@@ -79,9 +79,8 @@ def warm_start_settings(finetune: Finetune) -> Finetune:
     warm = finetune.warm_start
     return replace(
         finetune,
-        epochs=warm.epochs,
+        steps=warm.steps,
         learning_rate=warm.learning_rate,
         batch_weeks=warm.batch_weeks,
         dropout=warm.dropout,
-        average_epochs=warm.average_epochs,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import is_torch_bf16_gpu_available
@@ -34,10 +34,12 @@ def _cpu_has_bf16() -> bool:
 
 
 class SalesTrainer(Trainer):
-    """A Trainer that averages weights, varies levels, and checkpoints what is trained.
+    """A Trainer that averages weights, varies levels, hides plans, and checkpoints what is trained.
 
-    The running average of the weights is what is judged and what comes out (Izmailov et al. 2018, SWA, with an
-    exponential mean): the last step's weights moved the level of all forecasts at once.
+    The running average of the weights is what is judged and what comes out (Izmailov et al. 2018, SWA): the last step's
+    weights moved the level of all forecasts at once. Under a constant learning rate it does what a decaying rate does
+    elsewhere, without knowing beforehand when training ends. It reaches back over a share of the steps so far
+    (polynomial-decay averaging, Shamir & Zhang 2013), so that short and long trainings need no setting of their own.
     """
 
     loss_is_scaled_for_ga = True  # by `compute_loss`
@@ -48,17 +50,20 @@ class SalesTrainer(Trainer):
         super().__init__(**kwargs)
         if self.eval_dataset is not None:
             self.judged_weeks = label_weeks(self.eval_dataset.tensors["labels"])
-        products_a_step = self.args.per_device_train_batch_size * training.accumulation
-        reach = training.average_epochs * len(self.train_dataset) / products_a_step  # steps
         # A frozen encoder is most of the model, and its own average.
         self.trained = torch.nn.ParameterList(p for p in self.model.parameters() if p.requires_grad)
-        self.average = AveragedModel(self.trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(reach, 1)))
+        self.average = AveragedModel(self.trained, multi_avg_fn=_average_over(training.average))
         self.add_callback(WeightAverage(self.average, self.trained))
 
     def training_step(self, model, inputs, *args):
         level = inputs["level"]  # noise is drawn on the CPU, where it is the same for every device
         noise = self.training.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
-        return super().training_step(model, self.train_dataset.with_levels(inputs, noise.exp()), *args)
+        inputs = self.train_dataset.with_levels(inputs, noise.exp())
+        if self.train_dataset.planned:
+            n_products, _, n_weeks = level.shape
+            hidden = torch.rand(n_products, 1, n_weeks, 1, 1, device="cpu") < self.training.hide_plan
+            inputs["plan"] = self.train_dataset.with_plan_hidden(inputs["plan"], hidden.to(level.device))
+        return super().training_step(model, inputs, *args)
 
     def get_batch_samples(self, *args):
         """Count the labels of a step, of which products have different numbers."""
@@ -88,11 +93,9 @@ class SalesTrainer(Trainer):
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def evaluation_loop(self, *args, **kwargs):
-        """Keep the validation forecasts of each epoch; see `validation_file`."""
-        out = super().evaluation_loop(*args, **kwargs)
-        mean, dispersion = out.predictions
-        np.savez(validation_file(self.args.output_dir, round(self.state.epoch or 0)), mean=mean, dispersion=dispersion)
-        return out
+        """Keep the weights that are judged; see `judged_file`."""
+        self._write_weights(judged_file(self.args.output_dir, self.state.global_step))
+        return super().evaluation_loop(*args, **kwargs)
 
     @torch.no_grad()
     def set_weights(self, weights) -> None:
@@ -101,12 +104,14 @@ class SalesTrainer(Trainer):
             own.copy_(given)
 
     def _save(self, output_dir=None, state_dict=None):
+        self._write_weights(Path(output_dir or self.args.output_dir, WEIGHTS))
+
+    def _write_weights(self, path: Path) -> None:
         """Write weights that training changes and buffers; a frozen encoder would be most of the file."""
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         state = {name: x.contiguous() for name, x in self.model.state_dict().items() if name not in frozen}
-        save_file(state, folder / WEIGHTS)
+        save_file(state, path)
 
     def _save_checkpoint(self, model, trial):
         super()._save_checkpoint(model, trial)
@@ -140,6 +145,16 @@ def _n_labels(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return (~batch["labels"].isnan()).sum()
 
 
+def _average_over(share: float):
+    """Weighs the newest weights by 1 / (share x steps so far)."""
+
+    @torch.no_grad()
+    def update(averaged, current, n_averaged) -> None:
+        torch._foreach_lerp_(averaged, current, min(1.0, 1 / max(share * (float(n_averaged) + 1), 1.0)))
+
+    return update
+
+
 class WeightAverage(TrainerCallback):
     """Take each step's weights into their average."""
 
@@ -150,16 +165,6 @@ class WeightAverage(TrainerCallback):
         self.average.update_parameters(self.trained)
 
 
-class StopAfter(TrainerCallback):
-    """End a refit at the epoch that validation chose, on the schedule it was chosen on."""
-
-    def __init__(self, epochs: int):
-        self.epochs = epochs
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        control.should_training_stop |= round(state.epoch) >= self.epochs
-
-
 class CompleteMark(TrainerCallback):
     """Mark a checkpoint once it is whole: a kill while one is being written leaves it without the mark."""
 
@@ -167,9 +172,9 @@ class CompleteMark(TrainerCallback):
         Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
 
 
-def validation_file(folder: str | Path, epoch: int) -> Path:
-    """The file with an epoch's forecasts from the validation cutoffs: mean and dispersion, each (P, L, C, H)."""
-    return Path(folder, f"validation_{epoch}.npz")
+def judged_file(folder: str | Path, step: int) -> Path:
+    """The file with the averaged weights that were judged after a step."""
+    return Path(folder, f"judged_{step}.safetensors")
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:
