@@ -12,7 +12,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from shelfcast.data import tables
-from shelfcast.methods import trees
+from shelfcast.methods import boosting
 from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
 from shelfcast.settings import Prepare
@@ -171,6 +171,6 @@ def small_trees(max_rounds: int):
     """LightGBM with settings for the small retailer's few rows, on one thread."""
     small = {"min_data_in_leaf": 20, "num_threads": 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trees, "COMMON_SETTINGS", trees.COMMON_SETTINGS | small)
-        patch.setattr(trees, "MAX_ROUNDS", max_rounds)
+        patch.setattr(boosting, "COMMON_SETTINGS", boosting.COMMON_SETTINGS | small)
+        patch.setattr(boosting, "MAX_ROUNDS", max_rounds)
         yield

@@ -8,7 +8,7 @@ import pytest
 from conftest import changed_after
 
 from shelfcast.judge.frame import SCHEMA, add_level, is_chain
-from shelfcast.methods import averages, trees
+from shelfcast.methods import averages, boosting, trees
 from shelfcast.methods.dispersion import frame_wql
 from shelfcast.training.base import FACTS, Base
 from studies.categories import blends, categories
@@ -58,8 +58,10 @@ def test_rows_of_one_method_alone_are_left_out(small_panel, good):
 
 
 def test_leak_test_weeks_choose_no_weight_and_no_trees(small_panel, good, monkeypatch):
-    monkeypatch.setattr(trees, "COMMON_SETTINGS", trees.COMMON_SETTINGS | {"min_data_in_leaf": 20, "num_threads": 1})
-    monkeypatch.setattr(trees, "MAX_ROUNDS", 10)
+    monkeypatch.setattr(
+        boosting, "COMMON_SETTINGS", boosting.COMMON_SETTINGS | {"min_data_in_leaf": 20, "num_threads": 1}
+    )
+    monkeypatch.setattr(boosting, "MAX_ROUNDS", 10)
     cutoff = [pd.Timestamp(small_panel.meta["validation_end"])]
     forecasts = []
     for panel in (small_panel, changed_after(small_panel, cutoff[0])):

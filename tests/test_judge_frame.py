@@ -26,7 +26,7 @@ def test_grid_keys_follow_the_axes_of_the_actuals(keys):
 
 def test_quantiles_are_those_of_the_negative_binomial_where_none_are_given(keys):
     frame = forecast_frame(keys.assign(further="column"), 2.0, 0.5)
-    assert list(frame) == [*KEYS, "mean", "dispersion", *QUANTILE_COLUMNS]
+    assert list(frame) == [*KEYS, "mean", "dispersion", *QUANTILE_COLUMNS, "unit"]
     assert quantile_column(0.025) == QUANTILE_COLUMNS[0] == "q025" and len(QUANTILE_COLUMNS) == len(QUANTILES)
     # P(y = k) = (k + 1) / 2^(k + 2): .25, .25, .19, .125, .08, .05, .03, .015 for 0 … 7
     assert frame.loc[0, ["q025", "q300", "q600", "q750", "q900", "q975"]].tolist() == [0, 1, 2, 3, 5, 7]

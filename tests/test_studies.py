@@ -20,7 +20,7 @@ from shelfcast import methods, settings
 from shelfcast.data.files import folder_md5
 from shelfcast.data.tables import load_each
 from shelfcast.judge.frame import SCHEMA
-from shelfcast.methods import article, trees
+from shelfcast.methods import article, boosting
 from shelfcast.model.tensors import load_tokenizer
 from shelfcast.panel.build import build
 from shelfcast.training.base import facts, new_model, save_base
@@ -148,8 +148,10 @@ def here(project, monkeypatch):
     """The project, with this process in its root, and trees that grow for a few rounds."""
     monkeypatch.chdir(project)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(trees, "COMMON_SETTINGS", trees.COMMON_SETTINGS | {"min_data_in_leaf": 20, "num_threads": 1})
-    monkeypatch.setattr(trees, "MAX_ROUNDS", 20)
+    monkeypatch.setattr(
+        boosting, "COMMON_SETTINGS", boosting.COMMON_SETTINGS | {"min_data_in_leaf": 20, "num_threads": 1}
+    )
+    monkeypatch.setattr(boosting, "MAX_ROUNDS", 20)
     monkeypatch.setenv("SHELFCAST_PIPELINE", "1")
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # no other process to start, which takes longer than the training
     return project

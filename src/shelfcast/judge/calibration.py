@@ -1,6 +1,10 @@
-"""Calibration of count forecasts by the randomised probability integral transform (PIT).
+"""Calibration of forecasts by the randomised probability integral transform (PIT), measured and mended.
 
-Reference: Czado, Gneiting & Held (2009), "Predictive model assessment for count data".
+`recalibrate` stretches the quantiles of coming forecasts so that central ranges hold as many actuals as they should,
+by what they held at past cutoffs: conformal calibration on the scale of a normal.
+
+References: Czado, Gneiting & Held (2009), "Predictive model assessment for count data"; Kuleshov, Fenner & Ermon
+(2018), "Accurate uncertainties for deep learning using calibrated regression".
 """
 
 from __future__ import annotations
@@ -9,26 +13,71 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from scipy import optimize, stats
 
-from shelfcast.judge.distribution import count_distribution
+from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES, Amounts, count_distribution, law_quantiles
+from shelfcast.judge.frame import add_level, forecast_frame
+
+NORMAL = stats.norm.ppf(QUANTILES)
+STRETCHES = (0.4, 2.5)  # of quantiles on the scale of a normal, at most
+COVERAGES = (0.5, 0.8, 0.95)
+SHRINKAGE = 200  # rows that say nothing of calibration: so many actual ones are needed to go half the way
+SHRINKAGE_HORIZON = 2000  # the same for a horizon of its own, from the stretch of all horizons
+Bounds = tuple[np.ndarray, np.ndarray]
 
 
-def pit_bounds(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """F(y-1) and F(y) of each row's count distribution; NaN where a method has none.
+def pit_bounds(frame: pd.DataFrame) -> Bounds:
+    """P(Y < y) and P(Y <= y) of each row's distribution; of its quantiles where a method gives these alone.
 
     A calibrated forecast spreads each actual evenly between the two, and all rows together over [0, 1]: a Poisson of
-    mean 1 that meets y = 0 owns the range [0, .37], so a quarter of its mass lies below .0925.
+    mean 1 that meets y = 0 owns the range [0, .37], so a quarter of its mass lies below .0925. Both are NaN where `y`
+    is.
     """
-    y = np.round(frame["y"].to_numpy(float))
-    distribution = count_distribution(frame["mean"].to_numpy(float), frame["dispersion"].to_numpy(float))
-    return distribution.cdf(y - 1), distribution.cdf(y)
+    y, unit = frame["y"].to_numpy(float), np.broadcast_to(frame.get("unit", 0.0), len(frame))
+    amounts, by_law = unit > 0, frame["dispersion"].notna().to_numpy()
+    below, upto = _bounds_by_quantiles(np.where(amounts, y, np.round(y)), frame[QUANTILE_COLUMNS].to_numpy(), amounts)
+    mean, dispersion = (frame[name].to_numpy(float) for name in ("mean", "dispersion"))
+    counts = by_law & ~amounts
+    law = count_distribution(mean[counts], dispersion[counts])
+    below[counts], upto[counts] = law.cdf(np.round(y[counts]) - 1), law.cdf(np.round(y[counts]))
+    both = by_law & amounts
+    if both.any():
+        upto[both] = Amounts.of(mean[both], dispersion[both], unit[both]).cdf(y[both])
+        below[both] = np.where(y[both] > 0, upto[both], 0.0)
+    return np.where(np.isnan(y), np.nan, below), np.where(np.isnan(y), np.nan, upto)
 
 
-def mass_between(bounds: tuple[np.ndarray, np.ndarray], low: float, high: float) -> np.ndarray:
-    """Share of each row's PIT range [F(y-1), F(y)] that lies between two probabilities; NaN where there is no range."""
+def _bounds_by_quantiles(y: np.ndarray, quantiles: np.ndarray, amounts: np.ndarray) -> Bounds:
+    """PIT ranges by lines between quantiles, on the scale of a normal.
+
+    A count owns what lies half a unit to both sides of it, because averaged quantiles of counts are not whole. An
+    amount owns a range where several quantiles equal it, as at zero.
+    """
+    half = np.where(amounts, 0.0, 0.5)
+    below = _probability(y - half, quantiles, upto=False)
+    return np.where(y <= 0, 0.0, below), _probability(y + half, quantiles, upto=True)
+
+
+def _probability(value: np.ndarray, quantiles: np.ndarray, upto: bool) -> np.ndarray:
+    """Probability of less than `value`, or of at most it; lines go on beyond the outer quantiles."""
+    at = value[:, None]
+    n_below = (quantiles <= at if upto else quantiles < at).sum(1)
+    right = np.clip(n_below, 1, len(QUANTILES) - 1)
+    row = np.arange(len(value))
+    low, high = quantiles[row, right - 1], quantiles[row, right]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (value - low) / (high - low)
+    share = np.where(high > low, share, np.where(n_below > right - 1, np.inf, -np.inf))
+    outside = (n_below == 0) | (n_below == len(QUANTILES))
+    share = np.where(outside, share, np.clip(share, 0, 1))
+    return stats.norm.cdf(NORMAL[right - 1] + share * (NORMAL[right] - NORMAL[right - 1]))
+
+
+def mass_between(bounds: Bounds, low: float, high: float) -> np.ndarray:
+    """Share of each row's PIT range that lies between two probabilities; NaN where there is no range."""
     below, upto = bounds
     overlap = np.clip(np.minimum(upto, high) - np.maximum(below, low), 0, None)
-    inside = (below >= low) & (upto <= high)  # a range without length: far in a tail, F(y-1) = F(y)
+    inside = (below >= low) & (upto <= high)  # a range without length: an amount, or far in a tail
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(upto > below, overlap / (upto - below), inside.astype(float))
     return np.where(np.isnan(below), np.nan, share)
@@ -44,3 +93,86 @@ def pit_histogram(frame: pd.DataFrame, bins: int = 10) -> np.ndarray:
     """Expected share of PIT values in each of `bins` bins, without randomness: 1 / bins where calibrated."""
     bounds, edges = pit_bounds(frame), np.linspace(0, 1, bins + 1)
     return np.array([np.nanmean(mass_between(bounds, low, high)) for low, high in pairwise(edges)])
+
+
+def stretch(bounds: Bounds) -> float:
+    """How much wider quantiles have to be, on the scale of a normal, so that central ranges hold what they should.
+
+    Worked example: where the 80 % range holds what a 60 % range should, and the others alike, the stretch is
+    z(.9) / z(.8) = 1.28 / .84 = 1.52.
+    """
+
+    def miss(log_stretch: float) -> float:
+        held = [_held(bounds, coverage, np.exp(log_stretch)) for coverage in COVERAGES]
+        return float(sum((h - c) ** 2 / (c * (1 - c)) for h, c in zip(held, COVERAGES, strict=True)))
+
+    return float(np.exp(optimize.minimize_scalar(miss, bounds=np.log(STRETCHES), method="bounded").x))
+
+
+def _held(bounds: Bounds, coverage: float, stretched: float) -> float:
+    """Share of actuals inside a central range that was stretched."""
+    high = stats.norm.cdf(stretched * stats.norm.ppf(0.5 + coverage / 2))
+    return float(np.nanmean(mass_between(bounds, 1 - high, high)))
+
+
+def fit_stretches(past: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """The stretch of each level and horizon, from forecasts of one method whose weeks have actuals.
+
+    Few rows move it little: it is shrunk towards 1, and a horizon's own towards that of all horizons.
+
+    Parameters
+    ----------
+    past : forecast frame of the validation cutoffs.
+
+    Returns
+    -------
+    level -> horizon -> stretch; levels and horizons without an actual are not in it.
+    """
+    past = add_level(past[past["y"].notna()])
+    stretches = {}
+    for level, rows in past.groupby("level"):
+        shared = np.log(stretch(pit_bounds(rows))) * len(rows) / (len(rows) + SHRINKAGE)
+        stretches[level] = {}
+        for horizon, own in rows.groupby("horizon"):
+            weight = len(own) / (len(own) + SHRINKAGE_HORIZON)
+            log_stretch = weight * np.log(stretch(pit_bounds(own))) + (1 - weight) * shared
+            stretches[level][int(horizon)] = float(np.exp(log_stretch))
+    return stretches
+
+
+def recalibrate(frame: pd.DataFrame, stretches: dict[str, dict[int, float]]) -> pd.DataFrame:
+    """Stretch quantiles around the median; means stay, and `dispersion` becomes NaN, since quantiles say more.
+
+    Counts stay counts where a method has a distribution: its quantiles are read at other probabilities.
+
+    Parameters
+    ----------
+    frame : forecast frame of one method; further columns are kept.
+    stretches : of `fit_stretches`; what it lacks is not stretched.
+    """
+    level = add_level(frame)["level"]
+    factor = np.array(
+        [stretches.get(name, {}).get(h, 1.0) for name, h in zip(level, frame["horizon"], strict=True)], float
+    )
+    normal = factor[:, None] * NORMAL
+    quantiles = interpolated(frame[QUANTILE_COLUMNS].to_numpy(), NORMAL, normal)
+    law = frame["dispersion"].notna().to_numpy()
+    own, unit = frame[law], np.broadcast_to(frame.get("unit", 0.0), len(frame))
+    quantiles[law] = law_quantiles(own["mean"], own["dispersion"], stats.norm.cdf(normal[law]), unit[law])
+    out = forecast_frame(frame, frame["mean"], quantiles=quantiles, unit=unit)
+    return out.join(frame.drop(columns=out.columns, errors="ignore").reset_index(drop=True))
+
+
+def interpolated(quantiles: np.ndarray, at: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Quantiles at other points, by lines that go on beyond the outer ones, not below 0.
+
+    Parameters
+    ----------
+    quantiles : (rows, points), which do not fall.
+    at : (points,), rising. wanted : (rows, wanted points).
+    """
+    right = np.clip(np.searchsorted(at, wanted, side="right"), 1, len(at) - 1)
+    row = np.arange(len(quantiles))[:, None]
+    low, high = quantiles[row, right - 1], quantiles[row, right]
+    share = (wanted - at[right - 1]) / (at[right] - at[right - 1])
+    return np.maximum(low + share * (high - low), 0.0)

@@ -5,8 +5,9 @@
 | `unique_id` | product and location, `<product_id>|<location>` |
 | `cutoff`, `ds`, `horizon` | last observed week, forecast week (both Mondays), weeks between them |
 | `y` | actual units; NaN beyond the data |
-| `mean`, `dispersion` | of a negative binomial; `dispersion` is NaN where a method gives quantiles only |
+| `mean`, `dispersion` | of the distribution; `dispersion` is NaN where a method gives quantiles only |
 | `q025` … `q975` | quantiles |
+| `unit` | 0 where sales are counts; else the typical amount of one sale, see `judge.distribution` |
 
 Every forecast is made by `forecast_frame`, which checks it against `SCHEMA`.
 """
@@ -18,7 +19,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.judge.distribution import QUANTILE_COLUMNS, negative_binomial_quantiles
+from shelfcast.judge.distribution import QUANTILE_COLUMNS, law_quantiles
 
 KEYS = ["unique_id", "ds", "cutoff", "horizon", "y"]
 
@@ -42,6 +43,7 @@ SCHEMA = pa.DataFrameSchema(
         "mean": pa.Column(float, pa.Check.ge(0)),
         "dispersion": pa.Column(float, pa.Check.ge(0), nullable=True),
         **dict.fromkeys(QUANTILE_COLUMNS, _QUANTILE),
+        "unit": pa.Column(float, pa.Check.ge(0)),
     },
     checks=[
         pa.Check(_quantiles_rise, error="quantiles must not fall"),
@@ -53,14 +55,17 @@ SCHEMA = pa.DataFrameSchema(
 )
 
 
-def forecast_frame(keys: pd.DataFrame, mean, dispersion=np.nan, quantiles: np.ndarray | None = None) -> pd.DataFrame:
+def forecast_frame(
+    keys: pd.DataFrame, mean, dispersion=np.nan, quantiles: np.ndarray | None = None, unit=0.0
+) -> pd.DataFrame:
     """Make a forecast frame.
 
     Parameters
     ----------
     keys : the columns `KEYS`, one row per series, cutoff and horizon; further columns are left out.
-    mean, dispersion : units a week and NB2 dispersion, one per row.
-    quantiles : (rows, 13), of a method without a count distribution; the negative binomial's where none are given.
+    mean, dispersion : units a week and dispersion, one per row.
+    quantiles : (rows, 13), of a method without a distribution; those of the distribution where none are given.
+    unit : 0 for counts, else the typical amount of one sale (`distribution.sales_unit`).
 
     Raises
     ------
@@ -68,11 +73,12 @@ def forecast_frame(keys: pd.DataFrame, mean, dispersion=np.nan, quantiles: np.nd
     """
     frame = keys[KEYS].reset_index(drop=True)
     frame = frame.assign(mean=np.asarray(mean, float), dispersion=np.asarray(dispersion, float))
+    unit = np.broadcast_to(np.asarray(unit, float), len(frame))
     if quantiles is None:
-        quantiles = negative_binomial_quantiles(frame["mean"], frame["dispersion"])
+        quantiles = law_quantiles(frame["mean"], frame["dispersion"], unit=unit)
     frame = pd.concat([frame, pd.DataFrame(quantiles, columns=QUANTILE_COLUMNS, dtype=float)], axis=1)
     try:
-        return SCHEMA.validate(frame)
+        return SCHEMA.validate(frame.assign(unit=unit))
     except pa.errors.SchemaError as error:
         raise AssertionError(f"a forecast breaks the schema of judge/frame.py: {error}") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.judge.calibration import mass_between, pit_bounds
-from shelfcast.judge.distribution import WQL_QUANTILES, quantile_column
+from shelfcast.judge.distribution import WQL_QUANTILES, pinball, quantile_column
 from shelfcast.judge.frame import add_level
 
 COVERAGES = (50, 80, 95)  # central intervals, in per cent
@@ -27,30 +27,23 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
     y = frame["y"].to_numpy(float)
     error = frame["mean"].to_numpy(float) - y
     quantiles = frame[[quantile_column(q) for q in WQL_QUANTILES]].to_numpy(float)
-    levels = np.array(WQL_QUANTILES)
-    gap = y[:, None] - quantiles  # rows, quantiles
     columns = {
         "y": y,
         "error": error,
         "wape": np.abs(y - frame[quantile_column(0.5)].to_numpy(float)),
-        "wql": 2 * np.maximum(levels * gap, (levels - 1) * gap).mean(1),
+        "wql": pinball(y, quantiles),
         "squared": error**2,
     }
     return pd.DataFrame(columns, index=frame.index).join(_coverage(frame))
 
 
 def _coverage(frame: pd.DataFrame) -> pd.DataFrame:
-    """How much of each actual lies inside the central intervals.
-
-    A share of the actual's PIT range where a method has a count distribution; else 1 inside the quantiles, 0 outside.
-    """
-    y, bounds = frame["y"], pit_bounds(frame)
+    """How much of each actual lies inside the central intervals: a share of its PIT range."""
+    bounds = pit_bounds(frame)
     columns = {}
     for coverage in COVERAGES:
         low, high = 0.5 - coverage / 200, 0.5 + coverage / 200
-        share = mass_between(bounds, low, high)
-        inside = y.between(frame[quantile_column(low)], frame[quantile_column(high)]).to_numpy(float)
-        columns[f"coverage_{coverage}"] = np.where(np.isnan(share), inside, share)
+        columns[f"coverage_{coverage}"] = mass_between(bounds, low, high)
     return pd.DataFrame(columns, index=frame.index)
 
 
@@ -76,8 +69,7 @@ def scores(frame: pd.DataFrame, history: pd.DataFrame, by: Sequence[str] = ("met
     `wql` = mean over .1 … .9 of 2 Σ pinball / Σy;
     `rmsse` = mean over series of √(MSE of the mean / naive scale);
     `bias` = Σ(mean - y) / Σy;
-    `coverage_50/80/95` = expected coverage of central intervals under the randomised PIT, or the share of actuals
-    inside the quantiles where a method has no count distribution;
+    `coverage_50/80/95` = expected coverage of central intervals under the randomised PIT;
     `n` rows; `without_scale` series that never changed before the first cutoff, which RMSSE leaves out.
     """
     frame = frame.loc[frame["y"].notna()].reset_index(drop=True)

@@ -1,19 +1,90 @@
-"""Averages of the last weeks: what a spreadsheet would do."""
+"""Averages: of the last weeks, as a spreadsheet would do, and of the same weeks in earlier years.
+
+Weeks that were not observed are skipped.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pandas as pd
 
 from shelfcast.judge.frame import KEYS
 from shelfcast.methods.dispersion import MIN_MEAN, Predict, with_dispersion
+from shelfcast.methods.history import at_cutoffs, filled, mean_of_last, sales
 from shelfcast.panel.frame import Panel, examples
+
+RECENT = 8  # weeks
+WITHIN = 26  # weeks in which the recent ones must lie
+YEAR = 52  # weeks
+MOST_YEARS = 4
+MOST_SEASON = np.log(5)  # a ratio beyond a fifth or five times is an accident
+PRIOR_UNITS = 10.0  # units of last year that weigh as much as the category's season
 
 
 def moving_average_8(panel: Panel, seed: int) -> Predict:
-    """Mean of the last eight weeks; `seed` is not used."""
+    """Mean of the last eight observed weeks; `seed` is not used."""
+    return _averages(panel, lambda past, horizon: mean_of_last(past.to_numpy(), RECENT, WITHIN)[:, None])
+
+
+def seasonal_average(panel: Panel, seed: int) -> Predict:
+    """Mean of the last eight weeks, times how the same weeks of earlier years compared with the eight before them.
+
+    With less than a year of history it is `moving_average_8`. `seed` is not used.
+    """
+    return _averages(
+        panel,
+        lambda past, horizon: mean_of_last(past.to_numpy(), RECENT, WITHIN)[:, None] * season(past, horizon),
+    )
+
+
+def season(past: pd.DataFrame, horizon: int) -> np.ndarray:
+    """Sales of coming weeks over those of the last eight, by earlier years: (series, horizon), 1 where unknown.
+
+    A coming week is the mean of itself and its two neighbours, one year ago. A series' own ratio is drawn towards that
+    of all products of its location; years count alike.
+
+    Worked example: last year 40 units in the eight weeks up to this date (5 a week), and 10 a week around the target:
+    the ratio is 2 where the category's is 2 too.
+
+    Parameters
+    ----------
+    past : units, series in rows, weeks up to the cutoff in columns.
+    """
+    y = filled(past).to_numpy()
+    location = pd.factorize(past.index.str.rsplit("|", n=1).str[1])[0]
+    log_ratios = []
+    for year in range(1, MOST_YEARS + 1):
+        now = y.shape[1] - year * YEAR  # weeks up to this date, so many years ago
+        if now < RECENT:
+            break
+        before = y[:, now - RECENT : now].mean(1)  # NaN for a product that did not exist
+        around = np.stack([y[:, now + h - 1 : now + h + 2].mean(1) for h in range(horizon)], 1)
+        log_ratios.append(_log_ratio(around, before[:, None], location))
+    return np.exp(np.mean(log_ratios, axis=0)) if log_ratios else np.ones((len(y), horizon))
+
+
+def _log_ratio(around: np.ndarray, before: np.ndarray, location: np.ndarray) -> np.ndarray:
+    """Log of `around` (series, horizon) over `before` (series, 1), shrunk to that of the location's series together."""
+    known = ~np.isnan(around) & ~np.isnan(before)
+    around, before = np.where(known, around, 0), np.where(known, before, 0)
+    together = np.zeros((location.max() + 1, 2, around.shape[1]))
+    np.add.at(together, location, np.stack([around, before], 1))
+    shared = (together[:, 0] + 1) / (together[:, 1] + 1)  # location, horizon
+    shared = shared[location]
+    prior = PRIOR_UNITS / RECENT
+    return np.log((around + prior * shared) / (before + prior)).clip(-MOST_SEASON, MOST_SEASON)
+
+
+def _averages(panel: Panel, average: Callable[[pd.DataFrame, int], np.ndarray]) -> Predict:
+    """A method by what it makes of past units (series, weeks): (series, horizon) or (series, 1), NaN where nothing."""
+    history, horizon = sales(panel), panel.meta["horizon"]
 
     def predict_means(cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
-        rows = examples(panel, cutoffs)
-        return rows[KEYS].assign(mean=rows["level_8"].fillna(rows["y_level"]).clip(lower=MIN_MEAN))
+        rows = examples(panel, cutoffs)[[*KEYS, "y_level"]]
+        means = {cutoff: average(history.loc[:, :cutoff], horizon) for cutoff in cutoffs}
+        rows = rows.merge(at_cutoffs(means, history.index, horizon), on=["unique_id", "cutoff", "horizon"], how="left")
+        return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=MIN_MEAN))
 
     return with_dispersion(panel, predict_means)

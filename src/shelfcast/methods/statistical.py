@@ -1,4 +1,7 @@
-"""Classical methods by statsforecast: AutoETS, and Croston's method in the form of Syntetos & Boylan (2005)."""
+"""Classical methods by statsforecast: AutoETS, and Croston's method in the form of Syntetos & Boylan (2005).
+
+Weeks that were not observed are filled by lines between their neighbours.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from statsforecast.models import AutoETS, CrostonSBA
 
 from shelfcast.judge.frame import KEYS
 from shelfcast.methods.dispersion import MIN_MEAN, Predict, with_dispersion
+from shelfcast.methods.history import filled, sales
 from shelfcast.panel.frame import Panel, examples
 
 MIN_HISTORY = 8  # weeks that a classical method needs; a newer product is forecast at its level
@@ -27,17 +31,21 @@ def croston_sba(panel: Panel, seed: int) -> Predict:
 
 
 def _statsforecast(panel: Panel, model) -> Predict:
-    history = panel.frame.loc[panel.frame["y"].notna(), ["unique_id", "ds", "y"]]
+    history = sales(panel)
 
     def forecast_from(cutoff: pd.Timestamp) -> pd.DataFrame:
-        past = history[history["ds"] <= cutoff]
-        past = past[past.groupby("unique_id")["y"].transform("size") >= MIN_HISTORY]
-        ahead = StatsForecast(models=[model], freq="W-MON").forecast(df=past, h=panel.meta["horizon"])
+        past = filled(history.loc[:, :cutoff])
+        past = past[past.notna().sum(axis=1) >= MIN_HISTORY]
+        if past.empty:
+            return pd.DataFrame({"unique_id": [], "ds": [], "cutoff": [], "mean": []}).astype({"ds": "datetime64[ns]"})
+        long = past.stack().rename("y").reset_index()
+        ahead = StatsForecast(models=[model], freq="W-MON").forecast(df=long, h=panel.meta["horizon"])
         return ahead.rename(columns={repr(model): "mean"}).assign(cutoff=cutoff)
 
     def predict_means(cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
         rows = examples(panel, cutoffs)[[*KEYS, "y_level"]]
         ahead = pd.concat([forecast_from(cutoff) for cutoff in cutoffs])
+        ahead = ahead.astype({"unique_id": str, "cutoff": "datetime64[ns]", "mean": float})
         rows = rows.merge(ahead, on=["unique_id", "ds", "cutoff"], how="left")
         return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=MIN_MEAN))
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
@@ -103,16 +104,27 @@ class Panel:
         return {CHAIN: list(stores.index)} | {name: list(own.index) for name, own in stores.groupby(stores)}
 
 
-def examples(panel: Panel, cutoffs: list[pd.Timestamp], price_plan: bool = False) -> pd.DataFrame:
+def examples(
+    panel: Panel, cutoffs: list[pd.Timestamp], price_plan: bool = False, plan_known: bool = True
+) -> pd.DataFrame:
     """One row per series, cutoff and horizon: features of the cutoff, known-future features of the target week, y.
 
     `y` is NaN beyond the data. `y_level` (> 0) is the robust level at the cutoff. The target week's columns end in
     `_target`, so that the same channel at the cutoff and at the target stay apart.
+
+    Parameters
+    ----------
+    price_plan : read realised prices as if they had been planned (an upper bound).
+    plan_known : False hides the plan of the target weeks: `panel.planned` columns are NaN there, and what says whether
+        a plan is known is 0.
     """
     future = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
     at_cutoff = panel.frame[panel.frame["ds"].isin(cutoffs)].rename(columns={"ds": "cutoff"})
     at_cutoff = at_cutoff.drop(columns=["y", *panel.roles["price_plan"]]).assign(y_level=at_cutoff["level"])
     target = panel.frame[["unique_id", "ds", "y", *future]].rename(columns={c: f"{c}_target" for c in future})
+    if not plan_known:
+        hidden = {c: 0.0 if c.endswith("_known") else np.nan for c in panel.planned if c in future}
+        target = target.assign(**{f"{column}_target": value for column, value in hidden.items()})
     rows = []
     for h in range(1, panel.meta["horizon"] + 1):
         ahead = at_cutoff.assign(ds=at_cutoff["cutoff"] + pd.Timedelta(weeks=h), horizon=h)
