@@ -67,7 +67,7 @@ class Prepare:
     n_products: int = _param(150, "products kept at most, the largest of the last year of training", ge=5)
     n_regions: int = _param(6, "regions the stores are grouped into, where the tables name none", ge=1)
     horizon: int = _param(4, "weeks a forecast looks ahead", ge=1)
-    validation_weeks: int = _param(8, "weeks that choose epochs and settings, before the test weeks", ge=1)
+    validation_weeks: int = _param(8, "weeks that choose steps, weights and settings, before the test weeks", ge=1)
     test_weeks: int = _param(8, "last weeks, which choose nothing", ge=1)
     closed_weeks: list[date] = _param([], "weeks without trade, by any day of them; they are missing, not zero demand")
     country: str = _param("US", "whose public holidays count: US, or US-CA for a part of a country")
@@ -167,7 +167,7 @@ class Evaluate:
 class Report:
     """The page a category manager reads (notebook 8)."""
 
-    method: str = _param("shelfcast", "the forecast that the page is about")
+    method: str = _param("ensemble", "the forecast that the page is about: the ensemble, a variant or a peer")
     n_fans: int = _param(9, "products with a picture of their own", ge=0)
 
 

@@ -1,8 +1,4 @@
-"""From trained models to the forecast frame: averaged over seeds, coherent over locations.
-
-The chain is forecast directly and the regions follow it top-down: their means are scaled to add up to the chain's
-(summing regions up was worse), their dispersions stay.
-"""
+"""From trained models to the forecast frame: averaged over seeds, coherent over locations (`judge.coherence`)."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shelfcast.data.schema import CHAIN
+from shelfcast.judge.coherence import coherent
 from shelfcast.judge.frame import forecast_frame, grid_keys
 from shelfcast.model.adapters import ENCODER, load
 from shelfcast.model.salesbert import SalesBert
@@ -33,7 +29,7 @@ def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
 def predict(
     model: SalesBert, market: MarketTensors, batch_products: int = 25, cold_start: bool = False, at=None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (units a week) and dispersion from every week of the market, each (P, L, T, H) float64.
+    """Mean (in the market's size of a sale) and dispersion from every week of the market, each (P, L, T, H) float64.
 
     Parameters
     ----------
@@ -53,17 +49,6 @@ def predict(
     return tuple(torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
 
 
-def coherent(mean: np.ndarray, locations: list[str]) -> np.ndarray:
-    """Scale region means to add up to the chain's; axis 1 is the location.
-
-    Worked example: chain 6, regions 1 and 2: the regions become 2 and 4.
-    """
-    regions = np.array([name != CHAIN for name in locations])
-    scaled = mean.copy()
-    scaled[:, regions] *= mean[:, ~regions] / np.maximum(mean[:, regions].sum(1, keepdims=True), 1e-9)
-    return scaled
-
-
 def forecast(
     models: Iterable[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp], cold_start: bool = False
 ) -> pd.DataFrame:
@@ -73,6 +58,14 @@ def forecast(
     variance. cold_start : as if all products were new; see `predict`.
     """
     return as_frame(predict_each(models, market, cutoffs, cold_start), market, cutoffs)
+
+
+def in_situations(models: list[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
+    """`forecast` in each situation (column `situation`): with the plan as the market has it, and with none."""
+    with_plan = forecast(models, market, cutoffs)
+    without = forecast(models, market.without_plan(), cutoffs) if market.planned else with_plan
+    frames = {"plan_known": with_plan, "no_plan": without}
+    return pd.concat([frame.assign(situation=name) for name, frame in frames.items()], ignore_index=True)
 
 
 def predict_each(
@@ -111,7 +104,7 @@ def as_frame(
     variances = np.stack([mean + dispersion * mean**2 for mean, dispersion in parts])
     mean, variance = means.mean(0), variances.mean(0) + means.var(0)
     dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
-    mean = coherent(mean, market.locations)
     at = market.weeks_index.get_indexer(cutoffs)
     y = market.tensors["labels"][:, :, at].double().numpy()
-    return forecast_frame(grid_keys(market.products, market.locations, cutoffs, y), mean.ravel(), dispersion.ravel())
+    keys = grid_keys(market.products, market.locations, cutoffs, market.size * y)
+    return coherent(forecast_frame(keys, market.size * mean.ravel(), dispersion.ravel(), unit=market.unit))

@@ -2,7 +2,7 @@
 
 Scaling uses the training weeks only. Columns in units of sales become logs relative to the series' own level, so that
 one model serves a bottle that sells 0.2 and a can that sells 200 a week; everything else is standardised. What is not
-known takes the column's mean, and a column `…_known` says so. Levels and labels are in the market's unit: pieces, or
+known takes the column's mean, and the columns `PLAN_KNOWN` say so of the plan. Levels and labels are in the market's unit: pieces, or
 for amounts the usual quantity of a row, so that one count distribution serves both.
 """
 
@@ -19,13 +19,13 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
-from shelfcast.panel.frame import LEVEL_FLOOR, Panel
+from shelfcast.judge.distribution import sales_unit
+from shelfcast.panel.frame import LEVEL_FLOOR, PLAN_KNOWN, Panel
 from shelfcast.settings import Network
 
 SHOCK = "location_now"
 SHARED = ("category_level", "category_now", "traffic", SHOCK)  # the same for all products of a location
 CONSTANT = 1e-6  # standard deviation below which a column is constant
-KNOWN = "_known"  # ending of columns that are 1 where the plan is known, and 0 elsewhere
 CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 MAX_TEXT = 64  # tokens of product text
 BY_WEEK = ("weeks", "plan", "level", "typical", "location_shock", "labels")  # fields with the axis T
@@ -79,10 +79,15 @@ class MarketTensors(torch.utils.data.Dataset):
     in_units: list[str]  # columns measured in units of sales
     scale: dict[str, list[float]]  # column -> mean, standard deviation on the training weeks
     planned: list[str]  # columns of `plan` that come from the retailer's plan
-    unit: float = 1.0  # of level, typical and labels
+    unit: float = 0.0  # amount of a usual sale where sales are amounts, 0 for counts
 
     def __len__(self) -> int:
         return len(self.products)
+
+    @property
+    def size(self) -> float:
+        """What level, typical and labels are measured in: a usual sale, or one piece."""
+        return self.unit or 1.0
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
         return {k: v[i] for k, v in self.tensors.items()}
@@ -126,7 +131,7 @@ class MarketTensors(torch.utils.data.Dataset):
     def _hidden_plan(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Which columns of `plan` come from the retailer's plan, and what all columns hold where it is not known."""
         planned = torch.tensor([name in self.planned for name in self.names["plan"]])
-        return planned, torch.tensor([-1.0 if name.endswith(KNOWN) else 0.0 for name in self.names["plan"]])
+        return planned, torch.tensor([-1.0 if name in PLAN_KNOWN else 0.0 for name in self.names["plan"]])
 
     def with_plan_hidden(self, plan: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """The field `plan` as if no plan of the coming weeks were known, where `hidden` (which broadcasts) is true."""
@@ -196,7 +201,8 @@ class _Columns:
         self.frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
         self.n_train = int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
         self.in_units, self.given_scale = set(panel.in_units), scale
-        self.unit, self.planned = float(panel.meta.get("unit", 1.0)), set(panel.planned)
+        self.unit, self.planned = sales_unit(panel.meta), set(panel.planned)
+        self.size = self.unit or 1.0
         self.scale: dict[str, list[float]] = {}
         self.level = self.raw("level")
 
@@ -212,7 +218,7 @@ class _Columns:
         if name == "level":
             x = np.log(x)
         elif name in self.in_units:
-            floor = LEVEL_FLOOR * self.unit
+            floor = LEVEL_FLOOR * self.size
             x = np.log((x + floor) / (self.level + floor))
         mean, deviation = self.scale[name] = self._moments(name, x[:, :, : self.n_train])
         x = np.where(np.isnan(x), mean, x)
@@ -222,7 +228,7 @@ class _Columns:
         """Mean and standard deviation of a column; 1 and 1 of those that are 1 where the plan is known."""
         if self.given_scale:
             return self.given_scale[name]
-        if name in self.planned and name.endswith(KNOWN):
+        if name in PLAN_KNOWN:
             return [1.0, 1.0]
         given = train[~np.isnan(train)]
         return [float(given.mean()), float(given.std())] if len(given) else [0.0, 0.0]
@@ -258,11 +264,11 @@ def market_tensors(
         "static": _float(columns.scaled(panel.roles["static"])[:, :, 0]),
         "weeks": _float(np.concatenate([history, planned], -1)[:, :, :n]),
         "plan": _float(planned[:, :, target]),  # P L T H F
-        "level": _float(columns.level[:, :, :n] / columns.unit),
-        "typical": _float(panel.typical[locations].to_numpy().T / columns.unit).expand(len(products), -1, -1),
+        "level": _float(columns.level[:, :, :n] / columns.size),
+        "typical": _float(panel.typical[locations].to_numpy().T / columns.size).expand(len(products), -1, -1),
         "location_shock": _float(np.nan_to_num(columns.raw(SHOCK)[:, :, :n])),
         "graph": graph.expand(len(products), -1, -1),
-        "labels": _float(columns.raw("y")[:, :, target] / columns.unit),
+        "labels": _float(columns.raw("y")[:, :, target] / columns.size),
     }
     planned = [name for name in plan if name in columns.planned]
     return MarketTensors(

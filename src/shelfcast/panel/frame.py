@@ -15,6 +15,8 @@ import pandas as pd
 from shelfcast.data.schema import CHAIN
 
 LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
+PLAN_KNOWN = ("promotion_known", "price_known")  # columns that are 1 where the plan reaches a week, and 0 elsewhere
+MOSTLY = 0.5  # share of weeks from which on a plan counts as known
 PARTS = ("frame", "products", "locations", "graph", "pictures", "typical", "quality")
 
 
@@ -97,6 +99,13 @@ class Panel:
         """Mondays of the observed weeks; `frame` goes on for `horizon` weeks more, which hold the plan alone."""
         return pd.date_range(self.meta["first_week"], self.meta["last_week"], freq="7D", name="ds")
 
+    def situation(self, cutoff: pd.Timestamp) -> str:
+        """'plan_known' where the retailer's plan covers most of the weeks ahead of a cutoff, else 'no_plan'."""
+        columns = [name for name in PLAN_KNOWN if name in self.planned]
+        ahead = self.frame["ds"].between(cutoff, cutoff + pd.Timedelta(weeks=self.meta["horizon"]), inclusive="right")
+        known = self.frame.loc[ahead & (self.frame["location"] == CHAIN), columns]
+        return "plan_known" if columns and bool((known.mean() >= MOSTLY).all()) else "no_plan"
+
     @property
     def stores_by_location(self) -> dict[str, list[str]]:
         """The stores of each location, by name."""
@@ -123,7 +132,7 @@ def examples(
     at_cutoff = at_cutoff.drop(columns=["y", *panel.roles["price_plan"]]).assign(y_level=at_cutoff["level"])
     target = panel.frame[["unique_id", "ds", "y", *future]].rename(columns={c: f"{c}_target" for c in future})
     if not plan_known:
-        hidden = {c: 0.0 if c.endswith("_known") else np.nan for c in panel.planned if c in future}
+        hidden = {c: 0.0 if c in PLAN_KNOWN else np.nan for c in panel.planned if c in future}
         target = target.assign(**{f"{column}_target": value for column, value in hidden.items()})
     rows = []
     for h in range(1, panel.meta["horizon"] + 1):

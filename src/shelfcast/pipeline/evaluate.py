@@ -9,18 +9,23 @@ from pathlib import Path
 import pandas as pd
 
 from shelfcast.judge import intervals, metrics
+from shelfcast.judge.calibration import fit_stretches, recalibrate
+from shelfcast.judge.coherence import coherent
 from shelfcast.judge.frame import add_level
 from shelfcast.market.oracle import oracle
 from shelfcast.market.tables import load_truth
-from shelfcast.model.forecast import as_frame, load_models, predict_each
+from shelfcast.methods import SITUATIONS, Forecasts
+from shelfcast.methods.ensemble import Weights, combine, select_weights
+from shelfcast.model.forecast import forecast, in_situations, load_models
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
 
 Timings = dict[str, dict[str, float]]  # method -> fit_seconds, predict_seconds
+ENSEMBLE = "ensemble"
 
 
-def variant_forecasts(folder: Path, panel: Panel) -> tuple[pd.DataFrame, pd.DataFrame, Timings]:
-    """Forecast with every trained variant from the test cutoffs and the latest one.
+def variant_forecasts(folder: Path, panel: Panel) -> tuple[Forecasts, pd.DataFrame]:
+    """Forecast with every trained variant from the test cutoffs and the latest one, in each situation.
 
     Parameters
     ----------
@@ -28,8 +33,8 @@ def variant_forecasts(folder: Path, panel: Panel) -> tuple[pd.DataFrame, pd.Data
 
     Returns
     -------
-    Forecast frame with `method`, averaged over each variant's seeds; WQL of each seed alone on the test weeks (level,
-    method, seed, wql); seconds by variant.
+    Forecasts, averaged over each variant's seeds; those of the validation weeks are what training wrote. WQL of each
+    seed alone on the test weeks, with the plan as it is (level, method, seed, wql).
 
     Raises
     ------
@@ -39,19 +44,49 @@ def variant_forecasts(folder: Path, panel: Panel) -> tuple[pd.DataFrame, pd.Data
     if not paths:
         raise ValueError(f"{folder}/models/ holds no trained variant. Run notebook 3_finetune (or `dvc repro`) first.")
     cutoffs = panel.cutoffs["test"] + panel.cutoffs["latest"]
-    frames, seed_scores, timings = [], [], {}
+    ahead, validation, seed_scores, timings = [], [], [], {}
     for path in paths:
         name, facts, began = path.parent.name, json.loads(path.read_text()), time.perf_counter()
         market = market_tensors(panel, load_tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
         models = load_models(path.parent)
-        parts = predict_each(models, market, cutoffs)
-        frames.append(as_frame(parts, market, cutoffs).assign(method=name))
+        ahead.append(in_situations(models, market, cutoffs).assign(method=name))
+        validation.append(pd.read_parquet(path.parent / "validation.parquet").assign(method=name))
         fit_seconds = json.loads((folder / "seconds" / f"{name}.json").read_text())
         timings[name] = fit_seconds | {"predict_seconds": time.perf_counter() - began}
-        for seed, part in zip(facts["seeds"], parts, strict=True):
-            single = as_frame([part], market, cutoffs).assign(method=name, seed=seed)
+        for seed, model in zip(facts["seeds"], models, strict=True):
+            single = forecast([model], market, panel.cutoffs["test"]).assign(method=name, seed=seed)
             seed_scores.append(metrics.scores(add_level(single), panel.frame, by=("level", "method", "seed")))
-    return pd.concat(frames, ignore_index=True), pd.concat(seed_scores).reset_index(), timings
+    forecasts = Forecasts(*(pd.concat(frames, ignore_index=True) for frames in (validation, ahead)), timings)
+    return forecasts, pd.concat(seed_scores).reset_index()
+
+
+def deliver(members: list[Forecasts], trained: list[str], seed: int) -> tuple[pd.DataFrame, dict[str, Weights]]:
+    """Forecasts as people get them: the members, the trained variants and the ensemble with calibrated ranges.
+
+    Weights and ranges come from the validation weeks alone, for each situation its own.
+
+    Parameters
+    ----------
+    members : of the trained variants and the peers. trained : names of the variants.
+
+    Returns
+    -------
+    Forecast frame of the test cutoffs and the latest one, with `method` and `situation`; situation -> weights.
+    """
+    validation, ahead = (pd.concat([getattr(m, part) for m in members]) for part in ("validation", "ahead"))
+    frames, weights = [], {}
+    for situation, past in validation.groupby("situation", sort=False):
+        past, coming = add_level(past), add_level(ahead[ahead["situation"] == situation])
+        weights[situation] = select_weights(past, seed=seed)
+        for name in (ENSEMBLE, *trained):
+            if name == ENSEMBLE:
+                known, new = (coherent(combine(frame, weights[situation])) for frame in (past, coming))
+            else:
+                known, new = (frame[frame["method"] == name] for frame in (past, coming))
+            calibrated = recalibrate(new, fit_stretches(known))
+            frames.append(calibrated.assign(method=name, situation=situation))
+        frames.append(coming[~coming["method"].isin(trained)])
+    return pd.concat(frames, ignore_index=True).drop(columns="level"), weights
 
 
 def oracle_forecast(folder: Path, panel: Panel, seed: int) -> tuple[pd.DataFrame, Timings]:
@@ -60,7 +95,8 @@ def oracle_forecast(folder: Path, panel: Panel, seed: int) -> tuple[pd.DataFrame
     frame = oracle(load_truth(folder / "truth"), panel.cutoffs["test"], panel.stores_by_location, seed=seed)
     frame = frame[frame["unique_id"].isin(panel.frame["unique_id"])]
     seconds = {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - began}
-    return frame.assign(method="oracle"), {"oracle": seconds}
+    both = [frame.assign(method="oracle", situation=situation) for situation in SITUATIONS]
+    return pd.concat(both, ignore_index=True), {"oracle": seconds}
 
 
 def differences(frame: pd.DataFrame, reference: str, seed: int) -> pd.DataFrame:

@@ -12,18 +12,20 @@ from shelfcast.data.files import folder_md5
 from shelfcast.judge.frame import add_level
 from shelfcast.panel.frame import Panel
 
-FILES = ("forecasts.parquet", "metrics.json", "timings.json")  # of notebook 4_evaluate
+FILES = ("forecasts.parquet", "metrics.json", "weights.json", "timings.json")  # of notebook 4_evaluate
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything of one market that its page shows.
+    """Everything of one market that its page shows, all in the situation that the page's forecast is in.
 
     panel, panel_md5 : the panel, and the hash of its folder.
     test : forecasts of all methods for weeks that have actuals, with `product_id`, `location`, `level`.
     latest : the page's forecast of the coming weeks, with the same columns.
-    scores : level -> method -> score, as `metrics.metrics_dict` gives them. timings : method -> seconds.
-    history : the training of the page's method, by seed and epoch.
+    situation : 'plan_known' where the retailer's plan covers the coming weeks, else 'no_plan'.
+    scores : level -> method -> score, as `metrics.metrics_dict` gives them; `all_scores` of both situations.
+    weights : level -> method -> share in the ensemble. timings : method -> seconds.
+    history : the training of the variant, by seed and step; none where the market has none of that name.
     """
 
     panel: Panel
@@ -31,9 +33,15 @@ class Results:
     method: str
     test: pd.DataFrame
     latest: pd.DataFrame
-    scores: dict
+    situation: str
+    all_scores: dict
+    weights: dict
     timings: dict
     history: pd.DataFrame
+
+    @property
+    def scores(self) -> dict:
+        return self.all_scores[self.situation]
 
     @property
     def past(self) -> pd.DataFrame:
@@ -47,13 +55,14 @@ class Results:
         return observed.pivot(index="unique_id", columns="ds", values="y")
 
 
-def load(folder: str | Path, method: str) -> Results:
+def load(folder: str | Path, method: str, variant: str = "shelfcast") -> Results:
     """Read a market's results.
 
     Parameters
     ----------
     folder : of the market, as `build/soft_drinks`.
-    method : the trained variant that the page is about.
+    method : the forecast that the page is about: 'ensemble', a trained variant or a peer.
+    variant : the trained variant whose training the page shows.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def load(folder: str | Path, method: str) -> Results:
     """
     folder = Path(folder)
     panel = Panel.load(folder / "panel")
-    paths = [folder / name for name in (f"models/{method}/history.csv", *FILES)]
+    paths = [folder / name for name in (f"models/{variant}/history.csv", *FILES)]
     missing = [
         f"{path} (of notebook {'4_evaluate' if path.name in FILES else '3_finetune'})"
         for path in paths
@@ -70,18 +79,21 @@ def load(folder: str | Path, method: str) -> Results:
     ]
     if missing:
         raise FileNotFoundError(f"the report needs {', '.join(missing)}. Run `dvc repro` to make what is missing.")
-    history, forecasts, scores, timings = paths
+    history, forecasts, *facts = paths
+    situation = panel.situation(panel.cutoffs["latest"][-1])
     frame = add_level(pd.read_parquet(forecasts))
+    frame = frame[frame["situation"] == situation].drop(columns="situation")
     frame[["product_id", "location"]] = frame["unique_id"].str.rsplit("|", n=1, expand=True)
     test = frame[frame["cutoff"].isin(panel.cutoffs["test"]) & frame["y"].notna()]
     latest = frame[(frame["method"] == method) & frame["cutoff"].isin(panel.cutoffs["latest"])]
     if latest.empty or method not in set(test["method"]):
         raise ValueError(
             f"{forecasts} has no rows of report.method {method!r} for the test weeks or for the latest week. "
-            "Choose a trained variant, or run notebook 4_evaluate again."
+            "Choose the ensemble, a trained variant or one of evaluate.methods, or run notebook 4_evaluate again."
         )
-    texts = [json.loads(path.read_text()) for path in (scores, timings)]
-    return Results(panel, folder_md5(folder / "panel"), method, test, latest, *texts, pd.read_csv(history))
+    scores, weights, timings = (json.loads(path.read_text()) for path in facts)
+    panel_md5, history = folder_md5(folder / "panel"), pd.read_csv(history)
+    return Results(panel, panel_md5, method, test, latest, situation, scores, weights[situation], timings, history)
 
 
 def load_study(study: str, market: str, folder: str | Path = "studies") -> dict:

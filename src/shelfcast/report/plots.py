@@ -50,14 +50,14 @@ def gallery(pictures: dict, title: str) -> Figure:
 
 
 def training(history: pd.DataFrame, title: str, size=HALF) -> Figure:
-    """Training loss and validation WQL by epoch, one line a seed; history has seed, phase, epoch, loss, wql, best."""
+    """Training loss and validation WQL by step, one line a seed; history has seed, phase, step, loss, wql, best."""
     figure, axes = canvas(title, size, 2)
     for ax, column, label in zip(axes, ("loss", "wql"), ("training loss", "validation WQL"), strict=True):
         for (_, run), line in zip(history[history["phase"] == "select"].groupby("seed"), cycle(LINES[:4])):
-            ax.plot(run["epoch"], run[column], color=BLUE, ls=line, lw=1.4, marker="o", ms=2.5)
+            ax.plot(run["step"], run[column], color=BLUE, ls=line, lw=1.4, marker="o", ms=2.5)
             best = run[run["best"]]
-            ax.plot(best["epoch"], best[column], "D", color=ORANGE, ms=7, mfc="none", mew=1.6)
-        ax.set(xlabel="epoch", ylabel=label)
+            ax.plot(best["step"], best[column], "D", color=ORANGE, ms=7, mfc="none", mew=1.6)
+        ax.set(xlabel="step", ylabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     return figure
 

@@ -104,12 +104,20 @@ def promotions(promoted: pd.DataFrame, first: pd.Timestamp, weeks: int, meta: di
     )
     if meta.get("plan_assumed"):
         text = (
-            f"<b>No promotion plan</b> reaches past {last_day}: the forecast assumes that promotions go on as lately "
+            f"<b>No promotion plan</b> reaches past {last_day}, so the forecast does not know what will be promoted "
             f"({lately} products were promoted in most stores in the last {weeks} weeks)."
         )
     if meta.get("prices_assumed"):
-        text += f" <b>No planned prices</b> reach past {last_day}: the forecast assumes that the last ones stay."
+        text += f" <b>No planned prices</b> reach past {last_day}."
     return text
+
+
+SITUATIONS = {
+    "plan_known": "The retailer's plan covers the coming weeks, and forecasts use it. So did the forecasts of the test "
+    "weeks that are scored here.",
+    "no_plan": "No plan of promotions and prices covers the coming weeks. The forecasts of the test weeks that are scored "
+    "here were made without one too, so that they show what to expect.",
+}
 
 
 def regions_apart(regions: pd.DataFrame, chain: float) -> list[str]:
@@ -177,9 +185,9 @@ def coverage_title(coverage: float) -> str:
 
 
 def training_title(history: pd.DataFrame) -> str:
-    """After which epoch the runs were best; epoch 0 is the base as it came."""
-    best = history.loc[history["best"], "epoch"].iloc[0]
-    when = f"after {best} epoch{'' if best == 1 else 's'}" if best else "before any training on this category"
+    """After how many steps the runs were best; step 0 is the base as it came."""
+    best = history.loc[history["best"], "step"].iloc[0]
+    when = f"after {best} step{'' if best == 1 else 's'}" if best else "before any training on this category"
     return f"Averaged over the runs, the validation error was lowest {when}"
 
 
