@@ -4,7 +4,7 @@
     python benchmarks/training.py ../before/build/soft_drinks/panel --source ../before --name before
 
 The second line measures another checkout of the project with the same packages, one that was run. Each task runs in a
-process of its own: `epoch` trains one seed from the backbone alone, on one core; `default` is notebook 3's training,
+process of its own: `steps` trains one seed from the backbone alone, on one core; `default` is notebook 3's training,
 all seeds from the base, on all cores. benchmarks/results/training.csv holds a row for each code and task; rows measured
 again are replaced. Seconds depend on the machine: compare rows that were measured together.
 """
@@ -24,8 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/training.csv"
-TASKS = ("epoch", "default")
-EPOCHS = 4  # of the task `epoch`; the first one, in which things start, is left out of the means
+TASKS = ("steps", "default")
+ROUNDS, STEPS = 4, 25  # of the task `steps`; the first round, in which things start, is left out of the means
 
 # ---------------------------------------------------------------- what is trained
 
@@ -37,7 +37,11 @@ def parts(source: Path, panel_folder: Path, from_base: bool) -> dict:
     from shelfcast.training.fit import fit, select
     from shelfcast.training.setup import training_setup
 
-    finetune = Finetune(from_base=from_base) if from_base else Finetune(from_base=False, epochs=EPOCHS)
+    finetune = (
+        Finetune(from_base=from_base)
+        if from_base
+        else Finetune(from_base=False, steps=ROUNDS * STEPS, judge_steps=STEPS)
+    )
     setup = training_setup(Panel.load(panel_folder), finetune, source / "models/base")
     if setup.warm_start is not from_base:
         raise SystemExit(f"error: {setup.start_sentence}")
@@ -56,7 +60,7 @@ def parts_before(source: Path, panel_folder: Path, from_base: bool) -> dict:
     from shelfcast.training import Recipe, fit, select
 
     params = yaml.safe_load((source / "params.yaml").read_text())
-    finetune = params["finetune"] | {"epochs": EPOCHS}
+    finetune = params["finetune"] | {"epochs": ROUNDS}
     if from_base:
         finetune |= {name.removeprefix("base_"): value for name, value in params["go_on"].items()}
     base = Base.load(source / "build/pretrain/base")
@@ -77,34 +81,36 @@ def parts_before(source: Path, panel_folder: Path, from_base: bool) -> dict:
 # ---------------------------------------------------------------- one task, in a process of its own
 
 
-def epoch(given: dict, work: str) -> dict[str, float]:
-    """Seconds of an epoch, of a step, and of what follows the steps; size of a checkpoint."""
+def steps(given: dict, work: str) -> dict[str, float]:
+    """Seconds of a round of steps with its judgement, of a step, and of what follows the steps; size of a checkpoint."""
     import torch
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
         steps, after, n_steps, began, ended = [], [], 0, 0.0, 0.0
 
-        def on_epoch_begin(self, args, state, control, **kwargs):
+        def on_train_begin(self, args, state, control, **kwargs):
             self.began = time.perf_counter()
 
-        def on_epoch_end(self, args, state, control, **kwargs):
+        def on_step_end(self, args, state, control, **kwargs):
             self.ended, self.n_steps = time.perf_counter(), state.global_step
-            self.steps.append(self.ended - self.began)
 
         def on_save(self, args, state, control, **kwargs):
-            self.after.append(time.perf_counter() - self.ended)
+            now = time.perf_counter()
+            self.steps.append(self.ended - self.began)
+            self.after.append(now - self.ended)
+            self.began = now
 
     torch.set_num_threads(1)
     clock, (train, validation, _) = Clock(), given["splits"]
     given["select"](given["make_model"], train, validation, given["training"], [0], work, "benchmark", [clock])
-    steps, after = (sum(seconds[1:]) / (EPOCHS - 1) for seconds in (clock.steps, clock.after))
+    each, after = (sum(seconds[1:]) / (len(seconds) - 1) for seconds in (clock.steps, clock.after))
     newest = max(Path(work).glob("**/checkpoint-*"), key=lambda path: path.stat().st_mtime)
     n_bytes = sum(path.stat().st_size for path in newest.rglob("*") if path.is_file())
     return {
-        "epoch_seconds": steps + after,
+        "round_seconds": each + after,
         "judge_and_save_seconds": after,
-        "step_milliseconds": 1000 * steps / (clock.n_steps / EPOCHS),
+        "step_milliseconds": 1000 * each / (clock.n_steps / len(clock.steps)),
         "checkpoint_mib": n_bytes / 2**20,
     }
 
@@ -122,13 +128,13 @@ def one(task: str, source: Path, panel_folder: Path) -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    if task == "epoch" and hasattr(os, "sched_setaffinity"):
+    if task == "steps" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     before = (source / "src/shelfcast/training.py").exists()
     given = (parts_before if before else parts)(source, panel_folder, task == "default")
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
-        row = (epoch if task == "epoch" else default)(given, work)
+        row = (steps if task == "steps" else default)(given, work)
     seconds = time.perf_counter() - start
     get_reusable_executor().shutdown(wait=True)
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -13,7 +13,7 @@ from shelfcast.model import adapters
 from shelfcast.model.forecast import load_models, predict
 from shelfcast.training.trainer import _cpu_has_bf16
 
-LORA = dataclasses.replace(TRAINING, epochs=3, mode="lora", learning_rate=2e-2)
+LORA = dataclasses.replace(TRAINING, steps=6, mode="lora", learning_rate=2e-2)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_parts_of_a_step_add_up_to_it(setup, tmp_path):
     for parts in (1, 4):
         batch = 4 * len(setup.train.weeks_index) // parts
         training = dataclasses.replace(
-            TRAINING, epochs=1, batch_weeks=batch, accumulation=parts, level_noise=0.0, mode="frozen"
+            TRAINING, steps=2, batch_weeks=batch, accumulation=parts, level_noise=0.0, mode="frozen"
         )
         watch = Gradients()
         model, history = setup.fit(tmp_path / str(parts), training, callbacks=[watch], body="compact", dropout=0.0)
@@ -83,7 +83,7 @@ def test_adapters_of_another_backbone_are_refused(setup, tmp_path):
     backbone = tmp_path / "bert"
     shutil.copytree(setup.backbone, backbone)
     setup = Setup(setup.panel, str(backbone))
-    model, _ = setup.fit(tmp_path / "work", dataclasses.replace(LORA, epochs=1), body="backbone")
+    model, _ = setup.fit(tmp_path / "work", dataclasses.replace(LORA, steps=2), body="backbone")
     adapters.save(model, tmp_path / "m", str(backbone))
     other = AutoModel.from_pretrained(backbone)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_adapters_of_another_backbone_are_refused(setup, tmp_path):
 
 
 def test_a_model_whose_encoder_is_not_the_backbones_is_written_whole(setup, tmp_path):
-    training = dataclasses.replace(LORA, epochs=1)
+    training = dataclasses.replace(LORA, steps=2)
     model = adapters.adapt(setup.make_model(body="backbone", pretrained=False), training)
     adapters.save(model, tmp_path / "random", setup.backbone)
     plain = setup.make_model()

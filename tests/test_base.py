@@ -71,7 +71,7 @@ def test_a_base_keeps_the_encoder_of_its_package(panels, tokenizer, given):
         new_model(settings.Base(**given), join(panels[:1], tokenizer))
 
 
-TRAINING = Training(mode="frozen", epochs=2, batch_weeks=100, learning_rate=3e-3)
+TRAINING = Training(mode="frozen", steps=4, judge_steps=2, batch_weeks=100, learning_rate=3e-3)
 SHAPE = dict(body="compact", layers=2, width=32, compact_layers=1)
 
 
@@ -88,7 +88,7 @@ def pretrained(panels, tokenizer, backbone, work):
 def base(panels, tokenizer, tiny_bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     market, models, history = pretrained(panels, tokenizer, tiny_bert, folder / "work")
-    assert list(history["epoch"]) == [1, 2, 1, 2]
+    assert list(history["step"]) == [1, 2, 1, 2]
     assert list(history["phase"]) == ["select"] * 2 + ["refit"] * 2
     assert list(history["wql"].notna()) == [True] * 2 + [False] * 2
     facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
@@ -139,17 +139,17 @@ def warm_started(base, panel, tokenizer, work, **training):
 
 def test_a_market_starts_from_it(base, panels, tokenizer, tmp_path):
     market, models, history = warm_started(base, panels[1], tokenizer, tmp_path, learning_rate=1e-4)
-    assert list(history[history["phase"] == "select"]["epoch"]) == [0, 1, 2]
+    assert list(history[history["phase"] == "select"]["step"]) == [0, 1, 2]
     expected = predict(base.model("refit").eval(), market)[0]
     moved = np.abs(np.log(predict(models[0], market)[0] / expected)).max()
-    assert (moved > 0) == (history.loc[history["best"], "epoch"].item() > 0)
+    assert (moved > 0) == (history.loc[history["best"], "step"].item() > 0)
     assert moved < 0.1  # what the base learned of text and space is not learned again
     assert not np.allclose(expected, predict(base.model("select").eval(), market)[0], rtol=1e-2)
 
 
 def test_it_stays_where_more_training_only_harms(base, panels, tokenizer, tmp_path):
     market, models, history = warm_started(base, panels[1], tokenizer, tmp_path, learning_rate=3.0)
-    assert history.loc[history["best"], "epoch"].item() == 0 and not (history["phase"] == "refit").any()
+    assert history.loc[history["best"], "step"].item() == 0 and not (history["phase"] == "refit").any()
     np.testing.assert_array_equal(predict(models[0], market)[0], predict(base.model("refit").eval(), market)[0])
 
 

@@ -55,9 +55,9 @@ def test_without_the_pipelines_model_there_is_nothing_to_compare_with(forecasts,
 
 def test_controls_are_settings_of_finetune(small_panel):
     study = parameters.load(controls.Study, "controls")
-    settings = controls.control_settings(Finetune(epochs=7), study, small_panel)
+    settings = controls.control_settings(Finetune(steps=7), study, small_panel)
     assert set(settings) == {"alone", "random_backbone", "small_transformer", "shelfcast_price_plan"}
-    assert not any(own.from_base for own in settings.values()) and {own.epochs for own in settings.values()} == {7}
+    assert not any(own.from_base for own in settings.values()) and {own.steps for own in settings.values()} == {7}
     assert not settings["random_backbone"].pretrained and not settings["small_transformer"].use_text
     wrong = dataclasses.replace(study, controls={"alone": {"from_bas": False}})
     with pytest.raises(
@@ -72,13 +72,10 @@ def test_a_market_with_a_real_price_plan_needs_no_assumed_one(small_panel):
     assert set(controls.control_settings(Finetune(), study, planned)) == set(study.controls) - {"shelfcast_price_plan"}
 
 
-def test_the_pipelines_forecasts_by_cutoff(small_panel, tmp_path):
+def test_finished_forecasts_by_cutoff(small_panel):
     predict = averages.moving_average_8(small_panel, 0)
     validation, test = (small_panel.cutoffs[part] for part in ("validation", "test"))
-    (tmp_path / "models/shelfcast").mkdir(parents=True)
-    predict(validation).to_parquet(tmp_path / "models/shelfcast/validation.parquet")
-    frames = [predict(test).assign(method=name) for name in ("shelfcast", "lightgbm")]
-    pd.concat(frames).to_parquet(tmp_path / "forecasts.parquet")
-    stored = controls.pipeline_predict(tmp_path)
+    both = [predict(validation).assign(situation=name) for name in ("plan_known", "no_plan")]
+    stored = controls.by_cutoff(pd.concat(both), predict(test))
     for cutoffs in (validation, test):
         pd.testing.assert_frame_equal(stored(cutoffs).reset_index(drop=True), predict(cutoffs))

@@ -46,8 +46,8 @@ def test_a_small_line_joins_the_past_to_the_future():
 
 
 def test_nested_settings_are_one_line_each():
-    lines = page.parameters({"finetune": {"warm_start": {"epochs": 3}, "seeds": [0, 1]}, "report": {"n_fans": 9}})
-    assert lines == ["finetune.warm_start.epochs&nbsp;= 3", "finetune.seeds&nbsp;= [0, 1]", "report.n_fans&nbsp;= 9"]
+    lines = page.parameters({"finetune": {"warm_start": {"steps": 3}, "seeds": [0, 1]}, "report": {"n_fans": 9}})
+    assert lines == ["finetune.warm_start.steps&nbsp;= 3", "finetune.seeds&nbsp;= [0, 1]", "report.n_fans&nbsp;= 9"]
     assert "finetune.warm_start.learning_rate&nbsp;= 0.0001" in page.parameters({"finetune": asdict(Finetune())})
 
 

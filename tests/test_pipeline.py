@@ -25,7 +25,7 @@ def project(tmp_path_factory):
     edit(folder, markets={MARKET: LINE}, variants={"shelfcast": {}})
     edit(folder, "prepare", n_products=6, n_regions=2, validation_weeks=6, test_weeks=6)
     edit(folder, "base", source="tables", tables="tables", categories=[], layers=1, width=32)
-    edit(folder, "finetune", layers=1, width=32, epochs=4, seeds=[0, 1])
+    edit(folder, "finetune", layers=1, width=32, steps=8, judge_steps=2, seeds=[0, 1])
     edit(folder, "evaluate", methods=PEERS)
     for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@example.org commit -qm start"):
         call(folder, "git", *command.split(), check=True)
@@ -208,7 +208,7 @@ def test_an_experiment_changes_a_parameter_by_name(restored):
 
 def test_a_market_starts_from_a_base_of_its_own_tables(restored):
     """As `make base` trains it: the frozen stage is thawed, run, and frozen again."""
-    edit(restored, "base", categories=["TEA"], epochs=2, n_products=6)
+    edit(restored, "base", categories=["TEA"], steps=4, judge_steps=2, n_products=6)
     stages = restored / "dvc.yaml"
     frozen = stages.read_text()
     assert frozen.count("frozen: true") == 1
@@ -227,7 +227,11 @@ def test_a_market_starts_from_a_base_of_its_own_tables(restored):
 def test_a_simulated_market(restored):
     """Simulated, prepared, forecast, judged beside the oracle, reported; nothing of the other market runs."""
     small = dict(n_products=24, n_new=4, n_stores=6, n_weeks=60, mechanism="choice", seed=3)
-    line = {"source": "simulated", "tables": "build/known/tables", "finetune": {"epochs": 2, "seeds": [0]}}
+    line = {
+        "source": "simulated",
+        "tables": "build/known/tables",
+        "finetune": {"steps": 4, "judge_steps": 2, "seeds": [0]},
+    }
     edit(restored, simulations={"known": small}, markets={MARKET: LINE, "known": line})
     done = call(restored, "dvc", "repro", "report@known")
     assert done.returncode == 0, message(done)[-4000:]

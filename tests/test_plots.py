@@ -89,9 +89,9 @@ def test_scores_by_group_coverage_and_pit():
     assert "perfect" in texts(plots.pit({"chain": np.full(10, 0.1)}, "flat"))
 
 
-def test_training_marks_the_best_epoch_of_the_first_phase():
+def test_training_marks_the_best_step_of_the_first_phase():
     rows = [("select", 0, 1, 1.0, 0.5, False), ("select", 0, 2, 0.9, 0.4, True), ("refit", 0, 1, 1.0, np.nan, False)]
-    history = pd.DataFrame(rows, columns=["phase", "seed", "epoch", "loss", "wql", "best"])
+    history = pd.DataFrame(rows, columns=["phase", "seed", "step", "loss", "wql", "best"])
     lines = plots.training(history, "learning").axes[1].lines
     assert lines[0].get_ydata().tolist() == [0.5, 0.4] and lines[1].get_xdata().tolist() == [2]
 
@@ -106,5 +106,5 @@ def test_the_figures_of_a_search():
     trials = pd.DataFrame({"wql": [0.5, 0.4, 0.6], "pruned": [False, False, True], "width": [64, 128, 32]})
     curves = pd.DataFrame({0: [0.6, 0.5], 1: [0.5, 0.4], 2: [0.6, np.nan]}, index=[1, 2])
     drawn = texts(tune_plots.search(trials, curves, "three trials"))
-    assert "best so far" in drawn and "pruned, at its last epoch" in drawn and "present setting" in drawn
+    assert "best so far" in drawn and "pruned, at its last step" in drawn and "present setting" in drawn
     assert "width" in texts(tune_plots.slices(trials, {"width": True}, "by width"))

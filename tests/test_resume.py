@@ -14,11 +14,11 @@ def test_a_saved_frame_is_read_for_the_same_key_and_code_alone(tmp_path, monkeyp
     def make():
         calls.append(1)
         frame = pd.DataFrame({"mean": [0.5, 2.0]})
-        frame.attrs["epochs"] = {"base": 3}
+        frame.attrs["steps"] = {"base": 3}
         return frame
 
     first, again = (resumed("saved", ["SOUP", 0.25], make) for _ in range(2))
-    assert len(calls) == 1 and again.attrs["epochs"] == {"base": 3}
+    assert len(calls) == 1 and again.attrs["steps"] == {"base": 3}
     pd.testing.assert_frame_equal(first, again)
     resumed("saved", ["SOUP", 0.1], make)
     Path("src").mkdir()

@@ -10,13 +10,13 @@ from shelfcast.settings import SettingsError
 ROOT = Path(__file__).parents[1]
 PARAMS = """
 markets:
-  tea: {source: tables, tables: shop, category: TEA, prepare: {n_products: 60}, finetune: {epochs: 5}}
+  tea: {source: tables, tables: shop, category: TEA, prepare: {n_products: 60}, finetune: {steps: 5}}
   milk: {source: tables, tables: shop, category: MILK}
 variants:
   shelfcast: {}
-  wide: {width: 192, epochs: 7, warm_start: {epochs: 6}}
+  wide: {width: 192, steps: 7, warm_start: {steps: 6}}
 prepare: {n_products: 100, horizon: 3}
-finetune: {epochs: 9, learning_rate: 1e-3, warm_start: {learning_rate: 0.0003}}
+finetune: {steps: 9, learning_rate: 1e-3, warm_start: {learning_rate: 0.0003}}
 """
 
 
@@ -38,11 +38,11 @@ def refused(path, text, *words, **load):
 def test_later_places_go_first(params):
     """Default, section, market's line, variant's line, overrides."""
     assert settings.load("milk", path=params).finetune.patience == settings.Finetune().patience
-    assert settings.load("milk", path=params).finetune.epochs == 9
-    assert settings.load("tea", path=params).finetune.epochs == 5
-    assert settings.load("tea", "wide", path=params).finetune.epochs == 7
-    overrides = {"finetune": {"epochs": 11}}
-    assert settings.load("tea", "wide", overrides, params).finetune.epochs == 11
+    assert settings.load("milk", path=params).finetune.steps == 9
+    assert settings.load("tea", path=params).finetune.steps == 5
+    assert settings.load("tea", "wide", path=params).finetune.steps == 7
+    overrides = {"finetune": {"steps": 11}}
+    assert settings.load("tea", "wide", overrides, params).finetune.steps == 11
     assert settings.load("tea", path=params).prepare.n_products == 60
     assert settings.load("milk", path=params).prepare.n_products == 100
     assert settings.load(path=params).prepare.n_products == 100
@@ -50,7 +50,7 @@ def test_later_places_go_first(params):
 
 def test_a_nested_section_is_merged(params):
     warm_start = settings.load("tea", "wide", path=params).finetune.warm_start
-    assert (warm_start.epochs, warm_start.learning_rate) == (6, 0.0003)
+    assert (warm_start.steps, warm_start.learning_rate) == (6, 0.0003)
     assert warm_start.batch_weeks == settings.WarmStart().batch_weeks
 
 
@@ -70,14 +70,14 @@ def test_numbers_are_read_as_dvc_reads_them(params):
         ("horizon: 3", "horizon: true", ["prepare: horizon is True", "integer"]),
         ("horizon: 3", "horizon: 3.5", ["prepare: horizon is 3.5"]),
         ("horizon: 3", "horizon: 0", ["prepare: horizon is 0", "greater than or equal to 1"]),
-        ("epochs: 5", "epoch: 5", ["markets.tea.finetune: no parameter 'epoch'", "'epochs'"]),
+        ("steps: 5", "step: 5", ["markets.tea.finetune: no parameter 'step'", "'steps'"]),
         ("width: 192", "witdh: 192", ["variants.wide: no parameter 'witdh'", "'width'"]),
-        ("warm_start: {epochs: 6}", "warm_start: {epoch: 6}", ["variants.wide.warm_start: no parameter 'epoch'"]),
+        ("warm_start: {steps: 6}", "warm_start: {step: 6}", ["variants.wide.warm_start: no parameter 'step'"]),
         ("category: MILK", "categry: MILK", ["params.yaml: markets.milk: no parameter 'categry'", "'category'"]),
         ("source: tables, tables: shop, category: MILK", "source: excel", ["source is 'excel'", "complete_journey"]),
         ("  milk:", "  Milk Shop:", ["'Milk Shop' becomes a path", "small letters"]),
         ("\nprepare:", "\nprepar:", ["no parameter 'prepar'", "nearest name is 'prepare'"]),
-        ("finetune: {epochs: 9", "finetune: {mode: half, epochs: 9", ["mode is 'half'", "'full', 'lora' or 'frozen'"]),
+        ("finetune: {steps: 9", "finetune: {mode: half, steps: 9", ["mode is 'half'", "'full', 'lora' or 'frozen'"]),
         ("prepare: {", "prepare: {{", ["cannot be read"]),
         ("prepare: {n_products: 100, horizon: 3}", "prepare: 3", ["prepare is 3"]),
     ],
@@ -97,7 +97,7 @@ def test_several_slips_are_named_at_once(params):
         ({"market": "te"}, ["no market 'te'", "nearest name is 'tea'"]),
         ({"variant": "wid"}, ["no variant 'wid'", "nearest name is 'wide'"]),
         ({"overrides": {"finetun": {}}}, ["overrides: no section 'finetun'", "'finetune'"]),
-        ({"overrides": {"finetune": {"epochs": "many"}}}, ["overrides: finetune: epochs is 'many'"]),
+        ({"overrides": {"finetune": {"steps": "many"}}}, ["overrides: finetune: steps is 'many'"]),
     ],
 )
 def test_slips_in_what_a_notebook_is_given(params, load, words):
@@ -112,7 +112,7 @@ def test_a_missing_file(tmp_path):
 def test_settings_cannot_be_changed(params):
     loaded = settings.load("tea", path=params)
     with pytest.raises(AttributeError):
-        loaded.finetune.epochs = 3
+        loaded.finetune.steps = 3
 
 
 def test_every_parameter_has_a_meaning_and_the_projects_own_are_valid():

@@ -111,8 +111,8 @@ def test_study_origin_names_revision_and_changed_panels():
 
 
 def test_training_title():
-    history = pd.DataFrame({"epoch": [0, 1, 2], "best": [False, True, False]})
-    assert story.training_title(history).endswith("was lowest after 1 epoch")
+    history = pd.DataFrame({"step": [0, 1, 2], "best": [False, True, False]})
+    assert story.training_title(history).endswith("was lowest after 1 step")
     assert story.training_title(history.assign(best=[True, False, False])).endswith("any training on this category")
 
 

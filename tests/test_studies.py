@@ -92,9 +92,17 @@ def project(tmp_path_factory):
     line = {"source": "tables", "tables": "tables", "category": "TEA"}
     edit(folder, markets={"tea": line}, variants={"shelfcast": {}}, simulations={})
     edit(folder, "prepare", n_products=5, n_regions=2, validation_weeks=6, test_weeks=6)
-    base = {"source": "tables", "tables": "tables", "n_products": 5, "layers": 1, "width": 32, "epochs": 1}
+    base = {
+        "source": "tables",
+        "tables": "tables",
+        "n_products": 5,
+        "layers": 1,
+        "width": 32,
+        "steps": 4,
+        "judge_steps": 2,
+    }
     edit(folder, "base", **base, categories=["TEA", "MATE"])
-    edit(folder, "finetune", layers=1, width=32, epochs=2, seeds=[0, 1], warm_start={"epochs": 1})
+    edit(folder, "finetune", layers=1, width=32, steps=4, judge_steps=2, seeds=[0, 1], warm_start={"steps": 2})
     for study in STUDIES:
         shutil.rmtree(folder / "studies" / study / "results")
     make_base(folder)
@@ -226,8 +234,8 @@ def test_categories(here):
     differences = pd.read_csv(results / "differences.csv")
     assert set(differences["against"]) == against and differences["estimate"].between(-1, 2).all()
     assert set(pd.read_csv(results / "calibration.csv")["by"]) == {"all", "decile", "promoted", "horizon"}
-    epochs = json.loads((results / "facts.json").read_text())["epochs"]
-    assert set(epochs) == set(CATEGORIES) and {e for row in epochs.values() for e in row.values()} <= {0, 1}
+    steps = json.loads((results / "facts.json").read_text())["steps"]
+    assert set(steps) == set(CATEGORIES) and {e for row in steps.values() for e in row.values()} <= {0, 2}
     assert not Path("build/studies/categories/finished").exists()
 
 
@@ -241,7 +249,7 @@ def test_transfer(here):
     assert set(scores.loc[scores["history"] == 0, "start"]) == {"base"}
     differences = pd.read_csv(results / "transfer_differences.csv")
     assert set(differences["against"]) == {"language_model", "random_weights"} and set(differences["of"]) == {1}
-    assert len(json.loads((results / "transfer.json").read_text())["epochs"]) == 2 * 3
+    assert len(json.loads((results / "transfer.json").read_text())["steps"]) == 2 * 3
 
 
 @pytest.mark.slow
@@ -265,7 +273,7 @@ def test_tune_from_panel_to_proposal(here, capsys):
 @pytest.mark.slow
 def test_controls(here, monkeypatch):
     monkeypatch.setitem(controls.PEERS, "article_bert", partial(article.article_bert, n_train=64, n_dispersion=1))
-    few = {"alone": {"from_base": False, "epochs": 1, "seeds": [0]}}
+    few = {"alone": {"from_base": False, "steps": 2, "seeds": [0]}}
     few["shelfcast_price_plan"] = few["alone"] | {"price_plan": True}
     edit_study(here, "controls", controls=few)
     edit_study(here, "categories", n_joint=2)

@@ -1,4 +1,4 @@
-"""Training: resume, seeds, modes, and that no test week reaches it. A tiny random BERT, a few epochs."""
+"""Training: resume, seeds, modes, and that no test week reaches it. A tiny random BERT, a few steps."""
 
 import dataclasses
 import pickle
@@ -14,14 +14,14 @@ from transformers import Trainer, TrainerCallback
 from shelfcast.judge import metrics
 from shelfcast.judge.distribution import count_wql
 from shelfcast.model.adapters import merged
-from shelfcast.model.forecast import as_frame, forecast, predict
+from shelfcast.model.forecast import forecast, predict
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.settings import Training
-from shelfcast.training.fit import finish, fit
+from shelfcast.training.fit import finish, fit, still_falling
 from shelfcast.training.trainer import check_precision, label_weeks, validation_wql
 
-TRAINING = Training(mode="full", epochs=4, batch_weeks=100, learning_rate=3e-3, patience=4)
+TRAINING = Training(mode="full", steps=8, judge_steps=2, warmup=1, batch_weeks=100, learning_rate=3e-3, patience=4)
 
 
 @dataclasses.dataclass
@@ -45,11 +45,12 @@ class Setup:
         return models[0], history
 
     def fit_all(self, work, training=TRAINING, seeds=(0, 1), callbacks=(), fingerprint="x", **config):
-        models, history, self.validation_predictions = fit(
+        fitted = fit(
             lambda _: self.make_model(**config),
             *(self.train, self.validation, self.refit, training, list(seeds), work, fingerprint, callbacks),
         )
-        return models, history
+        self.selected = fitted.selected
+        return fitted.models, fitted.history
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +78,17 @@ def test_it_learns(trained, setup):
     assert score[0] < score[1]
 
 
-def test_validation_forecasts_are_those_of_the_chosen_epoch(setup, tmp_path):
+def test_the_selected_models_are_those_of_the_chosen_step(setup, tmp_path):
     _, history = setup.fit_all(tmp_path)
     scores = history[history["best"]].set_index("seed")["wql"]
-    cutoffs = setup.panel.cutoffs["validation"]
-    y = as_frame(setup.validation_predictions, setup.validation, cutoffs)["y"].to_numpy()
-    for seed, (mean, dispersion) in enumerate(setup.validation_predictions):
-        assert count_wql(y, mean.ravel(), dispersion.ravel()) == pytest.approx(scores[seed], rel=1e-6)
-    assert list(tmp_path.glob("**/validation_*.npz"))
+    y = setup.validation.tensors["labels"].numpy()
+    given = ~np.isnan(y)
+    for seed, model in enumerate(setup.selected):
+        mean, dispersion = predict(model, setup.validation)
+        assert count_wql(y[given], mean[given], dispersion[given]) == pytest.approx(scores[seed], rel=1e-6)
+    assert list(tmp_path.glob("**/judged_*.safetensors"))
     finish(tmp_path)
-    assert not list(tmp_path.glob("**/validation_*.npz"))
+    assert not list(tmp_path.glob("**/judged_*.safetensors"))
 
 
 def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):
@@ -97,7 +99,7 @@ def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):
 
 
 class KillAt(TrainerCallback):
-    """A power cut: the process dies in the middle of an epoch of the given phase."""
+    """A power cut: the process dies between two judgements of the given phase."""
 
     def __init__(self, phase: str, step: int):
         self.phase, self.step = phase, step
@@ -149,12 +151,14 @@ def test_finish_leaves_the_logs(setup, tmp_path):
     assert list(tmp_path.glob("**/events.out.tfevents*"))
 
 
-def test_seeds_choose_the_epoch_together(setup, tmp_path):
+def test_seeds_choose_the_step_together(setup, tmp_path):
     models, history = setup.fit_all(tmp_path)
     select = history[history["phase"] == "select"]
-    mean = select.pivot(index="epoch", columns="seed", values="wql").dropna().mean(axis=1)
-    assert select.loc[select["best"], "epoch"].tolist() == [mean.idxmin()] * 2
-    assert history[history["phase"] == "refit"].groupby("seed").size().tolist() == [mean.idxmin()] * 2
+    mean = select.pivot(index="step", columns="seed", values="wql").dropna().mean(axis=1)
+    assert select.loc[select["best"], "step"].tolist() == [mean.idxmin()] * 2
+    more = len(label_weeks(setup.refit.tensors["labels"])) / len(label_weeks(setup.train.tensors["labels"]))
+    judged = round(mean.idxmin() * more) // TRAINING.judge_steps
+    assert history[history["phase"] == "refit"].groupby("seed").size().tolist() == [judged] * 2
     assert not equal_weights(*models)
 
 
@@ -188,24 +192,31 @@ def test_an_error_in_another_process_is_raised(setup, tmp_path, monkeypatch, cor
 
 
 def test_early_stopping_and_refit_length(setup, tmp_path):
-    """A learning rate that only harms after the start: the first epochs win, the refit stops where they did."""
-    training = dataclasses.replace(TRAINING, epochs=12, patience=2, learning_rate=0.3)
+    """A learning rate that only harms after the start: the first steps win, the refit goes as far, and its weeks more."""
+    training = dataclasses.replace(TRAINING, steps=24, patience=2, learning_rate=0.3)
     _, history = setup.fit(tmp_path, training)
     select, refit = (history[history["phase"] == phase] for phase in ("select", "refit"))
-    best = select.loc[select["best"], "epoch"].item()
+    best = select.loc[select["best"], "step"].item()
     assert select["wql"].idxmin() == select.index[select["best"]][0]
-    assert len(select) == min(best + 2, 12) < 12
-    assert len(refit) == best
+    assert select["step"].max() == best + 2 * training.judge_steps < training.steps
+    more = len(label_weeks(setup.refit.tensors["labels"])) / len(label_weeks(setup.train.tensors["labels"]))
+    assert refit["step"].max() == round(best * more) // training.judge_steps * training.judge_steps
+    assert not still_falling(history, training)
+
+
+def test_a_curve_that_still_falls_is_seen(setup, tmp_path):
+    training = dataclasses.replace(TRAINING, steps=4, learning_rate=1e-3)
+    _, history = setup.fit(tmp_path, training)
+    assert history.loc[history["best"], "step"].item() == 4 and still_falling(history, training)
 
 
 def test_a_kill_does_not_lengthen_its_patience(setup, tmp_path):
-    training = dataclasses.replace(TRAINING, epochs=12, patience=2, learning_rate=0.3)
+    training = dataclasses.replace(TRAINING, steps=24, patience=2, learning_rate=0.3)
     whole, history = setup.fit(tmp_path / "whole", training)
     select = history[history["phase"] == "select"]
-    steps = -(-len(setup.train) // max(1, round(training.batch_weeks / len(setup.train.weeks_index))))
-    last_epoch = KillAt("select", steps * (len(select) - 1) + 1)
+    late = KillAt("select", int(select["step"].iloc[-2]) + 1)
     with pytest.raises(KeyboardInterrupt):
-        setup.fit(tmp_path / "killed", training, callbacks=[last_epoch])
+        setup.fit(tmp_path / "killed", training, callbacks=[late])
     model, again = setup.fit(tmp_path / "killed", training)
     pd.testing.assert_frame_equal(again, history, check_exact=True)
     assert equal_weights(model, whole)
@@ -213,7 +224,7 @@ def test_a_kill_does_not_lengthen_its_patience(setup, tmp_path):
 
 @pytest.mark.parametrize("mode", ["lora", "frozen"])
 def test_modes(setup, tmp_path, mode):
-    training = dataclasses.replace(TRAINING, epochs=3, mode=mode)  # the head starts at zero: step one moves it alone
+    training = dataclasses.replace(TRAINING, steps=6, mode=mode)  # the head starts at zero: step one moves it alone
     model, _ = setup.fit(tmp_path / "w", training, body="backbone")
     model, start = merged(model), setup.make_model(body="backbone")
     assert set(model.state_dict()) == set(start.state_dict())  # adapters are folded in: a plain SalesBert
@@ -285,7 +296,7 @@ def test_levels_vary_in_training_and_nowhere_else(setup, tmp_path, monkeypatch, 
         return head(model, *given)
 
     monkeypatch.setattr(SalesBert, "_head", recorded)
-    setup.fit(tmp_path, dataclasses.replace(TRAINING, epochs=1, batch_weeks=10_000, level_noise=noise))
+    setup.fit(tmp_path, dataclasses.replace(TRAINING, steps=2, batch_weeks=10_000, level_noise=noise))
     judged = label_weeks(setup.validation.tensors["labels"])
     for training, given in calls:
         level = setup.market.tensors["level"]
@@ -307,7 +318,7 @@ def one_thread():
 def test_texts_are_read_once_for_seeds_of_one_encoder(setup, tmp_path, monkeypatch, one_thread, pretrained):
     """As many times as there are encoders to read by, and with the weights that reading in each phase leads to."""
     monkeypatch.setattr("shelfcast.training.parallel.cpu_count", lambda: 1)
-    training, calls, read = dataclasses.replace(TRAINING, mode="frozen", epochs=2), [], SalesBert.read_text
+    training, calls, read = dataclasses.replace(TRAINING, mode="frozen", steps=4), [], SalesBert.read_text
 
     def counted(model, *given):
         calls.append(model)
@@ -337,7 +348,7 @@ def test_unusable_precision(monkeypatch):
 
 
 def test_checkpoints_hold_no_frozen_weight(setup, tmp_path):
-    frozen = dataclasses.replace(TRAINING, mode="frozen", epochs=1)
+    frozen = dataclasses.replace(TRAINING, mode="frozen", steps=2)
     setup.fit(tmp_path, frozen, body="compact")
     paths = list(tmp_path.glob("**/checkpoint-*/model.safetensors"))
     names = {name for path in paths for name in load_file(path)}

@@ -14,7 +14,7 @@ from conftest import changed_after
 from optuna.trial import TrialState
 
 from shelfcast.settings import Finetune, SettingsError
-from shelfcast.training.fit import COLUMNS, best_epoch, fit
+from shelfcast.training.fit import COLUMNS, best_step, fit
 from shelfcast.training.setup import training_setup
 from studies import parameters as studies
 from studies.tune import parameters, plots, search
@@ -41,7 +41,7 @@ class Trainings:
                 distance = abs(np.log10(values["learning_rate"] / 0.003)) + values["dropout"]
                 wql = 1 + distance / epoch + 0.01 * seed
                 for callback in callbacks:
-                    callback.on_evaluate(None, SimpleNamespace(epoch=float(epoch)), None, {"eval_wql": wql})
+                    callback.on_evaluate(None, SimpleNamespace(global_step=epoch), None, {"eval_wql": wql})
                 if len(self.calls) in self.die_at and epoch == 2:
                     raise KeyboardInterrupt
                 rows.append(("select", seed, epoch, np.nan, wql, False))
@@ -104,7 +104,7 @@ def test_a_trial_without_a_score_ends(tmp_path):
         if values is PRESENT:
             return Trainings()(values, seeds, work, callbacks)
         for callback in callbacks:
-            callback.on_evaluate(None, SimpleNamespace(epoch=1.0), None, {"eval_wql": np.nan})
+            callback.on_evaluate(None, SimpleNamespace(global_step=1), None, {"eval_wql": np.nan})
         return Trainings()(values, seeds, work, [])
 
     study = run_search(tmp_path, train, trials=3)
@@ -145,7 +145,7 @@ def test_values_by_name_and_back():
     values = {"weight_decay": 0.2, "warm_start.learning_rate": 3e-4, "warm_start.batch_weeks": 200}
     finetune = parameters.with_values(Finetune(), values)
     assert parameters.present_values(finetune, list(values)) == values
-    assert finetune.learning_rate == Finetune().learning_rate and finetune.warm_start.epochs == 3
+    assert finetune.learning_rate == Finetune().learning_rate and finetune.warm_start.steps == 150
     with pytest.raises(SettingsError, match=r"no setting 'weight_decai'; the nearest name is 'weight_decay'"):
         parameters.present_values(finetune, ["weight_decai"])
 
@@ -194,7 +194,7 @@ def test_nothing_is_proposed_where_nothing_is_better(tmp_path):
     assert search.proposal(PARAMS, "shelfcast", {}) == ""
 
 
-@pytest.mark.parametrize("line", ["{}", "{from_base: false}", "{warm_start: {epochs: 2}}"])
+@pytest.mark.parametrize("line", ["{}", "{from_base: false}", "{warm_start: {steps: 2}}"])
 def test_the_proposal_applies_and_keeps_comments(tmp_path, line):
     text = PARAMS.replace("  shelfcast: {}\n", f"  shelfcast: {line}\n")
     changes = {"dropout": 0.0, "batch_weeks": 450, "warm_start.learning_rate": 3e-05, "warm_start.batch_weeks": 200}
@@ -218,7 +218,7 @@ def test_the_proposal_applies_and_keeps_comments(tmp_path, line):
 @pytest.fixture(scope="module")
 def finetune(tiny_bert):
     small = {"backbone": tiny_bert, "from_base": False, "layers": 1, "width": 32, "compact_layers": 1}
-    return Finetune(**small, epochs=3, batch_weeks=100, learning_rate=3e-3, patience=3, seeds=SEEDS)
+    return Finetune(**small, steps=6, judge_steps=2, batch_weeks=100, learning_rate=3e-3, patience=3, seeds=SEEDS)
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_leak_test_weeks_are_in_no_tensor_of_the_search(small_panel, cut_panel, 
 def test_a_real_search_is_judged_as_fit_judges(small_panel, cut_panel, finetune, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "MIN_COMPLETE", 1)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # no other process to start, which takes longer than the training
-    finetune = dataclasses.replace(finetune, epochs=2)
+    finetune = dataclasses.replace(finetune, steps=4)
     present = {"learning_rate": finetune.learning_rate}
     study = search.open_study(tmp_path / "study.db", {}, warmup=0)
     space = parameters.search_space({"learning_rate": [1e-7, 3e-3]}, present)
@@ -260,8 +260,8 @@ def test_a_real_search_is_judged_as_fit_judges(small_panel, cut_panel, finetune,
     first, *others = search.finished(study)
     assert any(t.state == TrialState.PRUNED and list(t.intermediate_values) == [1] for t in others)
     setup = training_setup(small_panel, finetune)
-    _, history, _ = fit(setup.make_model, *setup.splits, setup.training, SEEDS, tmp_path / "fit", "x")
+    history = fit(setup.make_model, *setup.splits, setup.training, SEEDS, tmp_path / "fit", "x")
     assert first.value == pytest.approx(history.loc[history["best"], "wql"].mean(), rel=1e-4)
     chosen = history[history["phase"] == "select"]
-    assert best_epoch(chosen) == chosen.loc[chosen["best"], "epoch"].iloc[0]
+    assert best_step(chosen) == chosen.loc[chosen["best"], "step"].iloc[0]
     assert not (tmp_path / "trial").exists()

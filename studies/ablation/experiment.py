@@ -117,7 +117,7 @@ def train(
     if new:
         return fit.fit_new_products(make_model, splits[2], finetune.seeds)
     fingerprint = f"{fingerprint} {sorted(shape.items())} {finetune.pretrained} {torch.__version__}"
-    return fit.fit(make_model, *splits, finetune, finetune.seeds, work, fingerprint)[0]
+    return fit.fit(make_model, *splits, finetune, finetune.seeds, work, fingerprint).models
 
 
 def forecasts(

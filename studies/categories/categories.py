@@ -20,7 +20,7 @@ from shelfcast.data.files import folder_md5
 from shelfcast.judge import intervals, metrics
 from shelfcast.methods import averages
 from shelfcast.methods.trees import Trees
-from shelfcast.model.forecast import as_frame, forecast
+from shelfcast.model.forecast import forecast
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
@@ -97,11 +97,11 @@ def load_models(study: Study, trees: str = TREES) -> Models:
 
 
 class Tuned(NamedTuple):
-    """A base fine-tuned to one category: its model, its epochs, and mean and dispersion of the validation weeks."""
+    """A base fine-tuned to one category: its model, its steps, and the model for the validation weeks."""
 
     model: SalesBert
-    epochs: int
-    validation: tuple[np.ndarray, np.ndarray]
+    steps: int
+    selected: SalesBert
 
 
 def fine_tune(
@@ -115,14 +115,15 @@ def fine_tune(
             return base.model(phase, dropout=training.dropout)
 
         with TemporaryDirectory() as work:
-            models, history, validation = fit(make_model, *splits, training, [seed], work, folder, warm_start=True)
-        return Tuned(models[0], int(history.loc[history["best"], "epoch"].item()), validation[0])
+            fitted = fit(make_model, *splits, training, [seed], work, folder, warm_start=True)
+        history = fitted.history
+        return Tuned(fitted.models[0], int(history.loc[history["best"], "step"].item()), fitted.selected[0])
 
     return dict(zip(bases, in_parallel(tuned, bases, panel.meta["category"]), strict=True))
 
 
 def category_forecasts(panel: Panel, models: Models, finetune: Finetune, seed: int) -> pd.DataFrame:
-    """Forecast frame of one category's test weeks with `method` and `category`; `attrs` holds epochs by base."""
+    """Forecast frame of one category's test weeks with `method` and `category`; `attrs` holds steps by base."""
     first, test = models.bases[models.averaged[0]], panel.cutoffs["test"]
     market = market_tensors(panel, load_tokenizer(first.facts["backbone"]), scale=first.facts["scale"])
     for folder, base in models.bases.items():
@@ -132,7 +133,7 @@ def category_forecasts(panel: Panel, models: Models, finetune: Finetune, seed: i
 
     def shelfcast(cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
         if cutoffs == panel.cutoffs["validation"]:  # by the models that have not seen these weeks
-            return as_frame([tuned[folder].validation for folder in models.averaged], validation_split, cutoffs)
+            return forecast([tuned[folder].selected for folder in models.averaged], validation_split, cutoffs)
         return forecast([tuned[folder].model for folder in models.averaged], market, cutoffs)
 
     frames = [
@@ -145,7 +146,7 @@ def category_forecasts(panel: Panel, models: Models, finetune: Finetune, seed: i
     peers |= blends.trees_and_blends(panel, models.joint.predict(panel), shelfcast, seed)
     frames += [predict(test).assign(method=name) for name, predict in peers.items()]
     frame = pd.concat(frames, ignore_index=True).assign(category=panel.meta["category"])
-    frame.attrs["epochs"] = {folder: part.epochs for folder, part in tuned.items()}
+    frame.attrs["steps"] = {folder: part.steps for folder, part in tuned.items()}
     return frame
 
 
@@ -165,11 +166,11 @@ def all_forecasts(
 
     Returns
     -------
-    Forecast frame with method, category, decile and promoted; actuals (unique_id, ds, y); epochs (category x base).
+    Forecast frame with method, category, decile and promoted; actuals (unique_id, ds, y); steps (category x base).
     """
     key = [asdict(s.prepare), asdict(s.finetune), s.base.n_products, seed, folder_md5(s.base.tables)]
     key += [models.averaged, folder_md5(TREES), *(folder_md5(folder) for folder in models.bases)]
-    frames, actuals, epochs = [], [], {}
+    frames, actuals, steps = [], [], {}
     for panel in category_panels(s.base, s.prepare, list(categories)):
         category = panel.meta["category"]
 
@@ -177,10 +178,10 @@ def all_forecasts(
             return category_forecasts(panel, models, s.finetune, seed)
 
         frame = resumed(work, [*key, category], make)
-        epochs[category] = frame.attrs["epochs"]
+        steps[category] = frame.attrs["steps"]
         frames.append(with_cells(frame, panel))
         actuals.append(panel.frame[["unique_id", "ds", "y"]])
-    table = pd.DataFrame(epochs).T.rename(columns=lambda folder: Path(folder).name)
+    table = pd.DataFrame(steps).T.rename(columns=lambda folder: Path(folder).name)
     return pd.concat(frames, ignore_index=True), pd.concat(actuals, ignore_index=True), table
 
 

@@ -23,7 +23,8 @@ from shelfcast.judge.frame import add_level
 from shelfcast.judge.intervals import paired_bootstrap
 from shelfcast.methods import Method, article, forecast_test_weeks, trees
 from shelfcast.methods.dispersion import Predict
-from shelfcast.model.forecast import forecast
+from shelfcast.model.forecast import forecast, load_models
+from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
 from shelfcast.settings import BASE_FOLDER, Finetune
 from shelfcast.training.base import Base
@@ -33,6 +34,7 @@ from studies import parameters
 from studies.categories.blends import trees_and_blends
 from studies.resume import resumed
 
+SITUATION = "plan_known"  # in which the study compares
 OURS, PEER = "shelfcast", "lightgbm"  # of the pipeline, scored beside the controls
 PEERS: dict[str, Method] = {
     "lightgbm_price_plan": partial(trees.lightgbm_counts, price_plan=True),
@@ -78,11 +80,11 @@ def train_and_forecast(panel: Panel, finetune: Finetune, work: Path, fingerprint
     """Train as notebook 3 does, and forecast the test weeks; `fingerprint` names the panel."""
     setup = training_setup(panel, finetune)
     fingerprint = json.dumps([fingerprint, setup.fingerprint])
-    models, _, _ = fit(
+    fitted = fit(
         setup.make_model, *setup.splits, setup.training, finetune.seeds, work, fingerprint, warm_start=setup.warm_start
     )
     finish(work)
-    return forecast(models, setup.market, panel.cutoffs["test"])
+    return forecast(fitted.models, setup.market, panel.cutoffs["test"])
 
 
 def control_forecasts(panel: Panel, controls: dict[str, Finetune], folder: Path, panel_md5: str) -> pd.DataFrame:
@@ -104,11 +106,19 @@ def peer_forecasts(panel: Panel, names: list[str], seed: int) -> pd.DataFrame:
     return forecast_test_weeks(panel, names, seed, PEERS)[0]
 
 
-def pipeline_predict(folder: Path) -> Predict:
-    """The pipeline's own model: what it forecast from validation and test cutoffs; `folder` is the market's."""
-    validation = pd.read_parquet(folder / "models" / OURS / "validation.parquet")
-    forecasts = pd.read_parquet(folder / "forecasts.parquet").query(f"method == '{OURS}'")
-    both = pd.concat([validation, forecasts[validation.columns]], ignore_index=True)
+def pipeline_predict(folder: Path, panel: Panel) -> Predict:
+    """The pipeline's own model, before its ranges are calibrated; `folder` is the market's."""
+    own = folder / "models" / OURS
+    facts = json.loads((own / "variant.json").read_text())
+    market = market_tensors(panel, load_tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
+    validation = pd.read_parquet(own / "validation.parquet")
+    return by_cutoff(validation, forecast(load_models(own), market, panel.cutoffs["test"]))
+
+
+def by_cutoff(validation: pd.DataFrame, test: pd.DataFrame) -> Predict:
+    """Finished forecasts as a fitted method; of the validation weeks those that know the plan, as the study's do."""
+    validation = validation[validation["situation"] == SITUATION].drop(columns="situation")
+    both = pd.concat([validation, test], ignore_index=True)
     return lambda cutoffs: both[both["cutoff"].isin(cutoffs)]
 
 

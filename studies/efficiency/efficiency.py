@@ -4,8 +4,8 @@
     python -m studies.efficiency.efficiency full_3 lora_3 # some rows
 
 Rows differ in what of the encoder is trained (full, lora, frozen), in how many of its layers are kept, and in
-precision. Each is trained on several categories together, for the same epochs, on the training weeks; scores are those
-of the last epoch on the validation weeks, so that no row has chosen its best one. Every training is a process of its
+precision. Each is trained on several categories together, for the same steps, on the training weeks; scores are those
+of the last step on the validation weeks, so that no row has chosen its best one. Every training is a process of its
 own. build/studies/efficiency holds the panels and each training's figures; results/efficiency.csv and .png are the
 table and its picture.
 """

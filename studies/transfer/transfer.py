@@ -79,7 +79,7 @@ def start_forecasts(
 
     Returns
     -------
-    Forecast frame with `seed` (each alone, and all averaged) and `epochs`, which the validation weeks chose.
+    Forecast frame with `seed` (each alone, and all averaged) and `steps`, which the validation weeks chose.
     """
     warm = start == "base"
     training = warm_start_settings(finetune) if warm else finetune
@@ -89,13 +89,13 @@ def start_forecasts(
 
     with TemporaryDirectory() as work:
         splits = market.splits(panel, history)
-        models, log, _ = fit(make, *splits, training, finetune.seeds, work, start, warm_start=warm)
-    test = panel.cutoffs["test"]
+        fitted = fit(make, *splits, training, finetune.seeds, work, start, warm_start=warm)
+    models, log, test = fitted.models, fitted.history, panel.cutoffs["test"]
     frames = [
         forecast([model], market, test).assign(seed=seed) for seed, model in zip(finetune.seeds, models, strict=True)
     ]
     frames.append(forecast(models, market, test).assign(seed=AVERAGED))
-    return pd.concat(frames, ignore_index=True).assign(epochs=int(log.loc[log["best"], "epoch"].iloc[0]))
+    return pd.concat(frames, ignore_index=True).assign(steps=int(log.loc[log["best"], "step"].iloc[0]))
 
 
 def all_forecasts(s: Settings, study: Study, base: Base, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -105,7 +105,7 @@ def all_forecasts(s: Settings, study: Study, base: Base, work: Path) -> tuple[pd
 
     Returns
     -------
-    Forecast frame with level, category, seen, start, history, seed and epochs; actuals (unique_id, ds, y).
+    Forecast frame with level, category, seen, start, history, seed and steps; actuals (unique_id, ds, y).
     """
     key = [asdict(s.prepare), asdict(s.finetune), study.n_products, folder_md5(s.base.tables), folder_md5(base.folder)]
     tokenizer, as_it_is = load_tokenizer(base.facts["backbone"]), base.model("refit").eval()
@@ -129,10 +129,10 @@ def all_forecasts(s: Settings, study: Study, base: Base, work: Path) -> tuple[pd
     return add_level(pd.concat(frames, ignore_index=True)), pd.concat(actuals, ignore_index=True)
 
 
-def chosen_epochs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The number of epochs that the validation weeks chose, a row a training."""
-    columns = ["category", "seen", "start", "history", "epochs"]
-    return frame.dropna(subset="epochs")[columns].drop_duplicates().astype({"epochs": int})
+def chosen_steps(frame: pd.DataFrame) -> pd.DataFrame:
+    """The number of steps that the validation weeks chose, a row a training."""
+    columns = ["category", "seen", "start", "history", "steps"]
+    return frame.dropna(subset="steps")[columns].drop_duplicates().astype({"steps": int})
 
 
 def mean_scores(frame: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:

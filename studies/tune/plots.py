@@ -16,7 +16,7 @@ def search(trials: pd.DataFrame, curves: pd.DataFrame, title: str, size=WIDE) ->
     Parameters
     ----------
     trials : a row a trial, the present setting first; wql, pruned and the settings. See `search.tables`.
-    curves : epoch x trial, validation WQL of the first seed.
+    curves : step x trial, validation WQL of the first seed.
     """
     figure, (left, right) = canvas(title, size, 2)
     _trial_marks(left, np.arange(1, len(trials) + 1), trials)
@@ -31,7 +31,7 @@ def search(trials: pd.DataFrame, curves: pd.DataFrame, title: str, size=WIDE) ->
         if trials["pruned"][trial]:
             look |= {"color": MUTED, "ls": ":", "marker": "x", "markevery": [curves[trial].count() - 1], "ms": 5}
         right.plot(curves.index, curves[trial], **look)
-    right.set(xlabel="epoch", ylabel="validation WQL, first seed")
+    right.set(xlabel="step", ylabel="validation WQL, first seed")
     right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     legend(figure, left, 4)
     return figure
@@ -55,6 +55,6 @@ def slices(trials: pd.DataFrame, logs: dict[str, bool], title: str, size=WIDE) -
 
 def _trial_marks(ax, x, trials: pd.DataFrame) -> None:
     x, y, pruned = np.asarray(x), trials["wql"].to_numpy(), trials["pruned"].to_numpy()
-    ax.plot(x[pruned], y[pruned], "x", color=MUTED, ms=5, label="pruned, at its last epoch")
+    ax.plot(x[pruned], y[pruned], "x", color=MUTED, ms=5, label="pruned, at its last step")
     ax.plot(x[~pruned], y[~pruned], "o", color=BLUE, ms=4.5, label="complete")
     ax.plot(x[:1], y[:1], "D", color=ORANGE, ms=8, mfc="none", mew=1.8, label="present setting")

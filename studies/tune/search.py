@@ -30,7 +30,7 @@ from shelfcast.data.files import folder_md5
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.panel.frame import Panel
 from shelfcast.settings import BASE_FOLDER, Finetune
-from shelfcast.training.fit import best_epoch, select
+from shelfcast.training.fit import best_step, select
 from shelfcast.training.setup import Setup, training_setup
 from studies.tune.parameters import Range, with_values
 
@@ -97,7 +97,7 @@ def open_study(path: Path, facts: dict, warmup: int) -> optuna.Study:
     Parameters
     ----------
     facts : JSON; see `search_facts`.
-    warmup : epochs before a trial may be pruned. Trials that a killed process left are marked as failed.
+    warmup : steps before a trial may be pruned. Trials that a killed process left are marked as failed.
 
     Raises
     ------
@@ -120,16 +120,15 @@ def open_study(path: Path, facts: dict, warmup: int) -> optuna.Study:
 
 
 class Report(TrainerCallback):
-    """Reports the validation WQL of each epoch to a trial; ends it where it is worse than the median, or no number."""
+    """Reports the validation WQL of each judgement to a trial; ends it where it is worse than the median, or no number."""
 
     def __init__(self, trial: Trial):
         self.trial = trial
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        epoch = round(state.epoch or 0)
-        if epoch == 0:  # before the first epoch all trials are alike
+        if state.global_step == 0:  # before the first step all trials are alike
             return
-        self.trial.report(metrics["eval_wql"], epoch)
+        self.trial.report(metrics["eval_wql"], state.global_step)
         if not np.isfinite(metrics["eval_wql"]) or self.trial.should_prune():
             raise optuna.TrialPruned
 
@@ -144,7 +143,7 @@ def tables(study: optuna.Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns
     -------
-    A row a trial: wql (of a pruned one the last it reported), pruned, its values; and epoch x trial: validation WQL of
+    A row a trial: wql (of a pruned one the last it reported), pruned, its values; and step x trial: validation WQL of
     the first seed.
     """
     rows, curves = {}, {}
@@ -153,7 +152,7 @@ def tables(study: optuna.Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows[trial.number] = {"wql": trial.value, "pruned": pruned, **trial.user_attrs["values"]}
         curves[trial.number] = pd.Series(trial.intermediate_values)
     trials = pd.DataFrame.from_dict(rows, orient="index").rename_axis("trial")
-    return trials, pd.DataFrame(curves).sort_index().rename_axis("epoch")
+    return trials, pd.DataFrame(curves).sort_index().rename_axis("step")
 
 
 def search(
@@ -169,7 +168,7 @@ def search(
 ) -> None:
     """Continue until `trials` are finished; none starts after so many minutes. The first has the present values.
 
-    A trial's value is what chooses epochs in `fit`: the mean validation WQL of the seeds at their best epoch. The first
+    A trial's value is what chooses steps in `fit`: the mean validation WQL of the seeds at their best step. The first
     seed is trained alone and may be pruned, then the others side by side. The sampler starts anew for every trial from
     a seed of its own, so that a search that was killed continues as if it had not been.
     """
@@ -191,7 +190,7 @@ def search(
             continue
         if seeds[1:]:
             history = pd.concat([history, train(values, seeds[1:], work, [])])
-        scores = _at_best_epoch(history)
+        scores = _at_best_step(history)
         trial.set_user_attr("scores", scores)
         study.tell(trial, float(np.mean(list(scores.values()))))
     shutil.rmtree(work, ignore_errors=True)
@@ -214,7 +213,7 @@ def compare(study: optuna.Study, train: Train, seeds: list[int], work: Path, can
         key = f"fresh {trial.number} {seeds}"
         if key not in study.user_attrs:
             history = train(trial.user_attrs["values"], seeds, work / str(trial.number), [])
-            study.set_user_attr(key, _at_best_epoch(history))
+            study.set_user_attr(key, _at_best_step(history))
         rows[trial.number] = study.user_attrs[key]
     shutil.rmtree(work, ignore_errors=True)
     return pd.DataFrame.from_dict(rows, orient="index", columns=[str(seed) for seed in seeds])
@@ -231,9 +230,9 @@ def _two_digits(value: float) -> float:
     return float(f"{value:.2g}") if isinstance(value, float) else value
 
 
-def _at_best_epoch(history: pd.DataFrame) -> dict[str, float]:
+def _at_best_step(history: pd.DataFrame) -> dict[str, float]:
     """Seed -> validation WQL."""
-    best = history[history["epoch"] == best_epoch(history)]
+    best = history[history["step"] == best_step(history)]
     return {str(seed): float(wql) for seed, wql in zip(best["seed"], best["wql"], strict=True)}
 
 

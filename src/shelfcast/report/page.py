@@ -88,7 +88,7 @@ def product_table(products: pd.DataFrame, sold: pd.DataFrame, ahead: pd.DataFram
 
 
 def parameters(settings: dict, prefix: str = "") -> list[str]:
-    """Nested settings, one a line: 'finetune.warm_start.epochs = 3'."""
+    """Nested settings, one a line: 'finetune.warm_start.steps = 3'."""
     lines = []
     for name, value in settings.items():
         if isinstance(value, dict) and value:
