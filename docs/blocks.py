@@ -35,19 +35,28 @@ def run(command: str) -> str:
 # ---------------------------------------------------------------- the pipeline's results
 
 
+def read_scores(market: Path, situation: str = "plan_known") -> dict[str, dict]:
+    """Level -> method -> score."""
+    return read_json(market / "metrics.json")[situation]
+
+
 def scores(levels: dict[str, dict] | None = None) -> str:
-    """Scores of all methods on the test weeks, by level, best first."""
+    """Scores of all methods on the test weeks, by level, best first; with the plan known where none are given."""
     columns = {"wql": "WQL", "wape": "WAPE", "coverage_80": "in 80 % range"}
     parts = {}
-    for level, methods in (levels or read_json(MARKET / "metrics.json")).items():
+    for level, methods in (levels or read_scores(MARKET)).items():
         parts[LEVELS[level]] = pd.DataFrame(methods).T[list(columns)].rename(columns=columns)
     table = pd.concat(parts, axis=1).sort_values(("whole chain", "WQL")).map("{:.3f}".format)
     table.columns = [f"{name}, {level}" for level, name in table.columns]
     return markdown(table.rename_axis("method").reset_index())
 
 
+def scores_without_plan() -> str:
+    return scores(read_scores(MARKET, "no_plan"))
+
+
 def differences() -> str:
-    """`shelfcast` against each method of the default market, with its interval."""
+    """The ensemble against each method of the default market, with its interval."""
     lines = []
     for row in pd.read_csv(MARKET / "differences.csv").itertuples():
         verdict = "no clear difference" if row.low * row.high <= 0 else "lower" if row.estimate < 0 else "higher"
@@ -87,7 +96,7 @@ def quality() -> str:
 def simulated() -> str:
     """The simulated market: scores, and how much of the way from the average to the oracle each method goes."""
     table = pd.DataFrame()
-    for level, methods in read_json(SIMULATED / "metrics.json").items():
+    for level, methods in read_scores(SIMULATED).items():
         wql = pd.Series({method: row["wql"] for method, row in methods.items()})
         way = (wql["moving_average_8"] - wql) / (wql["moving_average_8"] - wql["oracle"])
         table[f"WQL, {LEVELS[level]}"] = wql.map("{:.3f}".format)
@@ -99,7 +108,7 @@ def simulated() -> str:
 def limit() -> str:
     """How far `shelfcast` goes to the oracle on the simulated market."""
     lines = []
-    for level, methods in read_json(SIMULATED / "metrics.json").items():
+    for level, methods in read_scores(SIMULATED).items():
         wql = {method: row["wql"] for method, row in methods.items()}
         way = {m: (wql[m] - wql["shelfcast"]) / (wql[m] - wql["oracle"]) for m in ("moving_average_8", "lightgbm")}
         lines.append(

@@ -31,6 +31,7 @@ PUBLISHED = (
     "facts.json",
     "metrics.json",
     "timings.json",
+    "weights.json",
     "plots/differences.csv",
     "plots/quality.csv",
     "plots/seeds.csv",

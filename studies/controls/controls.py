@@ -188,7 +188,8 @@ def all_forecasts(market: str, build: Path = BUILD) -> pd.DataFrame:
         if not path.exists():
             raise ValueError(f"{path} is missing. Run `{command}` first.")
     pipeline, controls = (pd.read_parquet(path) for path in paths)
-    return pd.concat([pipeline[pipeline["method"].isin([OURS, PEER])], controls], ignore_index=True)
+    compared = pipeline["method"].isin([OURS, PEER]) & (pipeline["situation"] == SITUATION)
+    return pd.concat([pipeline[compared].drop(columns="situation"), controls], ignore_index=True)
 
 
 def write(market: str, build: Path = BUILD, to: Path = RESULTS) -> Path:
