@@ -16,7 +16,7 @@ from shelfcast.panel.axes.missing import missing_counts, observed_weeks, open_st
 from shelfcast.panel.axes.products import Choice, choose_products, launch_weeks, without_false_launches
 from shelfcast.panel.axes.regions import find_regions, with_chain
 from shelfcast.panel.axes.weeks import Weeks, find_weeks, thin_weeks, training_weeks
-from shelfcast.panel.calendar import check_country
+from shelfcast.panel.calendar import check_country, holiday_counts
 from shelfcast.panel.facts import Facts, collect, known_counts
 from shelfcast.panel.features import FAMILIES
 from shelfcast.panel.features.history import level_and_typical
@@ -82,7 +82,8 @@ def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.Data
     locations = [CHAIN, *graph.index]
     rows, units = (store_array(store_weeks, fact, n_all) for fact in ("rows", "units"))
     number = pd.Series(regions).map({name: i for i, name in enumerate(locations)})
-    observed, silent = observed_weeks(rows, units, number, len(locations), missing)
+    holiday = holiday_counts(weeks.index, prepare.country) > 0
+    observed, silent = observed_weeks(rows, units, number, len(locations), missing, holiday)
     products = tables.products.set_index("product_id").loc[choice.products]
     launch = choice.launch.reindex(choice.products).fillna(-1).astype(int).to_numpy()
     still_open = frozenset(open_stores(rows, missing, n_train))
@@ -101,7 +102,8 @@ def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
     """The weeks of the panel, and what stores sold in them."""
     weeks = find_weeks(weekly.trading_days(tables), prepare)
     store_weeks = weekly.store_weeks(tables, weeks.index)
-    kept = thin_weeks(weeks, store_array(store_weeks, "rows", len(weeks.index)).to_numpy())
+    rows = store_array(store_weeks, "rows", len(weeks.index)).to_numpy()
+    kept = thin_weeks(weeks, rows, prepare.country)
     if len(kept.index) < len(weeks.index):
         store_weeks = weekly.store_weeks(tables, kept.index)
     return kept, store_weeks
@@ -145,7 +147,7 @@ def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, choice: Choice) ->
     others = sold[~sold["product_id"].isin(grid.products.index)]
     parts = [("rows of products that were not chosen", others, "in category totals only")]
     where = ", ".join(sorted({grid.regions[store] for store in grid.later_stores}))
-    parts.append(("rows in stores first seen after training", new, f"counted in {where}" if len(new) else "none"))
+    parts.append(("rows in stores first seen after training", new, f"counted in {where or 'their regions'}"))
     if len(choice.launch):
         parts.append(("rows sold before the product's launch", sold[sold["early"]], "in category totals only"))
     missing = sold[~grid.observed[0, sold["week"]]]

@@ -22,7 +22,7 @@ KINDS = {"promotions": "promotion", "prices": "price", "behavior": "event"}
 class Facts:
     """Weekly facts; 0 where a location's week is missing. Frames number items, locations and weeks; see `weekly`.
 
-    transactions : columns that transactions have.
+    transactions : columns of transactions that hold anything.
     items : what products sold; `of` gives a column as an array.
     category_units : (L, T) units of the whole category. traffic : (L, T) baskets with anything at all, or None.
     store_units : the products' units in the last year of training, by store that is open at its end.
@@ -57,7 +57,7 @@ class Facts:
 def collect(tables: Tables, grid: Grid) -> Facts:
     """Aggregate all tables on the grid."""
     weeks, items, regions = grid.weeks, grid.items, grid.stores
-    transactions = tables.columns["transactions"]
+    transactions = weekly.filled_columns(tables)
     store_units = weekly.store_units(
         tables, weeks[grid.recent], items.assign(launch=items["launch"] - grid.recent.start)
     )

@@ -43,14 +43,22 @@ def _lives(rows: np.ndarray) -> np.ndarray:
 
 
 def observed_weeks(
-    rows: pd.DataFrame, units: pd.DataFrame, location: pd.Series, n_locations: int, missing: np.ndarray
+    rows: pd.DataFrame,
+    units: pd.DataFrame,
+    location: pd.Series,
+    n_locations: int,
+    missing: np.ndarray,
+    holiday: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(L, T) whether a location's week was observed, and (S, T) which stores are silent, see `silent_stores`.
+
+    It was not where its silent stores usually sell a large part of its units, but for weeks with a holiday, when many
+    stores may well be closed.
 
     Parameters
     ----------
     rows, units : S stores x T weeks, of all categories. location : store -> number of its location, 1 or higher.
-    missing : (T,) weeks that the whole chain misses.
+    missing : (T,) weeks that the whole chain misses. holiday : (T,) weeks with a public holiday.
     """
     kept, sold = ~missing, units.to_numpy()
     silent, usual = np.zeros(rows.shape, bool), np.zeros(rows.shape)
@@ -60,7 +68,7 @@ def observed_weeks(
     inside = np.equal.outer(np.arange(n_locations), location.reindex(rows.index).to_numpy()).astype(float)
     inside[0] = 1.0
     share = inside @ (usual * silent) / np.maximum(inside @ usual, 1e-9)
-    return kept & (share < MOST_SILENT), silent
+    return kept & ((share < MOST_SILENT) | holiday), silent
 
 
 def missing_counts(

@@ -69,8 +69,7 @@ def find_regions(
     if len(later):
         joined = None
         if stores.shared is not None:
-            visits = weekly.shopped_stores(tables, weeks)
-            joined = shared_shoppers(visits[visits["store_id"].isin(later)], shopped, later, names)
+            joined = shared_shoppers(weekly.shopped_stores(tables, weeks, later), shopped, later, names)
         regions |= join_regions(later, regions, stores, joined)
     return regions, graph, later
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.quality import Count, week_text
+from shelfcast.panel.calendar import holiday_counts
 from shelfcast.settings import Prepare
 
 MIN_TRAIN_WEEKS = 13  # fewer cannot be learned from
@@ -68,8 +69,10 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
     return Weeks(index, ~sold | closed, counts)
 
 
-def thin_weeks(weeks: Weeks, rows: np.ndarray) -> Weeks:
+def thin_weeks(weeks: Weeks, rows: np.ndarray, country: str) -> Weeks:
     """The same with weeks set missing that have far fewer rows or stores than usual; such ones at the ends are cut off.
+
+    In the week of a public holiday fewer stores trade: it is not missing for that.
 
     Parameters
     ----------
@@ -80,12 +83,18 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray) -> Weeks:
     thin, few = np.zeros_like(kept), np.zeros_like(kept)
     thin[kept] = n_rows[kept] < THIN * usual(n_rows[kept])
     few[kept] = n_stores[kept] < FEW_STORES * usual(n_stores[kept])
+    few &= ~thin
+    free = holiday_counts(weeks.index, country) > 0
+    missing, holiday = "missing, not zero demand; dropped at either end", "kept, there is a public holiday"
     counts = list(weeks.counts)
-    action = "missing, not zero demand; dropped at either end"
-    for check, found in (("fewer rows", thin), ("fewer stores", few & ~thin)):
+    for check, found, action in (
+        ("fewer rows", thin, missing),
+        ("fewer stores", few & ~free, missing),
+        ("fewer stores", few & free, holiday),
+    ):
         if found.any():
             counts.append(_line(f"weeks with far {check} than usual", found, weeks.index, action))
-    missing = weeks.missing | thin | few
+    missing = weeks.missing | thin | (few & ~free)
     inside = np.flatnonzero(~missing)
     if len(inside) == 0:
         raise ValueError("transactions: no week has as many rows as usual. Bring more weeks.")
