@@ -1,7 +1,7 @@
 """Weekly facts: what a panel needs of line items, aggregated by DuckDB to small frames.
 
-`weeks` are the Mondays of consecutive weeks; sales outside of them are left out, and the frames number weeks from the
-first of them. Locations are numbered, too: the chain is 0, and `regions` (store_id, location) gives the others; sales
+`weeks` are Mondays; rows outside of them are left out, those of missing weeks in between too, and the frames number all
+weeks from the first of them. Locations are numbered, too: the chain is 0, and `regions` (store_id, location) gives the others; sales
 in stores that it does not name count in the chain alone. Rows of zero units are no sales.
 """
 
@@ -237,6 +237,9 @@ def event_weeks(
 def _in_weeks(table: str, weeks: pd.DatetimeIndex) -> str:
     """The rows of `weeks` by their `day`, with the number of their week."""
     first, end = weeks[0], weeks[-1] + pd.Timedelta(weeks=1)
+    missing = pd.date_range(first, weeks[-1], freq="7D").difference(weeks)
+    gaps = ", ".join(str((week - first).days // 7) for week in missing)
     return f"""(
         SELECT *, CAST((day - DATE '{first:%Y-%m-%d}') // 7 AS INTEGER) AS week
-        FROM {table} WHERE day >= DATE '{first:%Y-%m-%d}' AND day < DATE '{end:%Y-%m-%d}')"""
+        FROM {table} WHERE day >= DATE '{first:%Y-%m-%d}' AND day < DATE '{end:%Y-%m-%d}'
+        {f"AND week NOT IN ({gaps})" if gaps else ""})"""

@@ -68,6 +68,10 @@ class Grid:
         """The last year of training, by which products are chosen and shares are told."""
         return slice(max(self.train_end - RECENT, 0), self.train_end)
 
+    def weeks_seen(self, start: int = 0, stop: int | None = None) -> pd.DatetimeIndex:
+        """The weeks that were observed anywhere, from one number of week to before another."""
+        return self.weeks[start:stop][self.observed.any(0)[start:stop]]
+
     @cached_property
     def weeks_ahead(self) -> pd.DatetimeIndex:
         """T + H Mondays."""

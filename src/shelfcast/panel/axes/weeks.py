@@ -33,6 +33,11 @@ class Weeks:
     missing: np.ndarray
     counts: list[Count]
 
+    @property
+    def observed(self) -> pd.DatetimeIndex:
+        """The Mondays of the other weeks."""
+        return self.index[~self.missing]
+
 
 def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
     """The weeks from the first to the last complete one, and which of them have no sales, or were closed.
@@ -60,12 +65,7 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
         action = "missing, not zero demand; prepare.closed_weeks states closed ones"
         counts.append(_line("weeks without any sales", ~sold & ~closed, index, action))
     if closed.any():
-        inside = days[monday.isin(index[closed])]
-        n, units = int(inside["category_rows"].sum()), float(inside["category_units"].sum())
         counts.append(_line("closed weeks (prepare.closed_weeks)", closed, index, "missing, not zero demand"))
-        if n:
-            of = int(days["category_rows"].sum())
-            counts.append(Count("rows in closed weeks", n, of, "dropped", units, week_text(index[closed])))
     return Weeks(index, ~sold | closed, counts)
 
 
@@ -100,6 +100,17 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray, country: str) -> Weeks:
         raise ValueError("transactions: no week has as many rows as usual. Bring more weeks.")
     inside = slice(inside[0], inside[-1] + 1)
     return Weeks(weeks.index[inside], missing[inside], counts)
+
+
+def rows_in_missing_weeks(weeks: Weeks, days: pd.DataFrame) -> list[Count]:
+    """A line of the quality table, where missing weeks have rows of the category."""
+    monday = days["day"] - pd.to_timedelta(days["day"].dt.dayofweek, unit="D")
+    inside = days[monday.isin(weeks.index[weeks.missing]) & (days["category_rows"] > 0)]
+    if inside.empty:
+        return []
+    n, of, units = inside["category_rows"].sum(), days["category_rows"].sum(), inside["category_units"].sum()
+    when = week_text(sorted(set(monday[inside.index])))
+    return [Count("rows in missing weeks", int(n), int(of), "dropped", float(units), when)]
 
 
 def usual(n: np.ndarray) -> np.ndarray:
