@@ -144,10 +144,21 @@ def test_a_thin_week_is_missing(retailer, tmp_path):
     assert "2022-03-07" in " ".join(found["weeks"])
 
 
-def test_usual_is_the_median_of_the_weeks_before():
-    n = np.array([5.0] * 10 + [8.0] * 10 + [0.0])
-    assert usual(n)[:13].tolist() == [5.0] * 13
-    assert usual(n)[20] == np.median(n[7:20]) and usual(n)[15] == np.median(n[2:15])
+def test_a_week_without_the_category_is_missing(retailer, tmp_path):
+    """Oat milk sells as usual, tea has no row at all."""
+    gap = between(retailer, 9, 11) & (retailer["transactions"]["product_id"] < "p08")
+    panel = load_retailer(without(retailer, gap), tmp_path / "shop")
+    assert panel.meta["missing_weeks"] == ["2022-03-07", "2022-03-14"]
+    assert line(panel, "weeks without rows of the category").found == 2
+
+
+def test_usual_follows_a_season_and_not_a_gap():
+    season = np.r_[np.full(20, 100.0), np.full(20, 10.0), np.full(20, 100.0)]
+    assert (season >= 0.25 * usual(season)).all(), "a low season is no gap"
+    gap = np.full(60, 100.0)
+    gap[20:24] = 10.0
+    assert (gap < 0.25 * usual(gap)).nonzero()[0].tolist() == [20, 21, 22, 23]
+    assert usual(np.arange(60.0))[30] == np.median(np.arange(17, 30)) and usual(np.arange(60.0))[58] == 51.0
 
 
 # ---------------------------------------------------------------- stores without rows

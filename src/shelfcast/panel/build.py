@@ -106,7 +106,7 @@ def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
     weeks = find_weeks(days, prepare)
     store_weeks = weekly.store_weeks(tables, weeks.index)
     rows = store_array(store_weeks, "rows", len(weeks.index)).to_numpy()
-    kept = thin_weeks(weeks, rows, prepare.country)
+    kept = thin_weeks(weeks, rows, days, prepare.country)
     if len(kept.observed) < len(weeks.index):
         store_weeks = weekly.store_weeks(tables, kept.observed)
     return replace(kept, counts=[*kept.counts, *rows_in_missing_weeks(kept, days)]), store_weeks

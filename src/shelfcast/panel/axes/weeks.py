@@ -18,7 +18,8 @@ DAY = 0.2  # of the usual rows of its weekday; with fewer a day at either end is
 WHOLE = 0.6  # of its trading days; with fewer the first or the last week is cut short
 THIN = 0.25  # of the usual rows; with fewer a week was not observed
 FEW_STORES = 0.5  # of the usual number of stores; with fewer a week was not observed
-SPAN = 13  # weeks before a week that show what is usual
+NONE = 20  # usual rows of the category, from which on a week without any was not observed
+SPAN, LEAST = 13, 4  # weeks on each side that show what is usual, at most and at least
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
     """
     start, end, counts = _ends(days)
     index = pd.date_range(start, end, freq="7D")
-    monday = days["day"] - pd.to_timedelta(days["day"].dt.dayofweek, unit="D")
+    monday = _monday(days)
     sold = index.isin(monday)
     closed = index.isin([pd.Timestamp(day) - pd.Timedelta(days=day.weekday()) for day in prepare.closed_weeks])
     if (~sold).mean() > MOST_MISSING:
@@ -69,32 +70,39 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
     return Weeks(index, ~sold | closed, counts)
 
 
-def thin_weeks(weeks: Weeks, rows: np.ndarray, country: str) -> Weeks:
+def thin_weeks(weeks: Weeks, rows: np.ndarray, days: pd.DataFrame, country: str) -> Weeks:
     """The same with weeks set missing that have far fewer rows or stores than usual; such ones at the ends are cut off.
 
     In the week of a public holiday fewer stores trade: it is not missing for that.
 
     Parameters
     ----------
-    rows : (S, T) rows of each store, of all categories.
+    rows : (S, T) rows of each store, of all categories. days : see `weekly.trading_days`.
     """
-    n_rows, n_stores = rows.sum(0).astype(float), (rows > 0).sum(0).astype(float)
-    kept = ~weeks.missing
-    thin, few = np.zeros_like(kept), np.zeros_like(kept)
-    thin[kept] = n_rows[kept] < THIN * usual(n_rows[kept])
-    few[kept] = n_stores[kept] < FEW_STORES * usual(n_stores[kept])
-    few &= ~thin
-    free = holiday_counts(weeks.index, country) > 0
-    missing, holiday = "missing, not zero demand; dropped at either end", "kept, there is a public holiday"
+    kept, free = ~weeks.missing, holiday_counts(weeks.index, country) > 0
+    of_category = days.groupby(_monday(days))["category_rows"].sum().reindex(weeks.index, fill_value=0).to_numpy()
+
+    def below(n: np.ndarray, share: float) -> np.ndarray:
+        found = np.zeros_like(kept)
+        found[kept] = n[kept] < share * usual(n[kept])
+        return found
+
+    thin, few = below(rows.sum(0), THIN), below((rows > 0).sum(0), FEW_STORES)
+    none = below(of_category, 1 / NONE) & (of_category == 0)  # no rows where NONE or more are usual
     counts = list(weeks.counts)
-    for check, found, action in (
-        ("fewer rows", thin, missing),
-        ("fewer stores", few & ~free, missing),
-        ("fewer stores", few & free, holiday),
+    action = "missing, not zero demand; dropped at either end"
+    for check, found in (
+        ("weeks with far fewer rows than usual", thin),
+        ("weeks without rows of the category, which usually has many", none & ~thin),
+        ("weeks with far fewer stores than usual", few & ~thin & ~none & ~free),
     ):
         if found.any():
-            counts.append(_line(f"weeks with far {check} than usual", found, weeks.index, action))
-    missing = weeks.missing | thin | (few & ~free)
+            counts.append(_line(check, found, weeks.index, action))
+    holiday = few & ~thin & ~none & free
+    if holiday.any():
+        check = "weeks with far fewer stores than usual, and a public holiday"
+        counts.append(_line(check, holiday, weeks.index, "kept"))
+    missing = weeks.missing | thin | none | (few & ~free)
     inside = np.flatnonzero(~missing)
     if len(inside) == 0:
         raise ValueError("transactions: no week has as many rows as usual. Bring more weeks.")
@@ -104,7 +112,7 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray, country: str) -> Weeks:
 
 def rows_in_missing_weeks(weeks: Weeks, days: pd.DataFrame) -> list[Count]:
     """A line of the quality table, where missing weeks have rows of the category."""
-    monday = days["day"] - pd.to_timedelta(days["day"].dt.dayofweek, unit="D")
+    monday = _monday(days)
     inside = days[monday.isin(weeks.index[weeks.missing]) & (days["category_rows"] > 0)]
     if inside.empty:
         return []
@@ -114,16 +122,17 @@ def rows_in_missing_weeks(weeks: Weeks, days: pd.DataFrame) -> list[Count]:
 
 
 def usual(n: np.ndarray) -> np.ndarray:
-    """Median of the `SPAN` weeks before each week; that of the first ones is the median of the first `SPAN` weeks.
+    """(T,) what is usual in each week: the median of the `SPAN` weeks before it or of those after it, the smaller one.
 
-    Parameters
-    ----------
-    n : (…, T), the weeks that were observed.
+    So what falls or rises for long, as a season does, is usual; a side with fewer than `LEAST` weeks does not count.
     """
-    span = min(SPAN, n.shape[-1])
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(n, span, axis=-1), axis=-1)
-    first = np.repeat(medians[..., :1], span, -1)
-    return np.concatenate([first, medians[..., : n.shape[-1] - span]], -1)
+    medians = np.full((2, len(n)), np.inf)
+    for t in range(len(n)):
+        for i, side in enumerate((n[max(t - SPAN, 0) : t], n[t + 1 : t + 1 + SPAN])):
+            if len(side) >= LEAST:
+                medians[i, t] = np.median(side)
+    smaller = medians.min(0)
+    return np.where(np.isinf(smaller), np.median(n), smaller)
 
 
 def training_weeks(weeks: Weeks, prepare: Prepare) -> pd.DatetimeIndex:
@@ -163,8 +172,7 @@ def _ends(days: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp, list[Count]]:
     A week is complete when its trading days have about as many rows as usual. So a shop closed on Sundays, or one row a
     week, is not mistaken for a week cut short, nor a single late row for a whole week.
     """
-    day, weekday = days["day"], days["day"].dt.dayofweek
-    monday = day - pd.to_timedelta(weekday, unit="D")
+    day, weekday, monday = days["day"], days["day"].dt.dayofweek, _monday(days)
     n_weeks = weekday.value_counts()
     trading = n_weeks[n_weeks >= TRADING * monday.nunique()].index
     of_trade = days["rows"] >= DAY * days.groupby(weekday)["rows"].transform("median")
@@ -192,3 +200,7 @@ def _ends(days: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp, list[Count]]:
 
 def _line(check: str, found: np.ndarray, index: pd.DatetimeIndex, action: str) -> Count:
     return Count(check, int(found.sum()), len(index), action, weeks=week_text(index[found]))
+
+
+def _monday(days: pd.DataFrame) -> pd.Series:
+    return days["day"] - pd.to_timedelta(days["day"].dt.dayofweek, unit="D")
