@@ -184,7 +184,7 @@ def test_a_location_is_missing_where_its_silent_stores_are_a_large_part():
     missing, holiday = np.arange(40) == 30, np.arange(40) == 12
     observed, silent = observed_weeks(rows, rows * 3, location, 3, missing, holiday)
     assert (~observed).nonzero()[1].tolist() == [30, 10, 11, 30, 30]  # chain, region 1, region 2
-    assert silent.sum() == 6
+    assert silent.to_numpy().sum() == 6
 
 
 def test_a_store_without_rows_for_weeks_makes_its_region_missing(retailer, tmp_path):
@@ -195,7 +195,7 @@ def test_a_store_without_rows_for_weeks_makes_its_region_missing(retailer, tmp_p
     missing = {name: np.isnan(series(panel, product, name, "y")[:WEEKS]).nonzero()[0] for name in panel.locations.index}
     assert missing["east"].tolist() == [16, 17] and not len(missing["west"]) and not len(missing[CHAIN])
     found = line(panel, "weeks without rows of stores")
-    assert found.found == 2 and found.weeks == "2022-04-25, 2022-05-02"
+    assert "(store s0)" in found.check and found.found == 2 and found.weeks == "2022-04-25, 2022-05-02"
     assert line(panel, "weeks of east").found == 2
     shock = series(panel, product, "east", "location_now")
     assert (shock[16:18] == shock[15]).all() and np.isfinite(
@@ -360,6 +360,8 @@ def test_a_closed_store_weighs_nothing_today(retailer, tmp_path):
     today = train[~train["store_id"].isin(["s0", "s1"])]
     expected = today["store_id"].isin(["s2", "s3"]).mean()
     assert panel.locations["share"]["east"] == pytest.approx(expected)
+    ended = line(panel, "stores without rows at the end (store s0, s1)")
+    assert (ended.found, ended.of, ended.weeks) == (2, STORES, "last rows in 2022-04-11")
     np.testing.assert_allclose(series(panel, panel.products.index[0], "east", "location_share"), expected)
     assert np.isfinite(series(panel, panel.products.index[0], "east", "y")[:WEEKS]).all(), "closed is not missing"
 

@@ -92,7 +92,7 @@ def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.Data
     grid = Grid(products, launch, locations, regions, weeks.index, prepare, observed, still_open, frozenset(later))
     counts = [
         *weeks.counts,
-        *missing_counts(observed, silent, locations, weeks.index, missing),
+        *missing_counts(observed, silent, rows, locations, weeks),
         *counts,
         *choice.counts,
         *_left_out(tables, grid, sold, choice),

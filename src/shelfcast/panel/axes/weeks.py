@@ -17,6 +17,7 @@ TRADING = 0.5  # a weekday with sales in this share of the weeks is a trading da
 DAY = 0.2  # of the usual rows of its weekday; with fewer a day at either end is no day of trade
 WHOLE = 0.6  # of its trading days; with fewer the first or the last week is cut short
 THIN = 0.25  # of the usual rows; with fewer a week was not observed
+HALF = 0.5  # of the usual rows; with fewer a week is told
 FEW_STORES = 0.5  # of the usual number of stores; with fewer a week was not observed
 NONE = 20  # usual rows of the category, from which on a week without any was not observed
 SPAN, LEAST = 13, 4  # weeks on each side that show what is usual, at most and at least
@@ -98,11 +99,10 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray, days: pd.DataFrame, country: str)
     ):
         if found.any():
             counts.append(_line(check, found, weeks.index, action))
-    holiday = few & ~thin & ~none & free
-    if holiday.any():
-        check = "weeks with far fewer stores than usual, and a public holiday"
-        counts.append(_line(check, holiday, weeks.index, "kept"))
     missing = weeks.missing | thin | none | (few & ~free)
+    half = (below(rows.sum(0), HALF) | few) & ~missing
+    if half.any():
+        counts.append(_line("weeks with less than half of the usual rows or stores", half, weeks.index, "kept"))
     inside = np.flatnonzero(~missing)
     if len(inside) == 0:
         raise ValueError("transactions: no week has as many rows as usual. Bring more weeks.")
