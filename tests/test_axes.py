@@ -80,6 +80,15 @@ def test_closed_weekdays_and_a_holiday_at_the_end_cut_no_week(closed):
     assert list(find_weeks(frame, Prepare()).index) == list(MONDAYS[:20])
 
 
+def test_sales_now_and_then_cut_no_week():
+    """Three days in four weeks: no weekday is one of trade."""
+    frame = days(n_weeks=40).iloc[::9].reset_index(drop=True)
+    weeks = find_weeks(frame, Prepare())
+    assert weeks.index[0] == MONDAYS[0] and weeks.index[-1] == frame["day"].iloc[-1] - pd.Timedelta(
+        days=int(frame["day"].iloc[-1].dayofweek)
+    )
+
+
 # ---------------------------------------------------------------- missing weeks
 
 
@@ -112,18 +121,23 @@ def test_a_week_of_zero_rows_or_a_closed_one_is_a_gap(retailer, tmp_path):
     zeros = retailer["transactions"][between(retailer, 9, 10)].head(5).assign(quantity=0.0, sales_value=0.0)
     rows = pd.concat([empty["transactions"], zeros]).sort_values("timestamp", ignore_index=True)
     filled = load_retailer(retailer | {"transactions": rows}, tmp_path / "filled")
-    stated = load_retailer(retailer, tmp_path / "stated", closed_weeks=[date(2022, 3, 9)])  # a Wednesday
+    stated = load_retailer(retailer, tmp_path / "stated", closed_weeks=["2022-03-09", "2032-03-09"])  # a Wednesday
+    assert line(stated, "closed weeks (prepare.closed_weeks) outside").weeks == "2032-03-09"
     pd.testing.assert_frame_equal(filled.frame, stated.frame)
     assert filled.meta["missing_weeks"] == stated.meta["missing_weeks"] == ["2022-03-07"]
     n = (between(retailer, 9, 10) & (retailer["transactions"]["product_id"] < "p08")).sum()
     dropped = line(stated, "rows in missing weeks")
     assert dropped.found == dropped.units == n and dropped.weeks == "2022-03-07"
-    assert line(stated, "closed weeks").weeks == "2022-03-07"
+    assert (
+        "2022-03-07"
+        in stated.quality.loc[stated.quality["check"] == "closed weeks (prepare.closed_weeks)", "weeks"].item()
+    )
 
 
 def test_closed_weeks_are_dates():
-    assert build(Prepare, {"closed_weeks": ["2022-03-07"]}, "prepare").closed_weeks == [date(2022, 3, 7)]
-    with pytest.raises(SettingsError, match=r"closed_weeks.*is 'Easter'.*valid date"):
+    for day in ("2022-03-07", date(2022, 3, 7)):  # YAML reads it as a date
+        assert build(Prepare, {"closed_weeks": [day]}, "prepare").closed_weeks == ["2022-03-07"]
+    with pytest.raises(SettingsError, match=r"closed_weeks.*is 'Easter'.*written as 2026-12-25"):
         build(Prepare, {"closed_weeks": ["Easter"]}, "prepare")
 
 
@@ -140,8 +154,11 @@ def test_a_thin_week_is_missing(retailer, tmp_path):
     panel = load_retailer(without(retailer, thin), tmp_path / "shop")
     assert panel.weeks[-1] == MONDAYS[38]
     assert panel.meta["missing_weeks"] == ["2022-03-07", "2022-03-14"]
-    found = panel.quality[panel.quality["check"].str.contains("fewer")]
-    assert "2022-03-07" in " ".join(found["weeks"])
+    found = line(panel, "weeks with far fewer rows")
+    assert (found.found, found.weeks) == (2, "2022-03-07, 2022-03-14")
+    kept = without(retailer, thin)
+    n = (between(kept, 9, 11) & (kept["transactions"]["product_id"] < "p08")).sum()
+    assert line(panel, "rows in missing weeks").found == n > 0 and line(panel, "rows in incomplete weeks").found > 0
 
 
 def test_a_week_without_the_category_is_missing(retailer, tmp_path):

@@ -109,7 +109,8 @@ def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
     kept = thin_weeks(weeks, rows, days, prepare.country)
     if len(kept.observed) < len(weeks.index):
         store_weeks = weekly.store_weeks(tables, kept.observed)
-    return replace(kept, counts=[*kept.counts, *rows_in_missing_weeks(kept, days)]), store_weeks
+    dropped = rows_in_missing_weeks(kept, days, weeks.index[0], weeks.index[-1])
+    return replace(kept, counts=[*kept.counts, *dropped]), store_weeks
 
 
 def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:

@@ -163,7 +163,7 @@ def _labels(stores: pd.DataFrame | None, names: pd.Index) -> pd.Series | None:
     if stores is None or "region" not in stores:
         return None
     labels = stores.set_index("store_id")["region"].reindex(names)
-    labels = labels.astype("string").str.strip().replace("", pd.NA)
+    labels = labels.convert_dtypes().astype("string").str.strip().replace("", pd.NA)
     if labels.nunique() < 2:
         return None
     empty = labels.index[labels.isna()]

@@ -15,7 +15,7 @@ MIN_TRAIN_WEEKS = 13  # fewer cannot be learned from
 MOST_MISSING = 0.5  # above this share of missing weeks there is no series to speak of
 TRADING = 0.5  # a weekday with sales in this share of the weeks is a trading day
 DAY = 0.2  # of the usual rows of its weekday; with fewer a day at either end is no day of trade
-WHOLE = 0.6  # of its trading days; with fewer the first or the last week is cut short
+WHOLE = 0.6  # of the usual number of days; with fewer the first or the last week is cut short
 THIN = 0.25  # of the usual rows; with fewer a week was not observed
 HALF = 0.5  # of the usual rows; with fewer a week is told
 FEW_STORES = 0.5  # of the usual number of stores; with fewer a week was not observed
@@ -56,7 +56,8 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
     index = pd.date_range(start, end, freq="7D")
     monday = _monday(days)
     sold = index.isin(monday)
-    closed = index.isin([pd.Timestamp(day) - pd.Timedelta(days=day.weekday()) for day in prepare.closed_weeks])
+    stated = pd.to_datetime(prepare.closed_weeks)
+    closed = index.isin(stated - pd.to_timedelta(stated.dayofweek, unit="D"))
     if (~sold).mean() > MOST_MISSING:
         raise ValueError(
             f"transactions: {(~sold).sum()} of {len(index)} weeks between {start.date()} and {end.date()} have no sales "
@@ -68,6 +69,10 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
         counts.append(_line("weeks without any sales", ~sold & ~closed, index, action))
     if closed.any():
         counts.append(_line("closed weeks (prepare.closed_weeks)", closed, index, "missing, not zero demand"))
+    elsewhere = stated[(stated < start) | (stated >= end + pd.Timedelta(weeks=1))]
+    if len(elsewhere):
+        check = "closed weeks (prepare.closed_weeks) outside of the tables' weeks"
+        counts.append(Count(check, len(elsewhere), len(stated), "ignored", weeks=week_text(elsewhere)))
     return Weeks(index, ~sold | closed, counts)
 
 
@@ -110,10 +115,10 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray, days: pd.DataFrame, country: str)
     return Weeks(weeks.index[inside], missing[inside], counts)
 
 
-def rows_in_missing_weeks(weeks: Weeks, days: pd.DataFrame) -> list[Count]:
-    """A line of the quality table, where missing weeks have rows of the category."""
+def rows_in_missing_weeks(weeks: Weeks, days: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) -> list[Count]:
+    """A line of the quality table, where weeks from the `first` to the `last` that are missing or cut off have rows."""
     monday = _monday(days)
-    inside = days[monday.isin(weeks.index[weeks.missing]) & (days["category_rows"] > 0)]
+    inside = days[monday.between(first, last) & ~monday.isin(weeks.observed) & (days["category_rows"] > 0)]
     if inside.empty:
         return []
     n, of, units = inside["category_rows"].sum(), days["category_rows"].sum(), inside["category_units"].sum()
@@ -176,15 +181,16 @@ def _ends(days: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp, list[Count]]:
     n_weeks = weekday.value_counts()
     trading = n_weeks[n_weeks >= TRADING * monday.nunique()].index
     of_trade = days["rows"] >= DAY * days.groupby(weekday)["rows"].transform("median")
-    of_trade &= weekday.isin(trading)
-    share = of_trade.groupby(monday).sum() / len(trading)
+    of_trade &= weekday.isin(trading) | trading.empty  # sales now and then make no weekday a trading day
+    n_days = of_trade.groupby(monday).sum()
     first, last = np.flatnonzero(of_trade)[[0, -1]]
     start = monday.iloc[first] + pd.Timedelta(weeks=int(weekday.iloc[first] > trading.min()))
     end = monday.iloc[last] - pd.Timedelta(weeks=int(weekday.iloc[last] < trading.max()))
-    whole = share.index[share >= WHOLE]
+    whole = n_days.index[n_days >= WHOLE * n_days.median()]
     start, end = whole[whole >= start].min(), whole[whole <= end].max()
     if pd.isna(start) or pd.isna(end) or start > end:
-        raise ValueError(f"transactions: no complete week between {day.min().date()} and {day.max().date()}.")
+        span = f"between {day.min().date()} and {day.max().date()}"
+        raise ValueError(f"transactions: no complete week {span}. Bring more weeks.")
     n = int(days["category_rows"].sum())
     outside = ~monday.between(start, end)
     odd = days[outside & ~of_trade]
