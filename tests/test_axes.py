@@ -12,7 +12,7 @@ from shelfcast.data.schema import CHAIN, SCHEMA
 from shelfcast.panel.axes.missing import observed_weeks, silent_stores
 from shelfcast.panel.axes.products import choose_products, launch_weeks, without_false_launches
 from shelfcast.panel.axes.regions import shared_shoppers
-from shelfcast.panel.axes.weeks import find_weeks, usual
+from shelfcast.panel.axes.weeks import Weeks, find_weeks, thin_weeks, usual
 from shelfcast.panel.calendar import check_country, holiday_counts, repeated_holidays
 from shelfcast.panel.grid import recorded
 from shelfcast.settings import Prepare, SettingsError, build
@@ -159,6 +159,19 @@ def test_a_thin_week_is_missing(retailer, tmp_path):
     kept = without(retailer, thin)
     n = (between(kept, 9, 11) & (kept["transactions"]["product_id"] < "p08")).sum()
     assert line(panel, "rows in missing weeks").found == n > 0 and line(panel, "rows in incomplete weeks").found > 0
+
+
+def test_few_stores_make_a_gap_but_not_with_a_holiday():
+    """Four stores of ten sell in weeks 12 and 21; Memorial Day lies in week 21. Two rows of five prove nothing."""
+    index, nothing = pd.DatetimeIndex(MONDAYS[:40]), np.zeros(40, bool)
+    rows = np.full((10, 40), 10.0)
+    rows[4:, [12, 21]] = 0
+    weeks = thin_weeks(Weeks(index, nothing, []), rows, days(n_weeks=40), "US")
+    assert weeks.missing.nonzero()[0].tolist() == [12]
+    assert [(count.found, count.weeks) for count in weeks.counts] == [(1, "2022-03-28"), (1, "2022-05-30")]
+    tiny = np.full((1, 40), 5.0)
+    tiny[0, 12] = 1
+    assert not thin_weeks(Weeks(index, nothing, []), tiny, days(n_weeks=40), "US").missing.any()
 
 
 def test_a_week_without_the_category_is_missing(retailer, tmp_path):

@@ -17,9 +17,8 @@ TRADING = 0.5  # a weekday with sales in this share of the weeks is a trading da
 DAY = 0.2  # of the usual rows of its weekday; with fewer a day at either end is no day of trade
 WHOLE = 0.6  # of the usual number of days; with fewer the first or the last week is cut short
 THIN = 0.25  # of the usual rows; with fewer a week was not observed
-HALF = 0.5  # of the usual rows; with fewer a week is told
-FEW_STORES = 0.5  # of the usual number of stores; with fewer a week was not observed
-NONE = 20  # usual rows of the category, from which on a week without any was not observed
+HALF = 0.5  # of the usual rows; with fewer a week is told, and with fewer stores too it was not observed
+MANY = 20  # usual rows, from which on so few are hardly chance
 SPAN, LEAST = 13, 4  # weeks on each side that show what is usual, at most and at least
 
 
@@ -88,13 +87,16 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray, days: pd.DataFrame, country: str)
     kept, free = ~weeks.missing, holiday_counts(weeks.index, country) > 0
     of_category = days.groupby(_monday(days))["category_rows"].sum().reindex(weeks.index, fill_value=0).to_numpy()
 
-    def below(n: np.ndarray, share: float) -> np.ndarray:
+    def below(n: np.ndarray, share: float, least: float = 0) -> np.ndarray:
+        """Weeks with less than a share of the usual number, where that is at least `least`."""
         found = np.zeros_like(kept)
-        found[kept] = n[kept] < share * usual(n[kept])
+        before = usual(n[kept])
+        found[kept] = (n[kept] < share * before) & (before >= least)
         return found
 
-    thin, few = below(rows.sum(0), THIN), below((rows > 0).sum(0), FEW_STORES)
-    none = below(of_category, 1 / NONE) & (of_category == 0)  # no rows where NONE or more are usual
+    thin, half = (below(rows.sum(0), share, MANY) for share in (THIN, HALF))
+    few = half & below((rows > 0).sum(0), HALF)
+    none = below(of_category, THIN, MANY) & (of_category == 0)
     counts = list(weeks.counts)
     action = "missing, not zero demand; dropped at either end"
     for check, found in (
@@ -105,9 +107,8 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray, days: pd.DataFrame, country: str)
         if found.any():
             counts.append(_line(check, found, weeks.index, action))
     missing = weeks.missing | thin | none | (few & ~free)
-    half = (below(rows.sum(0), HALF) | few) & ~missing
-    if half.any():
-        counts.append(_line("weeks with less than half of the usual rows or stores", half, weeks.index, "kept"))
+    if (half & ~missing).any():
+        counts.append(_line("weeks with less than half of the usual rows", half & ~missing, weeks.index, "kept"))
     inside = np.flatnonzero(~missing)
     if len(inside) == 0:
         raise ValueError("transactions: no week has as many rows as usual. Bring more weeks.")
