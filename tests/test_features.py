@@ -8,7 +8,7 @@ from conftest import LAUNCHES, MONDAY, STORES, WEEKS, add_optional_tables, load_
 from shelfcast.data.schema import CHAIN
 from shelfcast.panel import facts
 from shelfcast.panel.calendar import holiday_counts, month_starts
-from shelfcast.panel.features.season import year_ago
+from shelfcast.panel.features.season import seasons, year_ago
 from shelfcast.panel.frame import LEVEL_FLOOR, examples
 
 MONDAYS = MONDAY + pd.to_timedelta(7 * np.arange(WEEKS + 4), unit="D")
@@ -94,32 +94,68 @@ def test_shoppers_by_naive_loops(small_panel, retailer):
 
 
 def test_last_year_by_naive_loops():
-    """Two old products of one category, one of another, and one launched too late to have a year behind it."""
-    y = np.random.default_rng(0).poisson(5, (4, 2, 120)).astype(float)
-    launch, category = np.array([-1, -1, -1, 30]), np.array(["a", "a", "b", "a"])
-    own, of_category = year_ago(y, category, launch, horizon=4)
-    assert own.shape == of_category.shape == (4, 124) and np.isnan(own[:, :54]).all()
+    """Two old products, and one that first sold too late to have a year behind it."""
+    y = np.random.default_rng(0).poisson(5, (3, 120)).astype(float)
+    born, observed = np.array([0, 0, 30]), np.ones(120, bool)
+    own = year_ago(y, observed, born, horizon=4)
+    assert own.shape == (3, 124) and np.isnan(own[:, :54]).all()
 
     def season(sold, week):
-        start = max(0, week - 4 - 51)
-        around, year = sold[week - 54 : week - 49], sold[start : week - 3]
+        around, year = sold[week - 54 : week - 49], sold[max(0, week - 55) : week - 3]
         return np.log((around.mean() + LEVEL_FLOOR) / (year.mean() + LEVEL_FLOOR))
 
-    both = y[0, 0] + y[1, 0]
     for week in (54, 60, 90, 123):
-        np.testing.assert_allclose(own[:3, week], [season(y[i, 0], week) for i in range(3)])
-        np.testing.assert_allclose(of_category[:2, week], season(both, week))
-        np.testing.assert_allclose(own[3, week], season(y[3, 0] if week >= 84 else both, week))
+        np.testing.assert_allclose(own[:2, week], [season(sold, week) for sold in y[:2]])
+        np.testing.assert_allclose(own[2, week], season(y[2], week) if week >= 84 else np.nan)
+    observed[40:43] = False  # missing weeks do not count as zeros
+    gap = year_ago(np.where(observed, y, 0), observed, born, horizon=4)
+    around = y[0, [38, 39]].mean() + LEVEL_FLOOR  # of weeks 38 to 42
+    level = y[0, 37:89][observed[37:89]].mean() + LEVEL_FLOOR
+    np.testing.assert_allclose(gap[0, 92], np.log(around / level))
 
 
-def test_leak_last_year_is_known_at_every_cutoff():
-    y = np.random.default_rng(0).poisson(5, (3, 1, 120)).astype(float)
+def test_seasons_of_earlier_years_are_relative_to_their_own_level():
+    """Sales grow by half each year and triple in five weeks of it: the season is that of the weeks, not of the growth."""
+    year = np.ones(52)
+    year[20:25] = 3.0
+    y = np.concatenate([year * 100 * 1.5**k for k in range(4)])[None, None]
+    observed, born = np.ones((1, y.shape[-1]), bool), np.zeros(1, int)
+    own = seasons(y, observed, born, horizon=4)[0, 0]
+    peak, quiet = own[3 * 52 + 22], own[3 * 52 + 40]
+    assert 0.8 < peak < np.log(3) and -0.4 < quiet < 0, (peak, quiet)  # a year's mean is above its quiet weeks
+    last = year_ago(y[:, 0], observed[0], born, horizon=4)[0]
+    assert last[3 * 52 + 40] < quiet - 0.2, "last year's sales over today's level fall behind by the growth"
+    assert np.isnan(own[:54]).all() and np.isfinite(own[60:]).all()
+    young = seasons(y, observed, np.full(1, 120), horizon=4)[0, 0]
+    assert np.isnan(young[: 120 + 54]).all() and np.isfinite(young[-4:]).all()
+
+
+def test_seasons_by_a_naive_loop():
+    y = np.random.default_rng(1).poisson(9, 230).astype(float)
+    own = seasons(y[None, None], np.ones((1, 230), bool), np.zeros(1, int), horizon=4)[0, 0]
+    for week, n_years in ((100, 1), (180, 3), (233, 4)):
+        logs = []
+        for ago in (52, 104, 157, 209):
+            same = week - ago
+            around, level = y[max(same - 2, 0) : same + 3], y[max(same - 26, 0) : same + 26]
+            if same - 2 >= 0 and len(level) >= 26:
+                logs.append(np.log((around.mean() + 0.5) / (level.mean() + 0.5)))
+        np.testing.assert_allclose(own[week], np.mean(logs))
+        assert len(logs) == n_years
+
+
+def test_leak_earlier_years_are_known_at_every_cutoff():
+    y = np.random.default_rng(0).poisson(5, (3, 2, 120)).astype(float)
     other = y.copy()
     other[..., 100:] *= 9  # the cutoff is week 99
-    before, after = (year_ago(x, np.array(list("aab")), np.full(3, -1), 4) for x in (y, other))
-    for ours, theirs in zip(before, after, strict=True):
-        np.testing.assert_array_equal(ours[:, :104], theirs[:, :104])
-        assert not np.array_equal(ours, theirs, equal_nan=True)
+    observed, born = np.ones((2, 120), bool), np.zeros(3, int)
+    for made in (
+        lambda x: year_ago(x[:, 0], observed[0], born, 4),
+        lambda x: seasons(x, observed, born, 4),
+    ):
+        before, after = made(y), made(other)
+        np.testing.assert_array_equal(before[..., :104], after[..., :104])
+    assert not np.array_equal(year_ago(y[:, 0], observed[0], born, 4), year_ago(other[:, 0], observed[0], born, 4))
 
 
 # ---------------------------------------------------------------- calendar
@@ -207,8 +243,9 @@ def test_prices_of_stores_weeks_and_products_that_are_missing(raw, tmp_path):
     np.testing.assert_allclose(abs(levels[0] - levels[1]), np.log(1.5))
     assert panel.meta["prices_assumed"]
     ahead = series(panel, "p00", "region_1", "price")
-    np.testing.assert_allclose(ahead[WEEKS:], ahead[WEEKS - 1])
-    assert np.isfinite(series(panel, "p01", CHAIN, "price")).all()
+    assert np.isnan(ahead[WEEKS:]).all() and np.isfinite(ahead[:WEEKS]).all(), "beyond the plan nothing is known"
+    assert series(panel, "p00", "region_1", "price_known").tolist() == [1.0] * WEEKS + [0.0] * 4
+    assert np.isfinite(series(panel, "p01", CHAIN, "price")[:WEEKS]).all()
 
 
 # ---------------------------------------------------------------- behaviour
@@ -220,17 +257,19 @@ def test_events_of_any_kind_become_features(panel, raw):
     count = events.groupby(week)["count"].sum().reindex(range(WEEKS), fill_value=0).to_numpy()
     first = int(np.argmax(count > 0))
     typical = np.array([count[first : t + 1].mean() if t >= first else 0 for t in range(WEEKS)])
-    np.testing.assert_allclose(series(panel, "p00", CHAIN, "event_view")[:WEEKS], np.log((count + 1) / (typical + 1)))
+    np.testing.assert_allclose(
+        series(panel, "p00", CHAIN, "event_now: view")[:WEEKS], np.log((count + 1) / (typical + 1))
+    )
     kinds = {c for c in panel.roles["past"] if c.startswith("event_")}
-    assert kinds == {"event_view", "event_view_level", "event_add_to_cart", "event_add_to_cart_level"}
-    assert "kind add to cart" in panel.meanings["event_add_to_cart"]
-    here, there = (series(panel, "p00", f"region_{k}", "event_view_level")[:WEEKS] for k in (1, 2))
+    assert kinds == {f"event_{what}: {kind}" for what in ("now", "level") for kind in ("view", "Add to cart")}
+    assert "kind Add to cart" in panel.meanings["event_now: Add to cart"]
+    here, there = (series(panel, "p00", f"region_{k}", "event_level: view")[:WEEKS] for k in (1, 2))
     assert not np.allclose(here, there)
 
 
 def test_events_without_any_store_are_seen_everywhere(raw, tmp_path):
     panel = load_retailer(raw | {"behavior": raw["behavior"].drop(columns="store_id")}, tmp_path)
-    for column in ("event_view", "event_view_level"):
+    for column in ("event_now: view", "event_level: view"):
         np.testing.assert_array_equal(series(panel, "p00", "region_2", column), series(panel, "p00", CHAIN, column))
 
 
@@ -238,7 +277,7 @@ def test_the_rarest_kinds_of_events_are_left_out(raw, tmp_path):
     kinds = [f"kind {min(k % 20, 12)}" for k in range(len(raw["behavior"]))]  # 12 is the most frequent
     panel = load_retailer(raw | {"behavior": raw["behavior"].assign(event=kinds, count=1)}, tmp_path)
     columns = [c for c in panel.roles["past"] if c.startswith("event_")]
-    assert len(columns) == 2 * facts.MOST_EVENTS and "event_kind_12" in columns
+    assert len(columns) == 2 * facts.MOST_EVENTS and "event_now: kind 12" in columns
 
 
 def test_leak_coming_events_are_unknown(panel, raw, tmp_path):
@@ -273,16 +312,32 @@ def test_a_history_begins_with_the_launch(panel, product):
     np.testing.assert_allclose(level[start], (n * own + 4 * (typical[start] - 0.1)) / (n + 4) + 0.1)
 
 
-def test_sales_before_a_launch_are_left_out_and_counted(panel, raw, tmp_path):
-    """A product that sold before its own launch: the same panel as if it had not, and the rows are counted."""
+def with_early_sales(raw, n_weeks):
+    """The tables with sales of p02 in the last `n_weeks` before its launch; and how many rows these are."""
     before = make_retailer()["transactions"].query("product_id == 'p02'")
-    before = before[before["timestamp"] < MONDAYS[LAUNCHES["p02"]]]
+    start, end = (MONDAYS[LAUNCHES["p02"] - n] for n in (n_weeks, 0))
+    before = before[(before["timestamp"] >= start) & (before["timestamp"] < end)]
     rows = pd.concat([raw["transactions"], before]).sort_values("timestamp", ignore_index=True)
-    other = load_retailer(raw | {"transactions": rows}, tmp_path)
+    return raw | {"transactions": rows}, len(before)
+
+
+def test_a_few_sales_before_a_launch_are_left_out_and_counted(panel, raw, tmp_path):
+    """A product that sold a little before its launch: the same panel as if it had not, and the rows are counted."""
+    early, n = with_early_sales(raw, 3)
+    other = load_retailer(early, tmp_path)
     check = "rows sold before the product's launch"
-    assert [p.quality.set_index("check").loc[check, "found"] for p in (panel, other)] == [0, len(before)]
+    assert [p.quality.set_index("check").loc[check, "found"] for p in (panel, other)] == [0, n]
     for column in ("y", "level", "lag_0", "mean_unpromoted"):
         np.testing.assert_array_equal(series(other, "p02", CHAIN, column), series(panel, "p02", CHAIN, column))
+
+
+def test_a_product_that_sold_for_weeks_was_not_launched_then(panel, raw, tmp_path):
+    early, _ = with_early_sales(raw, LAUNCHES["p02"])
+    other = load_retailer(early, tmp_path)
+    assert np.isfinite(series(other, "p02", CHAIN, "y")[:WEEKS]).all() and other.meta["n_launched"] == 1
+    line = other.quality[other.quality["check"].str.startswith("products.launch")].iloc[0]
+    assert line["found"] == 1 and "p02" in line["check"] and "launch is ignored" in line["action"]
+    assert line["units"] == series(other, "p02", CHAIN, "y")[: LAUNCHES["p02"]].sum()
 
 
 # ---------------------------------------------------------------- stores
@@ -290,9 +345,9 @@ def test_sales_before_a_launch_are_left_out_and_counted(panel, raw, tmp_path):
 
 def test_stores_give_static_columns_and_the_graph(panel):
     static = panel.frame.groupby("location")[panel.roles["static"]].first()
-    assert {"store_latitude", "store_longitude", "store_staff", "store_format_small"} <= set(static)
+    assert {"store_latitude", "store_longitude", "store_staff", "store_format = small"} <= set(static)
     assert sorted(static.drop(CHAIN)["store_latitude"].round(6)) == [50, 52]
-    shares = static[["store_format_large", "store_format_small"]].sum(axis=1)
+    shares = static[["store_format = large", "store_format = small"]].sum(axis=1)
     np.testing.assert_allclose(shares, 1)
     graph = panel.graph.drop(index=CHAIN, columns=CHAIN)
     np.testing.assert_allclose(np.diag(graph), 1)

@@ -12,14 +12,13 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from shelfcast.validate import SettingsError, build, nearest, read_yaml
+from shelfcast.validate import Day, SettingsError, build, nearest, read_yaml
 
 PARAMS = Path("params.yaml")
 BASE_FOLDER = Path("models/base")
@@ -69,7 +68,7 @@ class Prepare:
     horizon: int = _param(4, "weeks a forecast looks ahead", ge=1)
     validation_weeks: int = _param(8, "weeks that choose steps, weights and settings, before the test weeks", ge=1)
     test_weeks: int = _param(8, "last weeks, which choose nothing", ge=1)
-    closed_weeks: list[date] = _param([], "weeks without trade, by any day of them; they are missing, not zero demand")
+    closed_weeks: list[Day] = _param([], "weeks without trade, by any day of them; they are missing, not zero demand")
     country: str = _param("US", "whose public holidays count: US, or US-CA for a part of a country")
     image_encoder: str = _param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
     seed: int = _param(0, "of the clustering of stores")

@@ -6,13 +6,24 @@ import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from datetime import date
 from pathlib import Path
-from typing import TypeVar, get_args, get_type_hints
+from typing import Annotated, TypeVar, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 T = TypeVar("T")
+
+
+def _day(text: str) -> str:
+    try:
+        return str(date.fromisoformat(text))
+    except ValueError:
+        raise ValueError("a day is written as 2026-12-25") from None
+
+
+Day = Annotated[str, AfterValidator(_day)]  # text, so that settings can be written as JSON
 
 
 class SettingsError(ValueError):

@@ -24,6 +24,7 @@ from shelfcast.panel.frame import LEVEL_FLOOR
 
 NEIGHBOURS = 10
 RECENT = 4  # weeks whose mean is what the category sells now: all its products together vary little
+EARLIER_YEARS = ("year_ago", "season_own", "season_chain", "season_category")
 NO_ATTRIBUTES = ["units", "text", "launch"]  # units would give the hidden history away
 
 
@@ -59,9 +60,9 @@ def _recent_sales(market: MarketTensors, others: torch.Tensor) -> torch.Tensor:
 def _part(market: MarketTensors, chosen: torch.Tensor, typical: torch.Tensor) -> MarketTensors:
     tensors = {name: tensor[chosen] for name, tensor in market.tensors.items()}
     tensors["typical"] = typical.expand_as(tensors["typical"])
-    # A category's last year includes the held-out products.
-    last_year = torch.tensor([name.startswith("year_ago") for name in market.names["plan"]])
-    tensors["plan"] = tensors["plan"].masked_fill(last_year, 0.0)
+    # A category's earlier years include the held-out products.
+    earlier_years = torch.tensor([name.startswith(EARLIER_YEARS) for name in market.names["plan"]])
+    tensors["plan"] = tensors["plan"].masked_fill(earlier_years, 0.0)
     products = [product for product, is_chosen in zip(market.products, chosen, strict=True) if is_chosen]
     tensors["cold_start"] = torch.ones(len(products), dtype=torch.bool)
     return replace(market, products=products, tensors=tensors)

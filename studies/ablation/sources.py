@@ -17,6 +17,7 @@ SOURCES = ("text", "picture", "behavior", "space", "plan")
 SHUFFLED = ("text", "picture", "space")
 SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons"}  # shoppers' behaviour in the transactions
 PRICES = {"price_level", "price_ratio", "discount", "mean_promoted", "mean_unpromoted", "promo_known"}
+PRICES |= {"promotion_8", "weeks_since_promotion", "share_weeks_promoted"}
 CALENDAR = {  # known-future columns that are no plan
     "holiday",
     "holiday_next",
@@ -25,6 +26,9 @@ CALENDAR = {  # known-future columns that are no plan
     "season_cos",
     "year_ago",
     "year_ago_category",
+    "season_own",
+    "season_chain",
+    "season_category",
     "on_sale",
     "age",
 }
@@ -56,7 +60,8 @@ def _belongs(column: str, source: str, market: MarketTensors) -> bool:
         return column.startswith("store_")
     if source == "behavior":
         return column.startswith("event_") or column in SHOPPERS
-    return column in PRICES or (column in market.names["plan"] and column not in CALENDAR)
+    of_calendar = column in CALENDAR or column.startswith("holiday: ")
+    return column in PRICES or (column in market.names["plan"] and not of_calendar)
 
 
 def shuffle(market: MarketTensors, source: str, seed: int) -> MarketTensors:

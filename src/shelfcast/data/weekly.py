@@ -1,7 +1,7 @@
 """Weekly facts: what a panel needs of line items, aggregated by DuckDB to small frames.
 
-`weeks` are the Mondays of consecutive weeks; sales outside of them are left out, and the frames number weeks from the
-first of them. Locations are numbered, too: the chain is 0, and `regions` (store_id, location) gives the others; sales
+`weeks` are Mondays; rows outside of them are left out, those of missing weeks in between too, and the frames number all
+weeks from the first of them. Locations are numbered, too: the chain is 0, and `regions` (store_id, location) gives the others; sales
 in stores that it does not name count in the chain alone. Rows of zero units are no sales.
 """
 
@@ -15,59 +15,78 @@ from shelfcast.data.tables import Tables
 
 # The chain and every region from one pass: rows `l` have the number of their region, -1 without one.
 LOCATION = "CASE WHEN grouping(l.region) = 1 THEN 0 ELSE l.region END AS location"
+SALES = "(SELECT * FROM sales WHERE quantity > 0)"
+VISITS = "(SELECT * FROM visits WHERE units > 0)"
 BY_LOCATION = "GROUP BY GROUPING SETS (({keys}), ({keys}, l.region)) HAVING grouping(l.region) = 1 OR l.region > 0"
 
 
 def trading_days(tables: Tables) -> pd.DataFrame:
     """Days with sales of any category: day, rows, rows and units of the category."""
-    return tables.query("""
+    return tables.query(f"""
         SELECT CAST(v.day AS TIMESTAMP) AS day, v.rows, coalesce(s.rows, 0) AS category_rows,
                coalesce(s.units, 0) AS category_units
-        FROM (SELECT day, CAST(sum(n) AS BIGINT) AS rows FROM visits WHERE units > 0 GROUP BY day) v
-        LEFT JOIN (SELECT day, count(*) AS rows, exact_sum(quantity) AS units
-                   FROM sales WHERE quantity > 0 GROUP BY day) s USING (day) ORDER BY v.day""")
+        FROM (SELECT day, CAST(sum(n) AS BIGINT) AS rows FROM {VISITS} GROUP BY day) v
+        LEFT JOIN (SELECT day, count(*) AS rows, exact_sum(quantity) AS units FROM {SALES} GROUP BY day) s USING (day)
+        ORDER BY v.day""")
+
+
+def filled_columns(tables: Tables) -> list[str]:
+    """The columns of transactions that hold anything in the category's rows."""
+    columns = tables.columns["transactions"]
+    filled = tables.query(f"SELECT {', '.join(f'count({quoted(c)}) AS {quoted(c)}' for c in columns)} FROM sales")
+    return [column for column in columns if filled[column].iloc[0] > 0]
 
 
 def product_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
     """Sales of the category's products in the whole chain: product_id, week, units, rows."""
     return tables.query(f"""
         SELECT product_id, week, exact_sum(quantity) AS units, count(*) AS rows
-        FROM {_in_weeks("sales", weeks)} GROUP BY product_id, week ORDER BY product_id, week""")
+        FROM {_in_weeks(SALES, weeks)} GROUP BY product_id, week ORDER BY product_id, week""")
 
 
 def store_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
     """Sales of all categories: store_id, week, rows, units."""
     return tables.query(f"""
         SELECT store_id, week, CAST(sum(n) AS BIGINT) AS rows, exact_sum(units) AS units
-        FROM {_in_weeks("visits", weeks)} WHERE units > 0 GROUP BY store_id, week ORDER BY store_id, week""")
+        FROM {_in_weeks(VISITS, weeks)} GROUP BY store_id, week ORDER BY store_id, week""")
 
 
 def category_stores(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
     """Sales of the category: store_id, rows, units."""
     return tables.query(f"""
         SELECT store_id, count(*) AS rows, exact_sum(quantity) AS units
-        FROM {_in_weeks("sales", weeks)} GROUP BY store_id ORDER BY store_id""")
+        FROM {_in_weeks(SALES, weeks)} GROUP BY store_id ORDER BY store_id""")
 
 
 def quantities(tables: Tables, weeks: pd.DatetimeIndex) -> pd.Series:
     """The category's quantities: rows above zero, how many of these are not whole, and their median."""
     frame = tables.query(f"""
         SELECT count(*) AS rows, count(*) FILTER (quantity <> round(quantity)) AS fractional, median(quantity) AS median
-        FROM {_in_weeks("sales", weeks)} WHERE quantity > 0""")
+        FROM {_in_weeks(SALES, weeks)}""")
     return frame.iloc[0]
 
 
 def n_different(tables: Tables, weeks: pd.DatetimeIndex, column: str) -> int:
     """Number of stores, customers or baskets in all categories; 0 where transactions do not name them."""
-    return int(tables.query(f"SELECT count(DISTINCT {column}) AS n FROM {_in_weeks('visits', weeks)}")["n"].iloc[0])
+    return int(tables.query(f"SELECT count(DISTINCT {column}) AS n FROM {_in_weeks(VISITS, weeks)}")["n"].iloc[0])
 
 
-def shopped_stores(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
-    """Where customers shop: customer_id, store_id, rows of all categories; rows without a customer are left out."""
-    return tables.query(f"""
+def shopped_stores(tables: Tables, weeks: pd.DatetimeIndex, stores: pd.Index | None = None) -> pd.DataFrame:
+    """Where customers shop: customer_id, store_id, rows of all categories; rows without a customer are left out.
+
+    Parameters
+    ----------
+    stores : these stores alone; all where none are given.
+    """
+    chosen = {} if stores is None else {"chosen": pd.DataFrame({"store_id": stores})}
+    return tables.query(
+        f"""
         SELECT customer_id, store_id, CAST(sum(n) AS BIGINT) AS rows
-        FROM {_in_weeks("visits", weeks)} WHERE customer_id IS NOT NULL
-        GROUP BY customer_id, store_id ORDER BY customer_id, store_id""")
+        FROM {_in_weeks(VISITS, weeks)} v {"SEMI JOIN chosen USING (store_id)" if chosen else ""}
+        WHERE customer_id IS NOT NULL
+        GROUP BY customer_id, store_id ORDER BY customer_id, store_id""",
+        **chosen,
+    )
 
 
 def store_units(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.Series:
@@ -75,7 +94,7 @@ def store_units(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame)
     frame = tables.query(
         f"""
         SELECT store_id, exact_sum(quantity) AS units
-        FROM {_in_weeks("sales", weeks)} JOIN items USING (product_id) WHERE week >= launch
+        FROM {_in_weeks(SALES, weeks)} JOIN items USING (product_id) WHERE week >= launch
         GROUP BY store_id ORDER BY store_id""",
         items=products,
     )
@@ -96,7 +115,7 @@ def item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, 
         WITH lines AS (
             SELECT s.*, item, coalesce(location, -1) AS region,
                    min(week) OVER (PARTITION BY item, customer_id) AS first_week
-            FROM {_in_weeks("sales", weeks)} s JOIN items USING (product_id) LEFT JOIN regions USING (store_id)
+            FROM {_in_weeks(SALES, weeks)} s JOIN items USING (product_id) LEFT JOIN regions USING (store_id)
             WHERE week >= launch)
         SELECT item, {LOCATION}, week, exact_sum(quantity) AS units, exact_sum(sales_value) AS money,
                exact_sum(CASE WHEN sales_value > 0 THEN quantity ELSE 0 END) AS paid_units,
@@ -113,12 +132,12 @@ def item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, 
 
 def category_units(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
     """Units of the whole category: location, week, units."""
-    return _by_location(tables, _in_weeks("sales", weeks), "exact_sum(quantity) AS units", regions)
+    return _by_location(tables, _in_weeks(SALES, weeks), "exact_sum(quantity) AS units", regions)
 
 
 def traffic(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
     """Baskets with anything at all: location, week, baskets. One that is seen in two regions counts twice."""
-    return _by_location(tables, _in_weeks("visits", weeks), "count(DISTINCT (region, basket_id)) AS baskets", regions)
+    return _by_location(tables, _in_weeks(VISITS, weeks), "count(DISTINCT (region, basket_id)) AS baskets", regions)
 
 
 def _by_location(tables: Tables, rows: str, fact: str, regions: pd.DataFrame) -> pd.DataFrame:
@@ -218,6 +237,9 @@ def event_weeks(
 def _in_weeks(table: str, weeks: pd.DatetimeIndex) -> str:
     """The rows of `weeks` by their `day`, with the number of their week."""
     first, end = weeks[0], weeks[-1] + pd.Timedelta(weeks=1)
+    missing = pd.date_range(first, weeks[-1], freq="7D").difference(weeks)
+    gaps = ", ".join(str((week - first).days // 7) for week in missing)
     return f"""(
         SELECT *, CAST((day - DATE '{first:%Y-%m-%d}') // 7 AS INTEGER) AS week
-        FROM {table} WHERE day >= DATE '{first:%Y-%m-%d}' AND day < DATE '{end:%Y-%m-%d}')"""
+        FROM {table} WHERE day >= DATE '{first:%Y-%m-%d}' AND day < DATE '{end:%Y-%m-%d}'
+        {f"AND week NOT IN ({gaps})" if gaps else ""})"""

@@ -5,18 +5,20 @@ Products, regions, reference shares and anything else that is chosen see the tra
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from shelfcast.data import weekly
-from shelfcast.data.quality import Count, quality_table, week_text
+from shelfcast.data.quality import Count, quality_table
 from shelfcast.data.schema import CHAIN
 from shelfcast.data.tables import Tables
 from shelfcast.panel.axes.missing import missing_counts, observed_weeks, open_stores, store_array
 from shelfcast.panel.axes.products import Choice, choose_products, launch_weeks, without_false_launches
 from shelfcast.panel.axes.regions import find_regions, with_chain
-from shelfcast.panel.axes.weeks import Weeks, find_weeks, thin_weeks, training_weeks
-from shelfcast.panel.calendar import check_country
+from shelfcast.panel.axes.weeks import Weeks, find_weeks, rows_in_missing_weeks, thin_weeks, training_weeks
+from shelfcast.panel.calendar import check_country, holiday_counts
 from shelfcast.panel.facts import Facts, collect, known_counts
 from shelfcast.panel.features import FAMILIES
 from shelfcast.panel.features.history import level_and_typical
@@ -72,24 +74,25 @@ def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.Data
     weeks, store_weeks = _weeks(tables, prepare)
     training, missing = training_weeks(weeks, prepare), weeks.missing
     n_train, n_all = len(training), len(weeks.index)
-    sold = weekly.product_weeks(tables, weeks.index)
+    sold = weekly.product_weeks(tables, weeks.observed)
     launched = launch_weeks(tables.products, weeks_ahead(weeks.index, prepare.horizon))
     launched, counts = without_false_launches(launched, sold, weeks.index, n_train)
     sold["early"] = sold["week"] < sold["product_id"].map(launched).fillna(-1)
     choice = choose_products(sold[~sold["early"]], ~missing[:n_train], prepare.n_products, launched)
-    regions, graph, later = find_regions(tables, store_weeks, weeks.index, n_train, prepare)
+    regions, graph, later = find_regions(tables, store_weeks, weeks.observed, training[-1], prepare)
 
     locations = [CHAIN, *graph.index]
     rows, units = (store_array(store_weeks, fact, n_all) for fact in ("rows", "units"))
     number = pd.Series(regions).map({name: i for i, name in enumerate(locations)})
-    observed, silent = observed_weeks(rows, units, number, len(locations), missing)
+    holiday = holiday_counts(weeks.index, prepare.country) > 0
+    observed, silent = observed_weeks(rows, units, number, len(locations), missing, holiday)
     products = tables.products.set_index("product_id").loc[choice.products]
     launch = choice.launch.reindex(choice.products).fillna(-1).astype(int).to_numpy()
     still_open = frozenset(open_stores(rows, missing, n_train))
     grid = Grid(products, launch, locations, regions, weeks.index, prepare, observed, still_open, frozenset(later))
     counts = [
         *weeks.counts,
-        *missing_counts(observed, silent, locations, weeks.index, missing),
+        *missing_counts(observed, silent, rows, locations, weeks),
         *counts,
         *choice.counts,
         *_left_out(tables, grid, sold, choice),
@@ -99,12 +102,15 @@ def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.Data
 
 def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
     """The weeks of the panel, and what stores sold in them."""
-    weeks = find_weeks(weekly.trading_days(tables), prepare)
+    days = weekly.trading_days(tables)
+    weeks = find_weeks(days, prepare)
     store_weeks = weekly.store_weeks(tables, weeks.index)
-    kept = thin_weeks(weeks, store_array(store_weeks, "rows", len(weeks.index)).to_numpy())
-    if len(kept.index) < len(weeks.index):
-        store_weeks = weekly.store_weeks(tables, kept.index)
-    return kept, store_weeks
+    rows = store_array(store_weeks, "rows", len(weeks.index)).to_numpy()
+    kept = thin_weeks(weeks, rows, days, prepare.country)
+    if len(kept.observed) < len(weeks.index):
+        store_weeks = weekly.store_weeks(tables, kept.observed)
+    dropped = rows_in_missing_weeks(kept, days, weeks.index[0], weeks.index[-1])
+    return replace(kept, counts=[*kept.counts, *dropped]), store_weeks
 
 
 def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
@@ -140,22 +146,18 @@ def _describe_locations(facts: Facts, grid: Grid) -> pd.DataFrame:
 
 def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, choice: Choice) -> list[Count]:
     """Rows of the category that the panel leaves out or places by a rule: what, how many, of how many, what was done."""
-    by_store = weekly.category_stores(tables, grid.weeks)
+    by_store = weekly.category_stores(tables, grid.weeks_seen())
     new, n = by_store[by_store["store_id"].isin(grid.later_stores)], sold["rows"].sum()
     others = sold[~sold["product_id"].isin(grid.products.index)]
     parts = [("rows of products that were not chosen", others, "in category totals only")]
     where = ", ".join(sorted({grid.regions[store] for store in grid.later_stores}))
-    parts.append(("rows in stores first seen after training", new, f"counted in {where}" if len(new) else "none"))
+    parts.append(("rows in stores first seen after training", new, f"counted in {where or 'their regions'}"))
     if len(choice.launch):
         parts.append(("rows sold before the product's launch", sold[sold["early"]], "in category totals only"))
-    missing = sold[~grid.observed[0, sold["week"]]]
-    if len(missing):
-        parts.append(("rows in missing weeks", missing, "dropped"))
-    counts = []
-    for check, part, action in parts:
-        when = week_text(grid.weeks[sorted(set(part["week"]))]) if check == "rows in missing weeks" else ""
-        counts.append(Count(check, int(part["rows"].sum()), int(n), action, float(part["units"].sum()), when))
-    return counts
+    return [
+        Count(check, int(part["rows"].sum()), int(n), action, float(part["units"].sum()))
+        for check, part, action in parts
+    ]
 
 
 def _units(tables: Tables, grid: Grid) -> tuple[dict, Count]:
@@ -163,7 +165,7 @@ def _units(tables: Tables, grid: Grid) -> tuple[dict, Count]:
 
     `unit` is 1 for counts, and for amounts the median quantity of a row.
     """
-    seen = weekly.quantities(tables, grid.weeks[: grid.train_end])
+    seen = weekly.quantities(tables, grid.weeks_seen(stop=grid.train_end))
     amounts = bool(seen["fractional"] > FRACTIONAL * seen["rows"])
     action = "quantities are amounts, not counts" if amounts else "kept; quantities are counts"
     count = Count("rows with a quantity that is not whole", int(seen["fractional"]), int(seen["rows"]), action)
@@ -182,8 +184,8 @@ def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
         "missing_weeks": [str(week.date()) for week in grid.weeks[~grid.observed[0]]],
         "n_products": len(grid.products),
         "n_regions": len(grid.locations) - 1,
-        "n_stores": weekly.n_different(tables, grid.weeks, "store_id"),
-        "n_customers": weekly.n_different(tables, grid.weeks, "customer_id") or None,
+        "n_stores": weekly.n_different(tables, grid.weeks_seen(), "store_id"),
+        "n_customers": weekly.n_different(tables, grid.weeks_seen(), "customer_id") or None,
         "share_of_category": float(facts.units[:, 0, grid.recent].sum() / max(recent["units"].sum(), 1e-9)),
         "horizon": grid.horizon,
         "n_launched": int((grid.launch >= 0).sum()),

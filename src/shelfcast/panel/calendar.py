@@ -9,6 +9,7 @@ from functools import lru_cache
 import holidays
 import numpy as np
 import pandas as pd
+from holidays.registry import COUNTRIES
 
 WEEK = [datetime.timedelta(days=day) for day in range(7)]
 
@@ -23,16 +24,21 @@ def check_country(code: str) -> None:
     known = holidays.list_supported_countries()
     country, _, part = code.partition("-")
     if country not in known:
-        near = _nearest(country, known)
-        raise ValueError(f"prepare.country is {code!r}, and no holidays of {country!r} are known; nearest: {near}.")
+        names = {other[1]: other for other in COUNTRIES.values()}  # two letters -> name and codes
+        near = [f"{code} ({names[code][0]})" for code in _nearest(country, names)]
+        raise ValueError(f"prepare.country is {code!r}, and no holidays of it are known; nearest: {', '.join(near)}.")
     if part and part not in known[country]:
-        near = _nearest(part, known[country]) if known[country] else "none, write the country alone"
+        near = ", ".join(_nearest(part, {name: (name,) for name in known[country]})) or "none, write the country alone"
         raise ValueError(f"prepare.country is {code!r}, and {country} has no part {part!r}; nearest: {near}.")
 
 
-def _nearest(code: str, codes: list[str]) -> str:
-    ranked = sorted(codes, key=lambda other: -difflib.SequenceMatcher(None, code.upper(), other.upper()).ratio())
-    return ", ".join(ranked[:3])
+def _nearest(text: str, names: dict[str, tuple[str, ...]]) -> list[str]:
+    """The three codes of which one of the names is most like a text."""
+
+    def likeness(code: str) -> float:
+        return max(difflib.SequenceMatcher(None, text.upper(), name.upper()).ratio() for name in names[code])
+
+    return sorted(names, key=likeness, reverse=True)[:3]
 
 
 @lru_cache(maxsize=8)

@@ -22,7 +22,7 @@ KINDS = {"promotions": "promotion", "prices": "price", "behavior": "event"}
 class Facts:
     """Weekly facts; 0 where a location's week is missing. Frames number items, locations and weeks; see `weekly`.
 
-    transactions : columns that transactions have.
+    transactions : columns of transactions that hold anything.
     items : what products sold; `of` gives a column as an array.
     category_units : (L, T) units of the whole category. traffic : (L, T) baskets with anything at all, or None.
     store_units : the products' units in the last year of training, by store that is open at its end.
@@ -56,11 +56,11 @@ class Facts:
 
 def collect(tables: Tables, grid: Grid) -> Facts:
     """Aggregate all tables on the grid."""
-    weeks, items, regions = grid.weeks, grid.items, grid.stores
-    transactions = tables.columns["transactions"]
-    store_units = weekly.store_units(
-        tables, weeks[grid.recent], items.assign(launch=items["launch"] - grid.recent.start)
-    )
+    weeks, seen, items, regions = grid.weeks, grid.weeks_seen(), grid.items, grid.stores
+    transactions = weekly.filled_columns(tables)
+    recent = grid.weeks_seen(grid.recent.start, grid.recent.stop)
+    since = (recent[0] - weeks[0]).days // 7
+    store_units = weekly.store_units(tables, recent, items.assign(launch=items["launch"] - since))
     store_units = store_units[store_units.index.isin(grid.open_stores)]
     known = known_weeks(tables, grid)
     optional = {}
@@ -74,12 +74,12 @@ def collect(tables: Tables, grid: Grid) -> Facts:
         stores = stores.assign(weight=store_units.reindex(stores["store_id"]).fillna(0).to_numpy() + SMALLEST)
         optional["recorded_stores"] = stores
         optional["promotions"] = weekly.promotion_weeks(tables, grid.weeks_ahead, items, stores)
-    traffic = weekly.traffic(tables, weeks, regions) if "basket_id" in transactions else None
+    traffic = weekly.traffic(tables, seen, regions) if "basket_id" in transactions else None
     return Facts(
         grid=grid,
         transactions=transactions,
-        items=weekly.item_weeks(tables, weeks, items, regions),
-        category_units=grid.spread(weekly.category_units(tables, weeks, regions), "units") * grid.observed,
+        items=weekly.item_weeks(tables, seen, items, regions),
+        category_units=grid.spread(weekly.category_units(tables, seen, regions), "units") * grid.observed,
         traffic=None if traffic is None else grid.spread(traffic, "baskets") * grid.observed,
         store_units=store_units,
         known=known,

@@ -16,6 +16,7 @@ import pandas as pd
 from shelfcast.panel.axes.products import RECENT
 from shelfcast.settings import Prepare
 
+HOLE = 20  # usual records
 ROLES = ("static", "past", "known_future", "price_plan")
 
 
@@ -66,6 +67,10 @@ class Grid:
     def recent(self) -> slice:
         """The last year of training, by which products are chosen and shares are told."""
         return slice(max(self.train_end - RECENT, 0), self.train_end)
+
+    def weeks_seen(self, start: int = 0, stop: int | None = None) -> pd.DatetimeIndex:
+        """The weeks that were observed anywhere, from one number of week to before another."""
+        return self.weeks[start:stop][self.observed.any(0)[start:stop]]
 
     @cached_property
     def weeks_ahead(self) -> pd.DatetimeIndex:
@@ -168,7 +173,8 @@ def weeks_ahead(weeks: pd.DatetimeIndex, horizon: int) -> pd.DatetimeIndex:
 def recorded(records: pd.Series, weeks: pd.DatetimeIndex, holes: bool = True) -> np.ndarray:
     """(T,) bool: weeks of which a table tells anything: from its first record to its last, without `holes`.
 
-    A week without any record is a hole where most weeks have some, else it is a week without anything to record.
+    Weeks without any record are a hole where they would usually have held `HOLE` records or more together; fewer may be
+    chance, and such a week is one without anything to record.
 
     Parameters
     ----------
@@ -176,9 +182,12 @@ def recorded(records: pd.Series, weeks: pd.DatetimeIndex, holes: bool = True) ->
     """
     if records.empty:
         return np.zeros(len(weeks), bool)
-    inside = np.asarray((weeks >= records.index[0]) & (weeks <= records.index[-1]))
-    n_weeks = (records.index[-1] - records.index[0]).days // 7 + 1
-    return inside & weeks.isin(records.index) if holes and 2 * len(records) > n_weeks else inside
+    whole = pd.date_range(records.index[0], records.index[-1], freq="7D")
+    n = records.reindex(whole, fill_value=0).to_numpy()
+    empty, run = n == 0, np.cumsum(np.diff(n == 0, prepend=False))  # runs of weeks with and without records
+    length = np.bincount(run)[run]
+    known = ~(empty & (length * np.median(n) >= HOLE)) if holes else np.ones(len(n), bool)
+    return weeks.isin(whole[known])
 
 
 def between(x: np.ndarray, observed: np.ndarray, start: np.ndarray, end: np.ndarray, least: int = 1) -> np.ndarray:

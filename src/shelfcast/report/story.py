@@ -104,11 +104,11 @@ def promotions(promoted: pd.DataFrame, first: pd.Timestamp, weeks: int, meta: di
     )
     if meta.get("plan_assumed"):
         text = (
-            f"<b>No promotion plan</b> reaches past {last_day}, so the forecast does not know what will be promoted "
-            f"({lately} products were promoted in most stores in the last {weeks} weeks)."
+            f"<b>No promotion plan</b> reaches past {last_day}: the forecast knows none of the coming "
+            f"ones ({lately} products were promoted in most stores in the last {weeks} weeks)."
         )
     if meta.get("prices_assumed"):
-        text += f" <b>No planned prices</b> reach past {last_day}."
+        text += f" <b>No planned prices</b> reach past {last_day}: the forecast knows none of the coming ones."
     return text
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.quality import Count, week_text
+from shelfcast.panel.axes.weeks import Weeks
 
 ENOUGH = 8  # usual rows of a store and week, from which on hardly any cannot be chance
 GAPS = 0.1  # of a store's weeks; with more gaps than that it just does not sell every week
@@ -43,14 +44,22 @@ def _lives(rows: np.ndarray) -> np.ndarray:
 
 
 def observed_weeks(
-    rows: pd.DataFrame, units: pd.DataFrame, location: pd.Series, n_locations: int, missing: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    rows: pd.DataFrame,
+    units: pd.DataFrame,
+    location: pd.Series,
+    n_locations: int,
+    missing: np.ndarray,
+    holiday: np.ndarray,
+) -> tuple[np.ndarray, pd.DataFrame]:
     """(L, T) whether a location's week was observed, and (S, T) which stores are silent, see `silent_stores`.
+
+    It was not where its silent stores usually sell a large part of its units, but for weeks with a holiday, when many
+    stores may well be closed.
 
     Parameters
     ----------
     rows, units : S stores x T weeks, of all categories. location : store -> number of its location, 1 or higher.
-    missing : (T,) weeks that the whole chain misses.
+    missing : (T,) weeks that the whole chain misses. holiday : (T,) weeks with a public holiday.
     """
     kept, sold = ~missing, units.to_numpy()
     silent, usual = np.zeros(rows.shape, bool), np.zeros(rows.shape)
@@ -60,25 +69,51 @@ def observed_weeks(
     inside = np.equal.outer(np.arange(n_locations), location.reindex(rows.index).to_numpy()).astype(float)
     inside[0] = 1.0
     share = inside @ (usual * silent) / np.maximum(inside @ usual, 1e-9)
-    return kept & (share < MOST_SILENT), silent
+    return kept & ((share < MOST_SILENT) | holiday), pd.DataFrame(silent, rows.index, rows.columns)
 
 
 def missing_counts(
-    observed: np.ndarray, silent: np.ndarray, locations: list[str], weeks: pd.DatetimeIndex, missing: np.ndarray
+    observed: np.ndarray, silent: pd.DataFrame, rows: pd.DataFrame, locations: list[str], weeks: Weeks
 ) -> list[Count]:
-    """Lines of the quality table: stores without rows, and locations whose weeks are missing for it."""
-    counts = []
-    if silent.any():
+    """Lines of the quality table: stores without rows, in between and at the end, and locations whose weeks are missing.
+
+    Parameters
+    ----------
+    observed, silent : see `observed_weeks`. rows : S stores x T weeks.
+    """
+    counts, index = [], weeks.index
+    if silent.to_numpy().any():
+        check = (
+            f"weeks without rows of stores that otherwise sell every week ({_some(silent.index[silent.any(axis=1)])})"
+        )
         action = f"kept; missing where they are {MOST_SILENT:.0%} of a location's usual units or more"
-        check = "weeks without rows of stores that sell in every other week"
-        counts.append(Count(check, int(silent.sum()), silent.size, action, weeks=week_text(weeks[silent.any(0)])))
+        n, when = int(silent.to_numpy().sum()), week_text(index[silent.any()])
+        counts.append(Count(check, n, silent.size, action, weeks=when))
+    ended = _ended(rows.loc[:, ~weeks.missing])
+    if len(ended):
+        check, when = f"stores without rows at the end ({_some(ended.index)})", week_text(index[sorted(set(ended))])
+        action = "taken as closed: zero, not missing"
+        counts.append(Count(check, len(ended), len(rows), action, weeks=f"last rows in {when}"))
     for name, own in zip(locations, observed, strict=True):
-        found = ~own & ~missing
+        found = ~own & ~weeks.missing
         if found.any():
             check = f"weeks of {name} in which many of its stores have no rows"
             action = "missing there, not zero demand"
-            counts.append(Count(check, int(found.sum()), len(weeks), action, weeks=week_text(weeks[found])))
+            counts.append(Count(check, int(found.sum()), len(index), action, weeks=week_text(index[found])))
     return counts
+
+
+def _ended(rows: pd.DataFrame) -> pd.Series:
+    """Store -> number of its last week with rows, of stores that sold much every week and sell no longer."""
+    lives = _lives(rows.to_numpy())
+    often = (rows > 0).sum(axis=1) >= (1 - GAPS) * lives.sum(1)
+    much = rows.where(rows > 0).median(axis=1) >= ENOUGH
+    last = rows.gt(0).iloc[:, ::-1].idxmax(axis=1)
+    return last[often & much & (lives.sum(1) > ENOUGH) & ~lives[:, -2:].any(1)]
+
+
+def _some(stores: pd.Index) -> str:
+    return f"store {', '.join(map(str, stores[:3]))}{' …' if len(stores) > 3 else ''}"
 
 
 def open_stores(rows: pd.DataFrame, missing: np.ndarray, train_end: int) -> pd.Index:

@@ -40,9 +40,9 @@ class Stores:
 
 
 def find_regions(
-    tables: Tables, store_weeks: pd.DataFrame, weeks: pd.DatetimeIndex, n_train: int, prepare: Prepare
+    tables: Tables, store_weeks: pd.DataFrame, weeks: pd.DatetimeIndex, train_end: pd.Timestamp, prepare: Prepare
 ) -> tuple[dict[str, str], pd.DataFrame, pd.Index]:
-    """Group all stores that sell in `weeks`, of which the first `n_train` are those of training.
+    """Group all stores that sell in the observed `weeks`, of which those until `train_end` are for training.
 
     Parameters
     ----------
@@ -52,12 +52,13 @@ def find_regions(
     -------
     regions : store -> region. graph : see `group_stores`. later : stores that sold nothing in training weeks.
     """
-    train = store_weeks[store_weeks["week"] < n_train]
+    training = weeks[weeks <= train_end]
+    train = store_weeks[store_weeks["week"] <= (training[-1] - weeks[0]).days // 7]
     names = pd.Index(sorted(train["store_id"].unique()), name="store_id")
     later = pd.Index(sorted(set(store_weeks["store_id"]) - set(names)), name="store_id")
-    units = weekly.category_stores(tables, weeks[:n_train]).set_index("store_id")["units"]
+    units = weekly.category_stores(tables, training).set_index("store_id")["units"]
     customers = "customer_id" in tables.columns["transactions"]
-    shopped = weekly.shopped_stores(tables, weeks[:n_train]) if customers else None
+    shopped = weekly.shopped_stores(tables, training) if customers else None
     stores = Stores(
         weeks=train,
         units=units.reindex(names, fill_value=0.0),
@@ -69,8 +70,7 @@ def find_regions(
     if len(later):
         joined = None
         if stores.shared is not None:
-            visits = weekly.shopped_stores(tables, weeks)
-            joined = shared_shoppers(visits[visits["store_id"].isin(later)], shopped, later, names)
+            joined = shared_shoppers(weekly.shopped_stores(tables, weeks, later), shopped, later, names)
         regions |= join_regions(later, regions, stores, joined)
     return regions, graph, later
 
@@ -163,7 +163,7 @@ def _labels(stores: pd.DataFrame | None, names: pd.Index) -> pd.Series | None:
     if stores is None or "region" not in stores:
         return None
     labels = stores.set_index("store_id")["region"].reindex(names)
-    labels = labels.astype("string").str.strip().replace("", pd.NA)
+    labels = labels.convert_dtypes().astype("string").str.strip().replace("", pd.NA)
     if labels.nunique() < 2:
         return None
     empty = labels.index[labels.isna()]

@@ -8,16 +8,18 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.quality import Count, week_text
+from shelfcast.panel.calendar import holiday_counts
 from shelfcast.settings import Prepare
 
 MIN_TRAIN_WEEKS = 13  # fewer cannot be learned from
 MOST_MISSING = 0.5  # above this share of missing weeks there is no series to speak of
 TRADING = 0.5  # a weekday with sales in this share of the weeks is a trading day
 DAY = 0.2  # of the usual rows of its weekday; with fewer a day at either end is no day of trade
-WHOLE = 0.6  # of its trading days; with fewer the first or the last week is cut short
+WHOLE = 0.6  # of the usual number of days; with fewer the first or the last week is cut short
 THIN = 0.25  # of the usual rows; with fewer a week was not observed
-FEW_STORES = 0.5  # of the usual number of stores; with fewer a week was not observed
-SPAN = 13  # weeks before a week that show what is usual
+HALF = 0.5  # of the usual rows; with fewer a week is told, and with fewer stores too it was not observed
+MANY = 20  # usual rows, from which on so few are hardly chance
+SPAN, LEAST = 13, 4  # weeks on each side that show what is usual, at most and at least
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Weeks:
     index: pd.DatetimeIndex
     missing: np.ndarray
     counts: list[Count]
+
+    @property
+    def observed(self) -> pd.DatetimeIndex:
+        """The Mondays of the other weeks."""
+        return self.index[~self.missing]
 
 
 def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
@@ -46,9 +53,10 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
     """
     start, end, counts = _ends(days)
     index = pd.date_range(start, end, freq="7D")
-    monday = days["day"] - pd.to_timedelta(days["day"].dt.dayofweek, unit="D")
+    monday = _monday(days)
     sold = index.isin(monday)
-    closed = index.isin([pd.Timestamp(day) - pd.Timedelta(days=day.weekday()) for day in prepare.closed_weeks])
+    stated = pd.to_datetime(prepare.closed_weeks)
+    closed = index.isin(stated - pd.to_timedelta(stated.dayofweek, unit="D"))
     if (~sold).mean() > MOST_MISSING:
         raise ValueError(
             f"transactions: {(~sold).sum()} of {len(index)} weeks between {start.date()} and {end.date()} have no sales "
@@ -59,33 +67,48 @@ def find_weeks(days: pd.DataFrame, prepare: Prepare) -> Weeks:
         action = "missing, not zero demand; prepare.closed_weeks states closed ones"
         counts.append(_line("weeks without any sales", ~sold & ~closed, index, action))
     if closed.any():
-        inside = days[monday.isin(index[closed])]
-        n, units = int(inside["category_rows"].sum()), float(inside["category_units"].sum())
         counts.append(_line("closed weeks (prepare.closed_weeks)", closed, index, "missing, not zero demand"))
-        if n:
-            of = int(days["category_rows"].sum())
-            counts.append(Count("rows in closed weeks", n, of, "dropped", units, week_text(index[closed])))
+    elsewhere = stated[(stated < start) | (stated >= end + pd.Timedelta(weeks=1))]
+    if len(elsewhere):
+        check = "closed weeks (prepare.closed_weeks) outside of the tables' weeks"
+        counts.append(Count(check, len(elsewhere), len(stated), "ignored", weeks=week_text(elsewhere)))
     return Weeks(index, ~sold | closed, counts)
 
 
-def thin_weeks(weeks: Weeks, rows: np.ndarray) -> Weeks:
+def thin_weeks(weeks: Weeks, rows: np.ndarray, days: pd.DataFrame, country: str) -> Weeks:
     """The same with weeks set missing that have far fewer rows or stores than usual; such ones at the ends are cut off.
+
+    In the week of a public holiday fewer stores trade: it is not missing for that.
 
     Parameters
     ----------
-    rows : (S, T) rows of each store, of all categories.
+    rows : (S, T) rows of each store, of all categories. days : see `weekly.trading_days`.
     """
-    n_rows, n_stores = rows.sum(0).astype(float), (rows > 0).sum(0).astype(float)
-    kept = ~weeks.missing
-    thin, few = np.zeros_like(kept), np.zeros_like(kept)
-    thin[kept] = n_rows[kept] < THIN * usual(n_rows[kept])
-    few[kept] = n_stores[kept] < FEW_STORES * usual(n_stores[kept])
+    kept, free = ~weeks.missing, holiday_counts(weeks.index, country) > 0
+    of_category = days.groupby(_monday(days))["category_rows"].sum().reindex(weeks.index, fill_value=0).to_numpy()
+
+    def below(n: np.ndarray, share: float, least: float = 0) -> np.ndarray:
+        """Weeks with less than a share of the usual number, where that is at least `least`."""
+        found = np.zeros_like(kept)
+        before = usual(n[kept])
+        found[kept] = (n[kept] < share * before) & (before >= least)
+        return found
+
+    thin, half = (below(rows.sum(0), share, MANY) for share in (THIN, HALF))
+    few = half & below((rows > 0).sum(0), HALF)
+    none = below(of_category, THIN, MANY) & (of_category == 0)
     counts = list(weeks.counts)
     action = "missing, not zero demand; dropped at either end"
-    for check, found in (("fewer rows", thin), ("fewer stores", few & ~thin)):
+    for check, found in (
+        ("weeks with far fewer rows than usual", thin),
+        ("weeks without rows of the category, which usually has many", none & ~thin),
+        ("weeks with far fewer stores than usual", few & ~thin & ~none & ~free),
+    ):
         if found.any():
-            counts.append(_line(f"weeks with far {check} than usual", found, weeks.index, action))
-    missing = weeks.missing | thin | few
+            counts.append(_line(check, found, weeks.index, action))
+    missing = weeks.missing | thin | none | (few & ~free)
+    if (half & ~missing).any():
+        counts.append(_line("weeks with less than half of the usual rows", half & ~missing, weeks.index, "kept"))
     inside = np.flatnonzero(~missing)
     if len(inside) == 0:
         raise ValueError("transactions: no week has as many rows as usual. Bring more weeks.")
@@ -93,17 +116,29 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray) -> Weeks:
     return Weeks(weeks.index[inside], missing[inside], counts)
 
 
-def usual(n: np.ndarray) -> np.ndarray:
-    """Median of the `SPAN` weeks before each week; that of the first ones is the median of the first `SPAN` weeks.
+def rows_in_missing_weeks(weeks: Weeks, days: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) -> list[Count]:
+    """A line of the quality table, where weeks from the `first` to the `last` that are missing or cut off have rows."""
+    monday = _monday(days)
+    inside = days[monday.between(first, last) & ~monday.isin(weeks.observed) & (days["category_rows"] > 0)]
+    if inside.empty:
+        return []
+    n, of, units = inside["category_rows"].sum(), days["category_rows"].sum(), inside["category_units"].sum()
+    when = week_text(sorted(set(monday[inside.index])))
+    return [Count("rows in missing weeks", int(n), int(of), "dropped", float(units), when)]
 
-    Parameters
-    ----------
-    n : (…, T), the weeks that were observed.
+
+def usual(n: np.ndarray) -> np.ndarray:
+    """(T,) what is usual in each week: the median of the `SPAN` weeks before it or of those after it, the smaller one.
+
+    So what falls or rises for long, as a season does, is usual; a side with fewer than `LEAST` weeks does not count.
     """
-    span = min(SPAN, n.shape[-1])
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(n, span, axis=-1), axis=-1)
-    first = np.repeat(medians[..., :1], span, -1)
-    return np.concatenate([first, medians[..., : n.shape[-1] - span]], -1)
+    medians = np.full((2, len(n)), np.inf)
+    for t in range(len(n)):
+        for i, side in enumerate((n[max(t - SPAN, 0) : t], n[t + 1 : t + 1 + SPAN])):
+            if len(side) >= LEAST:
+                medians[i, t] = np.median(side)
+    smaller = medians.min(0)
+    return np.where(np.isinf(smaller), np.median(n), smaller)
 
 
 def training_weeks(weeks: Weeks, prepare: Prepare) -> pd.DatetimeIndex:
@@ -143,20 +178,20 @@ def _ends(days: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp, list[Count]]:
     A week is complete when its trading days have about as many rows as usual. So a shop closed on Sundays, or one row a
     week, is not mistaken for a week cut short, nor a single late row for a whole week.
     """
-    day, weekday = days["day"], days["day"].dt.dayofweek
-    monday = day - pd.to_timedelta(weekday, unit="D")
+    day, weekday, monday = days["day"], days["day"].dt.dayofweek, _monday(days)
     n_weeks = weekday.value_counts()
     trading = n_weeks[n_weeks >= TRADING * monday.nunique()].index
     of_trade = days["rows"] >= DAY * days.groupby(weekday)["rows"].transform("median")
-    of_trade &= weekday.isin(trading)
-    share = of_trade.groupby(monday).sum() / len(trading)
+    of_trade &= weekday.isin(trading) | trading.empty  # sales now and then make no weekday a trading day
+    n_days = of_trade.groupby(monday).sum()
     first, last = np.flatnonzero(of_trade)[[0, -1]]
     start = monday.iloc[first] + pd.Timedelta(weeks=int(weekday.iloc[first] > trading.min()))
     end = monday.iloc[last] - pd.Timedelta(weeks=int(weekday.iloc[last] < trading.max()))
-    whole = share.index[share >= WHOLE]
+    whole = n_days.index[n_days >= WHOLE * n_days.median()]
     start, end = whole[whole >= start].min(), whole[whole <= end].max()
     if pd.isna(start) or pd.isna(end) or start > end:
-        raise ValueError(f"transactions: no complete week between {day.min().date()} and {day.max().date()}.")
+        span = f"between {day.min().date()} and {day.max().date()}"
+        raise ValueError(f"transactions: no complete week {span}. Bring more weeks.")
     n = int(days["category_rows"].sum())
     outside = ~monday.between(start, end)
     odd = days[outside & ~of_trade]
@@ -172,3 +207,7 @@ def _ends(days: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp, list[Count]]:
 
 def _line(check: str, found: np.ndarray, index: pd.DatetimeIndex, action: str) -> Count:
     return Count(check, int(found.sum()), len(index), action, weeks=week_text(index[found]))
+
+
+def _monday(days: pd.DataFrame) -> pd.Series:
+    return days["day"] - pd.to_timedelta(days["day"].dt.dayofweek, unit="D")

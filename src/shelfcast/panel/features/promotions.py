@@ -65,7 +65,7 @@ def promotion_plan(facts: Facts, grid: Grid, recorded: np.ndarray, known: np.nda
     train = facts.units[:, 0, : grid.train_end].sum(-1)
     category = grid.products["category"].fillna("").to_numpy()
     others = np.equal.outer(category, category) & ~np.eye(len(grid.products), dtype=bool)
-    weight = others * np.maximum(train, SMALLEST)
+    weight = others * train
     total = np.maximum(weight.sum(1), 1e-9)[:, None, None]
     plan["category_promotion"] = np.einsum("pq,qlt->plt", weight, plan["promotion"]) / total
     return {name: np.where(known, values, np.nan) for name, values in plan.items()}
