@@ -150,6 +150,16 @@ def study_results(study: str) -> dict[str, dict]:
     return {path.stem: read_json(path) for path in sorted((STUDIES / study / "results").glob("*.json"))}
 
 
+def retailers() -> str:
+    """WQL over the best single peer's, by retailer."""
+    rows = pd.read_csv(STUDIES / "retailers/results/ratios.csv")
+    rows["level"] = rows["level"].map(LEVELS)
+    wide = rows.pivot(index="retailer", columns=["situation", "level"], values=["ensemble", "shelfcast"])
+    wide = wide.loc[rows["retailer"].unique()].map("{:.3f}".format)
+    wide.columns = [f"{method}, {level}, {situation.replace('_', ' ')}" for method, situation, level in wide.columns]
+    return markdown(wide.reset_index())
+
+
 def controls() -> str:
     """Controls, upper bounds and further peers of the default market, beside `shelfcast` of the same run."""
     return scores(study_results("controls")["soft_drinks"]["scores"])

@@ -146,3 +146,19 @@ def answer_efficiency() -> str:
         f"The compact body, the default, changes it by {compact['loss']:+.1%} and trains in "
         f"{compact['train_seconds']:.0f} seconds."
     )
+
+
+def answer_retailers() -> str:
+    ratios = _csv("retailers", "ratios")
+    known, hidden = (ratios[ratios["situation"] == name] for name in ("plan_known", "no_plan"))
+    chain = known[known["level"] == "product"].set_index("retailer")
+    peers = ", ".join(f"{name} ({count})" for name, count in known["peer"].value_counts().items())
+    best, worst = chain["ensemble"].idxmin(), chain["ensemble"].idxmax()
+    return (
+        f"No single peer is best everywhere: over {chain.shape[0]} retailers, each at two levels, the best one is {peers}. "
+        f"The ensemble's WQL is {known['ensemble'].mean():.3f} times that of the best single peer in the mean, and "
+        f"`shelfcast` alone {known['shelfcast'].mean():.3f} times; as if no plan were known, {hidden['ensemble'].mean():.3f} "
+        f"and {hidden['shelfcast'].mean():.3f}. "
+        f"For the whole chain the ensemble gains most on {best} ({chain['ensemble'][best]:.3f}) and least on {worst} "
+        f"({chain['ensemble'][worst]:.3f})."
+    )

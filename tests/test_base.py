@@ -71,7 +71,7 @@ def test_a_base_keeps_the_encoder_of_its_package(panels, tokenizer, given):
         new_model(settings.Base(**given), join(panels[:1], tokenizer))
 
 
-TRAINING = Training(mode="frozen", steps=4, judge_steps=2, batch_weeks=100, learning_rate=3e-3)
+TRAINING = Training(mode="frozen", steps=6, judge_steps=3, batch_weeks=100, learning_rate=3e-3)
 SHAPE = dict(body="compact", layers=2, width=32, compact_layers=1)
 
 
@@ -88,7 +88,7 @@ def pretrained(panels, tokenizer, backbone, work):
 def base(panels, tokenizer, tiny_bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     market, models, history = pretrained(panels, tokenizer, tiny_bert, folder / "work")
-    assert list(history["step"]) == [1, 2, 1, 2]
+    assert list(history["step"]) == [3, 6, 3, 6]
     assert list(history["phase"]) == ["select"] * 2 + ["refit"] * 2
     assert list(history["wql"].notna()) == [True] * 2 + [False] * 2
     facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
@@ -134,12 +134,13 @@ def warm_started(base, panel, tokenizer, work, **training):
     market = market_tensors(panel, tokenizer, scale=base.facts["scale"])
     training = dataclasses.replace(TRAINING, **training)
     make = lambda phase: base.model(phase, **SHAPE)  # noqa: E731
-    return market, *fit(make, *market.splits(panel), training, [1], work, "x", warm_start=True)[:2]
+    fitted = fit(make, *market.splits(panel), training, [1], work, "x", warm_start=True)
+    return market, fitted.models, fitted.history
 
 
 def test_a_market_starts_from_it(base, panels, tokenizer, tmp_path):
     market, models, history = warm_started(base, panels[1], tokenizer, tmp_path, learning_rate=1e-4)
-    assert list(history[history["phase"] == "select"]["step"]) == [0, 1, 2]
+    assert list(history[history["phase"] == "select"]["step"]) == [0, 3, 6]
     expected = predict(base.model("refit").eval(), market)[0]
     moved = np.abs(np.log(predict(models[0], market)[0] / expected)).max()
     assert (moved > 0) == (history.loc[history["best"], "step"].item() > 0)

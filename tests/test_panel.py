@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, tables_changed_after
-from shelfcast.panel.regions import spectral_clusters
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.panel.axes.regions import spectral_clusters

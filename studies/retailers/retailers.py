@@ -96,7 +96,8 @@ def run_market(name: str, work: Path) -> None:
         digest = hashlib.md5(json.dumps(key).encode()).hexdigest()
         if mark.exists() and mark.read_text() == digest:
             continue
-        out = mark.parent / "notebooks" / f"{notebook}.ipynb"
+        out = mark.parent.absolute() / "notebooks" / f"{notebook}.ipynb"
+        out.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             f"notebooks/{notebook}.ipynb",
             str(out),
