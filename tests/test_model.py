@@ -10,10 +10,10 @@ from conftest import load_retailer, make_backbone, make_retailer
 from transformers import AutoModel, ViTConfig, ViTModel
 
 from shelfcast.model.adapters import quantised
-from shelfcast.model.attention import additive, bert_pass
 from shelfcast.model.forecast import coherent, forecast, predict, read_text_once
+from shelfcast.model.layers.attention import additive, bert_pass
+from shelfcast.model.layers.space import Spillover
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.model.space import Spillover
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
 from shelfcast.training.initial import fit_spillover
 

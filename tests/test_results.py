@@ -11,6 +11,8 @@ from shelfcast.judge.frame import forecast_frame
 from shelfcast.panel.frame import examples
 from shelfcast.pipeline import results
 
+FACTS = {"plan_known": 1, "no_plan": 2}
+
 
 @pytest.fixture(scope="module")
 def folder(small_panel, tmp_path_factory):
@@ -19,17 +21,21 @@ def folder(small_panel, tmp_path_factory):
     small_panel.save(folder / "panel")
     keys = examples(small_panel, small_panel.cutoffs["test"] + small_panel.cutoffs["latest"])
     ours = forecast_frame(keys, 2 * keys["y_level"], 0.1).assign(method="shelfcast")
-    pd.concat([ours, ours.assign(method="lightgbm")]).to_parquet(folder / "forecasts.parquet")
-    for name in ("metrics", "timings"):
-        (folder / f"{name}.json").write_text(json.dumps({name: 1}))
+    both = pd.concat([ours, ours.assign(method="lightgbm")])
+    situations = [both.assign(situation=name, mean=both["mean"] * (name == "no_plan")) for name in FACTS]
+    pd.concat(situations).to_parquet(folder / "forecasts.parquet")
+    for name in ("metrics", "weights", "timings"):
+        (folder / f"{name}.json").write_text(json.dumps(FACTS))
     (folder / "models/shelfcast").mkdir(parents=True)
-    (folder / "models/shelfcast/history.csv").write_text("epoch,best\n1,True\n")
+    (folder / "models/shelfcast/history.csv").write_text("step,best\n1,True\n")
     return folder
 
 
 def test_a_markets_results(folder, small_panel):
     run = results.load(folder, "shelfcast")
-    assert run.scores == {"metrics": 1} and run.timings == {"timings": 1} and len(run.history) == 1
+    assert run.situation == small_panel.situation(small_panel.cutoffs["latest"][0])
+    assert run.scores == run.weights == FACTS[run.situation] and run.timings == FACTS and len(run.history) == 1
+    assert (run.test["mean"] > 0).all() == (run.situation == "no_plan")  # forecasts of that situation alone
     assert set(run.latest["cutoff"]) == set(small_panel.cutoffs["latest"]) and run.latest["y"].isna().all()
     assert set(run.latest["method"]) == {"shelfcast"} and set(run.test["method"]) == {"shelfcast", "lightgbm"}
     assert set(run.test["cutoff"]) == set(small_panel.cutoffs["test"]) and run.test["y"].notna().all()
@@ -69,8 +75,6 @@ def test_no_panel_is_refused(tmp_path):
 
 
 def test_forecasts_without_the_pages_method_are_refused(folder):
-    (folder / "models/small").mkdir()
-    (folder / "models/small/history.csv").write_text("epoch,best\n1,True\n")
     with pytest.raises(ValueError, match=r"no rows of report\.method 'small'"):
         results.load(folder, "small")
 

@@ -18,10 +18,17 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from shelfcast.model.attention import SpaceAttention, TokenDropout, additive, bert_pass, compact_layer, compact_pass
-from shelfcast.model.cold_start import ColdStartHead
 from shelfcast.model.config import SalesBertConfig, SalesBertOutput
-from shelfcast.model.space import Spillover
+from shelfcast.model.layers.attention import (
+    SpaceAttention,
+    TokenDropout,
+    additive,
+    bert_pass,
+    compact_layer,
+    compact_pass,
+)
+from shelfcast.model.layers.cold_start import ColdStartHead
+from shelfcast.model.layers.space import Spillover
 
 HEAD = 128  # hidden units of the head
 TEXTS = 64  # read at a time, so that many need no more memory

@@ -10,8 +10,8 @@ import torch
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import TimeSeriesSplit
 
+from shelfcast.model.layers.space import Spillover
 from shelfcast.model.salesbert import TEXT_PARTS, SalesBert
-from shelfcast.model.space import Spillover
 
 PENALTIES = np.logspace(-2, 4, 25)  # that ridge regressions choose from
 FOLDS = 4  # stretches of weeks that choose the penalty
