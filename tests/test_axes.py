@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer
+from conftest import MONDAY, STORES, WEEKS, add_optional_tables, load_retailer, make_retailer
 
 from shelfcast.data.schema import CHAIN, SCHEMA
 from shelfcast.panel.axes.missing import observed_weeks, silent_stores
@@ -427,6 +427,16 @@ def test_promotions_are_known_within_the_whole_tables_records(tmp_path):
     assert np.isfinite(promotion).nonzero()[0].tolist() == inside.tolist()
     assert (promotion[inside[inside > 9]] == 0).all(), "within the records, no promotion is zero"
     assert panel.quality["check"].str.startswith("weeks without a promotion").any()
+
+
+def test_a_category_without_promotions_prices_or_events(tmp_path):
+    """Other categories have all of them: no promotion is zero within the records, and there are no prices."""
+    raw = add_optional_tables(make_retailer())
+    milk = {name: raw[name][raw[name]["product_id"] >= "p08"] for name in ("promotions", "prices", "behavior")}
+    panel = load_retailer(raw | milk, tmp_path / "shop")
+    promotion = series(panel, panel.products.index[0], CHAIN, "promotion")
+    assert (promotion[:WEEKS] == 0).all() and np.isnan(promotion[WEEKS:]).all()
+    assert "price" not in panel.frame and not panel.frame.columns.str.startswith("event").any()
 
 
 def test_habits_of_promotion_outlive_the_plan(tmp_path):
