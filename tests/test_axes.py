@@ -522,6 +522,18 @@ def test_a_product_launched_after_training_has_the_price_of_the_others(tmp_path)
     pd.testing.assert_frame_equal(other.frame[static], panel.frame[static])
 
 
+def test_ids_of_any_characters(tmp_path):
+    raw = make_retailer()
+    raw = {
+        name: frame.assign(product_id=frame["product_id"].str.replace("p0", "茶|0, {")) for name, frame in raw.items()
+    }
+    ours, theirs = load_retailer(raw, tmp_path / "a"), load_retailer(make_retailer(), tmp_path / "b")
+    assert ours.frame["unique_id"].nunique() == theirs.frame["unique_id"].nunique()
+    parts = ours.frame["unique_id"].str.rsplit("|", n=1)
+    assert (parts.str[0] == ours.frame["product_id"]).all() and (parts.str[1] == ours.frame["location"]).all()
+    np.testing.assert_array_equal(ours.frame["y"], theirs.frame["y"])
+
+
 def test_countries():
     for code in ("US", "US-CA", "CN", "DE-BY"):
         check_country(code)
