@@ -11,7 +11,7 @@ from conftest import MONDAY, STORES, WEEKS, add_optional_tables, load_retailer, 
 from shelfcast.data.schema import CHAIN, SCHEMA
 from shelfcast.panel.axes.missing import observed_weeks, silent_stores
 from shelfcast.panel.axes.products import choose_products, launch_weeks, without_false_launches
-from shelfcast.panel.axes.regions import shared_shoppers
+from shelfcast.panel.axes.regions import Stores, group_stores, shared_shoppers
 from shelfcast.panel.axes.weeks import Weeks, find_weeks, thin_weeks, usual
 from shelfcast.panel.calendar import check_country, holiday_counts, repeated_holidays
 from shelfcast.panel.grid import recorded
@@ -363,6 +363,19 @@ def test_one_region_for_all_is_none(retailer, tmp_path):
         load_retailer(each, tmp_path / name) for name, each in (("a", retailer), ("b", retailer | {"stores": stores}))
     )
     assert ours.meta["regions"] == theirs.meta["regions"] and len(theirs.locations) == 3
+
+
+@pytest.mark.parametrize("n_placed", [3, 5])
+def test_coordinates_group_stores_where_half_have_them(n_placed):
+    """Stores shop together by fours and lie by turns in two places; a store without coordinates joins by its shoppers."""
+    place = pd.DataFrame({"latitude": [50.0, 60.0] * 4, "longitude": 8.0}, STORE_IDS)
+    place[n_placed:] = np.nan
+    shared = pd.DataFrame(np.kron(np.eye(2), np.ones((4, 4))) + 0.01, STORE_IDS, STORE_IDS)
+    weeks = pd.DataFrame({"store_id": STORE_IDS, "week": 0, "units": 1.0})
+    regions, graph = group_stores(Stores(weeks, pd.Series(1.0, STORE_IDS), shared, None, place), 2, 0)
+    same = [regions[store] == regions["s0"] for store in STORE_IDS]
+    assert same == ([True] * 4 + [False] * 4 if n_placed == 3 else [True, False, True, False] + [True] * 4)
+    assert graph.shape == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from shelfcast.data.schema import CHAIN
 from shelfcast.data.tables import Tables
 from shelfcast.settings import Prepare
 
+PLACED = 0.5  # share of stores with coordinates from which on these group the stores
 SETTLED = 0.5  # a store open in this share of training weeks may found a region
 
 
@@ -29,7 +30,7 @@ class Stores:
     units : of the category in the training weeks, by store; its index are the S stores that sell anything in them.
     shared : S x S, by how much the same customers shop in two stores (products of log rows); None without customers.
     labels : region by store as the retailer names it; None where it names none, or one for all.
-    coordinates : latitude and longitude by store, NaN where unknown; None where no store has any.
+    coordinates : latitude and longitude by store, NaN where unknown; None where few stores have them.
     """
 
     weeks: pd.DataFrame
@@ -85,7 +86,7 @@ def group_stores(stores: Stores, n_regions: int, seed: int) -> tuple[dict[str, s
     names, units = stores.units.index, stores.units
     if stores.labels is not None:
         codes = stores.labels.reindex(names)
-    elif stores.coordinates is not None and stores.coordinates.reindex(names).notna().all(axis=1).any():
+    elif stores.coordinates is not None and _placed(stores.coordinates.reindex(names)):
         codes = _by_coordinates(stores, n_regions, seed)
     elif stores.shared is not None and len(names) > n_regions:
         codes = _by_shoppers(stores.shared, _settled(stores.weeks, names, n_regions), n_regions)
@@ -185,7 +186,12 @@ def _coordinates(stores: pd.DataFrame | None, names: pd.Index) -> pd.DataFrame |
     if stores is None or not {"latitude", "longitude"} <= set(stores):
         return None
     coordinates = stores.set_index("store_id")[["latitude", "longitude"]].reindex(names).astype(float)
-    return coordinates if coordinates.notna().all(axis=1).any() else None
+    return coordinates if _placed(coordinates) else None
+
+
+def _placed(coordinates: pd.DataFrame) -> bool:
+    """Whether enough stores have coordinates for these to group them."""
+    return bool(coordinates.notna().all(axis=1).mean() >= PLACED)
 
 
 def _settled(store_weeks: pd.DataFrame, stores: pd.Index, n_regions: int) -> pd.Index:
