@@ -6,12 +6,12 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer
+from conftest import MONDAY, STORES, WEEKS, add_optional_tables, load_retailer, make_retailer
 
 from shelfcast.data.schema import CHAIN, SCHEMA
 from shelfcast.panel.axes.missing import observed_weeks, silent_stores
 from shelfcast.panel.axes.products import choose_products, launch_weeks, without_false_launches
-from shelfcast.panel.axes.regions import shared_shoppers
+from shelfcast.panel.axes.regions import Stores, group_stores, shared_shoppers
 from shelfcast.panel.axes.weeks import Weeks, find_weeks, thin_weeks, usual
 from shelfcast.panel.calendar import check_country, holiday_counts, repeated_holidays
 from shelfcast.panel.grid import recorded
@@ -44,6 +44,7 @@ def days(n_weeks=20, rows=50, closed=()):
     """Days with the same number of rows, without some weekdays."""
     day = pd.date_range(MONDAY, periods=7 * n_weeks)
     frame = pd.DataFrame({"day": day, "rows": rows, "category_rows": 10, "category_units": 20.0})
+    frame = frame.assign(first_store="s1", first_product="p1")
     return frame[~frame["day"].dt.dayofweek.isin(closed)].reset_index(drop=True)
 
 
@@ -61,7 +62,8 @@ def test_one_late_row_makes_no_week():
     assert weeks.index[-1] == MONDAYS[18] and not weeks.missing.any()
     cut, odd = weeks.counts
     assert (cut.found, cut.units, cut.weeks) == (21, 43.0, "2022-05-16, 2022-05-17, 2022-05-22")
-    assert (odd.found, odd.units, odd.weeks) == (1, 3.0, "2022-05-22") and "far fewer rows than usual" in odd.check
+    assert (odd.found, odd.units, odd.weeks) == (1, 3.0, "2022-05-22")
+    assert odd.check.endswith("far fewer rows than usual (2022-05-22: store s1, p1)")
 
 
 def test_a_row_of_a_far_away_year_makes_no_weeks():
@@ -363,6 +365,19 @@ def test_one_region_for_all_is_none(retailer, tmp_path):
     assert ours.meta["regions"] == theirs.meta["regions"] and len(theirs.locations) == 3
 
 
+@pytest.mark.parametrize("n_placed", [3, 5])
+def test_coordinates_group_stores_where_half_have_them(n_placed):
+    """Stores shop together by fours and lie by turns in two places; a store without coordinates joins by its shoppers."""
+    place = pd.DataFrame({"latitude": [50.0, 60.0] * 4, "longitude": 8.0}, STORE_IDS)
+    place[n_placed:] = np.nan
+    shared = pd.DataFrame(np.kron(np.eye(2), np.ones((4, 4))) + 0.01, STORE_IDS, STORE_IDS)
+    weeks = pd.DataFrame({"store_id": STORE_IDS, "week": 0, "units": 1.0})
+    regions, graph = group_stores(Stores(weeks, pd.Series(1.0, STORE_IDS), shared, None, place), 2, 0)
+    same = [regions[store] == regions["s0"] for store in STORE_IDS]
+    assert same == ([True] * 4 + [False] * 4 if n_placed == 3 else [True, False, True, False] + [True] * 4)
+    assert graph.shape == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("region", "words"),
     [
@@ -427,6 +442,16 @@ def test_promotions_are_known_within_the_whole_tables_records(tmp_path):
     assert np.isfinite(promotion).nonzero()[0].tolist() == inside.tolist()
     assert (promotion[inside[inside > 9]] == 0).all(), "within the records, no promotion is zero"
     assert panel.quality["check"].str.startswith("weeks without a promotion").any()
+
+
+def test_a_category_without_promotions_prices_or_events(tmp_path):
+    """Other categories have all of them: no promotion is zero within the records, and there are no prices."""
+    raw = add_optional_tables(make_retailer())
+    milk = {name: raw[name][raw[name]["product_id"] >= "p08"] for name in ("promotions", "prices", "behavior")}
+    panel = load_retailer(raw | milk, tmp_path / "shop")
+    promotion = series(panel, panel.products.index[0], CHAIN, "promotion")
+    assert (promotion[:WEEKS] == 0).all() and np.isnan(promotion[WEEKS:]).all()
+    assert "price" not in panel.frame and not panel.frame.columns.str.startswith("event").any()
 
 
 def test_habits_of_promotion_outlive_the_plan(tmp_path):
@@ -510,6 +535,18 @@ def test_a_product_launched_after_training_has_the_price_of_the_others(tmp_path)
     other = load_retailer(hidden, tmp_path / "hidden")
     static = panel.roles["static"]
     pd.testing.assert_frame_equal(other.frame[static], panel.frame[static])
+
+
+def test_ids_of_any_characters(tmp_path):
+    raw = make_retailer()
+    raw = {
+        name: frame.assign(product_id=frame["product_id"].str.replace("p0", "茶|0, {")) for name, frame in raw.items()
+    }
+    ours, theirs = load_retailer(raw, tmp_path / "a"), load_retailer(make_retailer(), tmp_path / "b")
+    assert ours.frame["unique_id"].nunique() == theirs.frame["unique_id"].nunique()
+    parts = ours.frame["unique_id"].str.rsplit("|", n=1)
+    assert (parts.str[0] == ours.frame["product_id"]).all() and (parts.str[1] == ours.frame["location"]).all()
+    np.testing.assert_array_equal(ours.frame["y"], theirs.frame["y"])
 
 
 def test_countries():

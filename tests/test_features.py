@@ -248,6 +248,27 @@ def test_prices_of_stores_weeks_and_products_that_are_missing(raw, tmp_path):
     assert np.isfinite(series(panel, "p01", CHAIN, "price")[:WEEKS]).all()
 
 
+def test_prices_are_known_within_the_tables_weeks_alone(raw, tmp_path):
+    """Prices of weeks 5 to 20 without 10 to 12: a hole keeps the price before it. Coffee's prices begin in week 3."""
+    week = (raw["prices"]["week"] - MONDAY).dt.days // 7
+    tea = raw["prices"]["product_id"] < "p08"
+    prices = raw["prices"][(tea & week.between(5, 20) & ~week.between(10, 12)) | (~tea & week.between(3, 20))]
+    panel = load_retailer(raw | {"prices": prices}, tmp_path)
+    price, known = (series(panel, "p00", "region_1", c) for c in ("price", "price_known"))
+    assert known.nonzero()[0].tolist() == list(range(3, 21))
+    assert np.isfinite(price).nonzero()[0].tolist() == list(range(5, 21))
+    assert (price[10:13] == price[9]).all() and price[13] != price[9]
+    assert panel.planned[-3:] == ["price", "price_cut", "price_known"]
+
+
+def test_the_price_level_of_a_product_launched_after_training_is_that_of_its_plan(raw, tmp_path):
+    """p03 is launched in week 37 and its prices begin there."""
+    late = (raw["prices"]["product_id"] == "p03") & (raw["prices"]["week"] < MONDAYS[LAUNCHES["p03"]])
+    panel = load_retailer(raw | {"prices": raw["prices"][~late]}, tmp_path)
+    first = raw["prices"].query("product_id == 'p03'")["price"].to_numpy()[LAUNCHES["p03"]]
+    np.testing.assert_allclose(series(panel, "p03", CHAIN, "price_level"), np.log(first))
+
+
 # ---------------------------------------------------------------- behaviour
 
 
@@ -271,6 +292,16 @@ def test_events_without_any_store_are_seen_everywhere(raw, tmp_path):
     panel = load_retailer(raw | {"behavior": raw["behavior"].drop(columns="store_id")}, tmp_path)
     for column in ("event_now: view", "event_level: view"):
         np.testing.assert_array_equal(series(panel, "p00", "region_2", column), series(panel, "p00", CHAIN, column))
+
+
+def test_events_before_the_first_one_of_the_table_are_unknown(raw, tmp_path):
+    """The shop counts views from week 10 on; of p00 there are none before week 20."""
+    events = raw["behavior"]
+    begun = events["timestamp"] >= np.where(events["product_id"] == "p00", MONDAYS[20], MONDAYS[10])
+    panel = load_retailer(raw | {"behavior": events[begun].assign(event="浏览 {view}")}, tmp_path)
+    for name in ("event_now: 浏览 {view}", "event_level: 浏览 {view}"):
+        values = series(panel, "p00", CHAIN, name)[:WEEKS]
+        assert np.isnan(values[:10]).all() and (values[10:20] == 0).all() and np.isfinite(values[20:]).all(), name
 
 
 def test_the_rarest_kinds_of_events_are_left_out(raw, tmp_path):

@@ -33,7 +33,10 @@ def test_a_line_is_added_and_the_rest_stays(call):
     done = call(*OWN)
     assert done.exit_code == 0, done.output
     assert "8 products" in done.output and "dvc repro report@teas" in done.output
-    assert "known_future: display, mailer" in done.output and "starts from the backbone alone" in done.output
+    assert (
+        "known_future: promotion, promotion: display, promotion: mailer" in done.output
+        and "starts from the backbone alone" in done.output
+    )
     added = settings.load("teas")
     assert (added.market.tables, added.market.category, added.market.rename) == ("shop", "TEA", "sku=product_id")
     assert added.prepare.n_products == 8

@@ -86,6 +86,8 @@ def test_days(loaded, rows):
     assert inside["category_rows"].to_dict() == expected.to_dict()
     units = rows[rows["tea"]].groupby(day[rows["tea"]])["quantity"].sum().reindex(inside.index, fill_value=0)
     np.testing.assert_allclose(inside["category_units"], units)
+    first = rows[rows["tea"]].groupby(day[rows["tea"]])["store_id"].min()
+    assert inside["first_store"].dropna().to_dict() == first.to_dict()
 
 
 def test_products_and_stores(loaded, rows, items):

@@ -21,12 +21,16 @@ BY_LOCATION = "GROUP BY GROUPING SETS (({keys}), ({keys}, l.region)) HAVING grou
 
 
 def trading_days(tables: Tables) -> pd.DataFrame:
-    """Days with sales of any category: day, rows, rows and units of the category."""
+    """Days with sales of any category: day, rows; category_rows, category_units; first_store and first_product of the
+    category, by name, to tell what an odd day holds."""
     return tables.query(f"""
         SELECT CAST(v.day AS TIMESTAMP) AS day, v.rows, coalesce(s.rows, 0) AS category_rows,
-               coalesce(s.units, 0) AS category_units
+               coalesce(s.units, 0) AS category_units, first_store, first_product
         FROM (SELECT day, CAST(sum(n) AS BIGINT) AS rows FROM {VISITS} GROUP BY day) v
-        LEFT JOIN (SELECT day, count(*) AS rows, exact_sum(quantity) AS units FROM {SALES} GROUP BY day) s USING (day)
+        LEFT JOIN (
+            SELECT day, count(*) AS rows, exact_sum(quantity) AS units, min(store_id) AS first_store,
+                   arg_min(product_id, store_id) AS first_product
+            FROM {SALES} GROUP BY day) s USING (day)
         ORDER BY v.day""")
 
 

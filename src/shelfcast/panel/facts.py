@@ -27,7 +27,8 @@ class Facts:
     category_units : (L, T) units of the whole category. traffic : (L, T) baskets with anything at all, or None.
     store_units : the products' units in the last year of training, by store that is open at its end.
     known : table -> (T + H,) bool, weeks that the whole table of promotions, prices or behavior tells anything of.
-    stores, prices, events, promotions : None where tables have none, or none of the training weeks.
+    stores, prices, events, promotions : None where tables have none, or none of the training weeks; prices also where
+        they have none of these products.
     recorded_stores : store_id, location, weight: the stores that keep records of promotions, by `store_units`.
     """
 
@@ -65,7 +66,8 @@ def collect(tables: Tables, grid: Grid) -> Facts:
     known = known_weeks(tables, grid)
     optional = {}
     if "prices" in known:
-        optional["prices"] = weekly.price_weeks(tables, weeks[0], items, regions)
+        prices = weekly.price_weeks(tables, weeks[0], items, regions)
+        optional["prices"] = prices if len(prices) else None
     if "behavior" in known:
         optional["events"] = weekly.event_weeks(tables, weeks, items, regions, MOST_EVENTS, grid.train_end)
     if "promotions" in known:

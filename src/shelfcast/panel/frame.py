@@ -27,7 +27,7 @@ class Panel:
     frame : one row per series and week, sorted by unique_id and ds; `y` in units, features as `roles` declares. `y` is
         NaN before a product's launch and in weeks that were not observed at the location.
     products : index product_id; text, training units and the raw attributes.
-    locations : index location; stores, share of training units.
+    locations : index location; stores that sold in the training weeks, share of the units of its last year.
     graph : location x location, weights >= 0 of how much two regions have in common; the chain's are 1.
     pictures : index product_id; principal components of the pictures' embeddings, NaN without one, no columns where no
         product has one.

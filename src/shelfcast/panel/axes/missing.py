@@ -32,7 +32,7 @@ def silent_stores(rows: np.ndarray) -> np.ndarray:
     sells, inside = rows > 0, _lives(rows)
     silent = inside & ~sells
     n_gaps = (silent[:, 1:] & ~silent[:, :-1]).sum(1)
-    usual = np.array([np.median(own[own > 0]) if own.any() else 0 for own in rows])
+    usual = _median_week(rows)
     often = (usual >= ENOUGH) & (n_gaps <= GAPS * inside.sum(1))
     return silent & often[:, None]
 
@@ -41,6 +41,12 @@ def _lives(rows: np.ndarray) -> np.ndarray:
     """(S, T) bool: from a store's first week with rows to its last one."""
     sells = rows > 0
     return np.maximum.accumulate(sells, 1) & np.maximum.accumulate(sells[:, ::-1], 1)[:, ::-1]
+
+
+def _median_week(x: np.ndarray) -> np.ndarray:
+    """(S,) median over a store's weeks above zero; 0 without any."""
+    n, largest, store = (x > 0).sum(1), -np.sort(-x, 1), np.arange(len(x))
+    return np.where(n > 0, (largest[store, (n - 1) // 2] + largest[store, n // 2]) / 2, 0.0)
 
 
 def observed_weeks(
@@ -61,11 +67,11 @@ def observed_weeks(
     rows, units : S stores x T weeks, of all categories. location : store -> number of its location, 1 or higher.
     missing : (T,) weeks that the whole chain misses. holiday : (T,) weeks with a public holiday.
     """
-    kept, sold = ~missing, units.to_numpy()
+    kept = ~missing
     silent, usual = np.zeros(rows.shape, bool), np.zeros(rows.shape)
     silent[:, kept] = silent_stores(rows.to_numpy()[:, kept])
     usual[:, kept] = _lives(rows.to_numpy()[:, kept])
-    usual *= np.array([np.median(own[own > 0]) if own.any() else 0 for own in sold])[:, None]
+    usual *= _median_week(units.to_numpy())[:, None]
     inside = np.equal.outer(np.arange(n_locations), location.reindex(rows.index).to_numpy()).astype(float)
     inside[0] = 1.0
     share = inside @ (usual * silent) / np.maximum(inside @ usual, 1e-9)
@@ -107,7 +113,7 @@ def _ended(rows: pd.DataFrame) -> pd.Series:
     """Store -> number of its last week with rows, of stores that sold much every week and sell no longer."""
     lives = _lives(rows.to_numpy())
     often = (rows > 0).sum(axis=1) >= (1 - GAPS) * lives.sum(1)
-    much = rows.where(rows > 0).median(axis=1) >= ENOUGH
+    much = _median_week(rows.to_numpy()) >= ENOUGH
     last = rows.gt(0).iloc[:, ::-1].idxmax(axis=1)
     return last[often & much & (lives.sum(1) > ENOUGH) & ~lives[:, -2:].any(1)]
 

@@ -18,6 +18,7 @@ from shelfcast.data.schema import CHAIN
 from shelfcast.data.tables import Tables
 from shelfcast.settings import Prepare
 
+PLACED = 0.5  # share of stores with coordinates from which on these group the stores
 SETTLED = 0.5  # a store open in this share of training weeks may found a region
 
 
@@ -29,7 +30,7 @@ class Stores:
     units : of the category in the training weeks, by store; its index are the S stores that sell anything in them.
     shared : S x S, by how much the same customers shop in two stores (products of log rows); None without customers.
     labels : region by store as the retailer names it; None where it names none, or one for all.
-    coordinates : latitude and longitude by store, NaN where unknown; None where no store has any.
+    coordinates : latitude and longitude by store, NaN where unknown; None where few stores have them.
     """
 
     weeks: pd.DataFrame
@@ -85,7 +86,7 @@ def group_stores(stores: Stores, n_regions: int, seed: int) -> tuple[dict[str, s
     names, units = stores.units.index, stores.units
     if stores.labels is not None:
         codes = stores.labels.reindex(names)
-    elif stores.coordinates is not None and stores.coordinates.reindex(names).notna().all(axis=1).any():
+    elif stores.coordinates is not None and _placed(stores.coordinates.reindex(names)):
         codes = _by_coordinates(stores, n_regions, seed)
     elif stores.shared is not None and len(names) > n_regions:
         codes = _by_shoppers(stores.shared, _settled(stores.weeks, names, n_regions), n_regions)
@@ -116,21 +117,20 @@ def join_regions(
     """
     known = pd.Series(regions)
     largest = stores.units.groupby(known).sum().idxmax()
-    found = {}
-    for store in later:
-        label = None if stores.labels is None else stores.labels[store]
-        place = None if stores.coordinates is None else stores.coordinates.loc[store]
-        placed = None if stores.coordinates is None else _even(stores.coordinates.loc[known.index].dropna())
-        if label in set(known):
-            found[store] = label
-        elif place is not None and place.notna().all() and len(placed):
-            distance = (placed - _even(place.to_frame().T, placed.attrs["latitude"]).iloc[0]).pow(2).sum(axis=1)
-            found[store] = known[distance.idxmin()]
-        elif joined is not None and joined.loc[store].any():
-            found[store] = joined.loc[store].groupby(known).sum().idxmax()
-        else:
-            found[store] = largest
-    return found
+    found = pd.Series(largest, later)
+    if joined is not None:
+        by_region = joined.T.groupby(known).sum().T
+        found = by_region.idxmax(axis=1).where(by_region.gt(0).any(axis=1), found)
+    if stores.coordinates is not None:
+        placed = stores.coordinates.reindex(known.index).dropna()
+        latitude = placed["latitude"].mean()
+        unknown = stores.coordinates.loc[later].dropna() if len(placed) else placed
+        for store, place in _even(unknown, latitude).iterrows():
+            found[store] = known[(_even(placed, latitude) - place).pow(2).sum(axis=1).idxmin()]
+    if stores.labels is not None:
+        given = stores.labels[later]
+        found = given.where(given.isin(known), found)
+    return found.to_dict()
 
 
 def with_chain(graph: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +186,12 @@ def _coordinates(stores: pd.DataFrame | None, names: pd.Index) -> pd.DataFrame |
     if stores is None or not {"latitude", "longitude"} <= set(stores):
         return None
     coordinates = stores.set_index("store_id")[["latitude", "longitude"]].reindex(names).astype(float)
-    return coordinates if coordinates.notna().all(axis=1).any() else None
+    return coordinates if _placed(coordinates) else None
+
+
+def _placed(coordinates: pd.DataFrame) -> bool:
+    """Whether enough stores have coordinates for these to group them."""
+    return bool(coordinates.notna().all(axis=1).mean() >= PLACED)
 
 
 def _settled(store_weeks: pd.DataFrame, stores: pd.Index, n_regions: int) -> pd.Index:
@@ -240,12 +245,9 @@ def spectral_clusters(affinity: np.ndarray, n: int) -> np.ndarray:
     return np.abs(nodes @ (left @ right)).argmax(1)
 
 
-def _even(coordinates: pd.DataFrame, latitude: float | None = None) -> pd.DataFrame:
-    """Coordinates in degrees of latitude: a degree east is shorter than one north."""
-    latitude = coordinates["latitude"].mean() if latitude is None else latitude
-    even = coordinates * [1, np.cos(np.radians(latitude))]
-    even.attrs["latitude"] = latitude
-    return even
+def _even(coordinates: pd.DataFrame, latitude: float) -> pd.DataFrame:
+    """Coordinates in degrees of latitude: at a `latitude`, a degree east is shorter than one north."""
+    return coordinates * [1, np.cos(np.radians(latitude))]
 
 
 def _graph_of_distances(stores: Stores, regions: pd.Series, order: list[str]) -> np.ndarray | None:
@@ -256,7 +258,10 @@ def _graph_of_distances(stores: Stores, regions: pd.Series, order: list[str]) ->
     own = regions[placed.index]
     if set(own) != set(order):
         return None
-    even, weight = _even(placed), stores.weeks.groupby("store_id")["units"].sum()[placed.index]
+    even, weight = (
+        _even(placed, placed["latitude"].mean()),
+        stores.weeks.groupby("store_id")["units"].sum()[placed.index],
+    )
     centres = np.stack([np.average(even[own == name], axis=0, weights=weight[own == name]) for name in order])
     distance = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     return np.exp(-distance / (np.median(distance[distance > 0]) if distance.any() else 1))

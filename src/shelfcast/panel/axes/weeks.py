@@ -197,7 +197,10 @@ def _ends(days: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp, list[Count]]:
     odd = days[outside & ~of_trade]
     lines = [(days[outside], "rows in incomplete weeks", "dropped")]
     if len(odd):
-        lines.append((odd, "rows on single days with far fewer rows than usual", "dropped, no week counts for them"))
+        seen = odd.dropna(subset="first_store").head(3)
+        some = "; ".join(f"{row.day.date()}: store {row.first_store}, {row.first_product}" for row in seen.itertuples())
+        check = "rows on single days with far fewer rows than usual" + (f" ({some})" if some else "")
+        lines.append((odd, check, "dropped, no week counts for them"))
     counts = []
     for part, check, action in lines:
         units, when = float(part["category_units"].sum()), week_text(part["day"])
