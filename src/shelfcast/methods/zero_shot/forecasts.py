@@ -15,7 +15,7 @@ from shelfcast.judge.distribution import sales_unit
 from shelfcast.judge.frame import KEYS, forecast_frame, is_chain
 from shelfcast.methods.dispersion import MIN_MEAN, Predict, with_dispersion
 from shelfcast.methods.history import at_cutoffs, mean_of_last, sales
-from shelfcast.methods.short_context import MIN_OBSERVED, ShortContext
+from shelfcast.methods.zero_shot.short_context import MIN_OBSERVED, ShortContext
 from shelfcast.panel.frame import Panel, examples
 
 DECODER = 100  # weeks of context that cost as much as decoding
