@@ -12,7 +12,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from shelfcast.data import tables
-from shelfcast.methods import boosting
+from shelfcast.methods.trees import boosting
 from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
 from shelfcast.settings import Prepare

@@ -8,8 +8,9 @@ import pytest
 from conftest import changed_after
 
 from shelfcast.judge.frame import SCHEMA, add_level, is_chain
-from shelfcast.methods import averages, boosting, trees
+from shelfcast.methods import averages, trees
 from shelfcast.methods.dispersion import frame_wql
+from shelfcast.methods.trees import boosting
 from shelfcast.training.base import FACTS, Base
 from studies.categories import blends, categories
 

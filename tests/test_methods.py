@@ -42,7 +42,7 @@ def test_every_method_gives_all_rows_of_a_forecast_frame(frame, small_panel):
 
 
 def test_moving_average_by_hand(frame, small_panel):
-    row = frame[frame["method"] == "moving_average_8"].iloc[17]
+    row = frame[(frame["method"] == "moving_average_8") & is_chain(frame)].iloc[17]
     history = small_panel.frame[small_panel.frame["unique_id"] == row["unique_id"]].set_index("ds")["y"]
     assert row["mean"] == pytest.approx(history[: row["cutoff"]].iloc[-8:].mean())
     assert row["y"] == history[row["ds"]]
@@ -89,6 +89,75 @@ def test_products_without_a_history_are_forecast(tmp_path):
         before_launch.any() and new.loc[before_launch, "y"].isna().all() and new.loc[~before_launch, "y"].notna().all()
     )
     assert new.groupby("method").size().nunique() == 1
+
+
+def with_plan(panel):
+    """The panel with its promotions as a plan that may be hidden."""
+    planned = [name for name in panel.roles["known_future"] if "promotion" in name or name in ("mailer", "display")]
+    return dataclasses.replace(panel, planned=planned)
+
+
+def rough(panel):
+    """A tenth of the weeks were not observed, nor one week at all; one region never sold one product; plans have holes."""
+    frame, draw = with_plan(panel).frame.copy(), np.random.default_rng(0)
+    silent = frame["unique_id"] == "p01|region_1"
+    frame.loc[silent & frame["y"].notna(), "y"] = 0.0
+    weeks = panel.weeks
+    frame.loc[(draw.random(len(frame)) < 0.1) | (frame["ds"] == weeks[20]), "y"] = np.nan
+    frame.loc[frame["ds"].isin(weeks[:10]), ["promotion", "mailer"]] = np.nan
+    return dataclasses.replace(with_plan(panel), frame=frame)
+
+
+MARKETS = {
+    "rough": lambda panel, raw, folder: rough(panel),
+    "amounts": lambda panel, raw, folder: dataclasses.replace(
+        panel, frame=panel.frame.assign(y=panel.frame["y"] * 0.37), meta=panel.meta | {"amounts": True, "unit": 0.37}
+    ),
+    "fourteen_training_weeks": lambda panel, raw, folder: load_retailer(
+        raw, folder, validation_weeks=13, test_weeks=13
+    ),
+    "one_region": lambda panel, raw, folder: load_retailer(raw, folder, n_regions=1),
+}
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_every_method_forecasts_every_market_in_both_situations(market, small_panel, retailer, tmp_path):
+    panel = MARKETS[market](small_panel, retailer, tmp_path)
+    forecasts = methods.forecast_all(panel, list(methods.METHODS))
+    for part, cutoffs in (("validation", panel.cutoffs["validation"]), ("ahead", panel.cutoffs["test"])):
+        frame = getattr(forecasts, part)
+        cutoffs = cutoffs + (panel.cutoffs["latest"] if part == "ahead" else [])
+        n_rows = len(cutoffs) * panel.frame["unique_id"].nunique() * panel.meta["horizon"]
+        assert (frame.groupby(["method", "situation"]).size() == n_rows).all()
+        assert len(frame) == n_rows * len(methods.METHODS) * 2 and np.isfinite(frame["mean"]).all()
+        assert (frame["unit"] == (0.37 if market == "amounts" else 0)).all()
+        product = frame["unique_id"].str.split("|").str[0].rename("product")
+        keys = [product, "method", "situation", "cutoff", "horizon", is_chain(frame).rename("chain")]
+        sums = frame.groupby(keys)["mean"].sum().unstack()
+        np.testing.assert_allclose(sums[True], sums[False], rtol=1e-6)
+    if market == "amounts":
+        region = forecasts.ahead[~is_chain(forecasts.ahead) & forecasts.ahead["y"].gt(0)]
+        assert (region["q500"] % 1 != 0).mean() > 0.9
+
+
+def test_methods_that_read_no_plan_forecast_the_same_without_it(small_panel):
+    names = ["moving_average_8", "lightgbm"]
+    ahead = methods.forecast_all(with_plan(small_panel), names).ahead
+    by_method = dict(list(ahead.groupby("method")))
+    same = {}
+    for name, frame in by_method.items():
+        known, hidden = (frame[frame["situation"] == s]["mean"].to_numpy() for s in methods.SITUATIONS)
+        same[name] = np.array_equal(known, hidden)
+    assert same == {"moving_average_8": True, "lightgbm": False}
+
+
+@pytest.mark.parametrize("method", list(methods.METHODS))
+def test_leak_validation_forecasts_see_nothing_of_the_validation_weeks(small_panel, method):
+    """Everything after the training weeks is changed: fits, choices and dispersions of their forecasts stay."""
+    changed = changed_after(small_panel, pd.Timestamp(small_panel.meta["train_end"]))
+    cutoff = small_panel.cutoffs["validation"][:1]
+    before, after = (methods.METHODS[method](panel, 0)(cutoff).drop(columns="y") for panel in (small_panel, changed))
+    pd.testing.assert_frame_equal(before, after)
 
 
 def test_an_unknown_method_is_an_error(small_panel):

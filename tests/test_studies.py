@@ -20,7 +20,8 @@ from shelfcast import methods, settings
 from shelfcast.data.files import folder_md5
 from shelfcast.data.tables import load_each
 from shelfcast.judge.frame import SCHEMA
-from shelfcast.methods import article, boosting
+from shelfcast.methods import article
+from shelfcast.methods.trees import boosting
 from shelfcast.model.tensors import load_tokenizer
 from shelfcast.panel.build import build
 from shelfcast.training.base import facts, new_model, save_base

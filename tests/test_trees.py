@@ -9,6 +9,9 @@ from conftest import changed_after, load_retailer, make_retailer, small_trees
 
 from shelfcast.judge.frame import KEYS
 from shelfcast.methods import trees
+from shelfcast.methods.dispersion import held_out_weeks
+from shelfcast.methods.trees import fitted
+from shelfcast.panel.frame import LEVEL_FLOOR, examples
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,13 +45,21 @@ def test_saved_and_loaded_trees_forecast_the_same(joint, panels, tmp_path):
     assert loaded.categories == ["TEA", "MATE"] and "category" in loaded.columns
 
 
-def test_means_of_each_part(joint, panels):
-    """At validation cutoffs rows without an actual in the validation weeks are left out; at test cutoffs none are."""
+def test_means_from_any_cutoffs(joint, panels):
+    """From validation and test cutoffs together, or each alone, the forecasts are the same."""
     panel = panels[0]
-    validation, test = (joint.predict(panel)(panel.cutoffs[part]) for part in ("validation", "test"))
+    predict = joint.predict(panel)
+    validation, test, both = (predict(c) for c in cutoffs_of(panel))
     assert list(test) == [*KEYS, "mean"] and (test["mean"] > 0).all()
-    assert validation["y"].notna().all() and validation["ds"].max() == pd.Timestamp(panel.meta["validation_end"])
     assert len(test) == 5 * 3 * len(panel.cutoffs["test"]) * 4  # products, locations, cutoffs, horizons
+    keys = ["unique_id", "cutoff", "horizon"]
+    apart = pd.concat([validation, test]).sort_values(keys, ignore_index=True)
+    pd.testing.assert_frame_equal(both.sort_values(keys, ignore_index=True), apart, check_exact=True)
+
+
+def cutoffs_of(panel):
+    validation, test = panel.cutoffs["validation"], panel.cutoffs["test"]
+    return validation, test, validation + test
 
 
 def test_a_category_that_was_not_fitted_is_a_missing_value(joint, panels):
@@ -60,11 +71,11 @@ def test_a_category_that_was_not_fitted_is_a_missing_value(joint, panels):
 def test_columns_in_units_are_read_relative_to_the_level(joint, panels):
     """Sales, levels and all columns in units ten times as large, less the floor: only the absolute level differs."""
     panel = panels[0]
-    rows = trees.examples(panel, panel.cutoffs["test"][:1])
+    rows = examples(panel, panel.cutoffs["test"][:1])
     scaled = rows.copy()
     for name in [*panel.in_units, "y_level"]:
-        scaled[name] = (rows[name] + trees.LEVEL_FLOOR) * 10 - trees.LEVEL_FLOOR
-    before, after = (trees._features(part, panel, joint.categories) for part in (rows, scaled))
+        scaled[name] = (rows[name] + LEVEL_FLOOR) * 10 - LEVEL_FLOOR
+    before, after = (fitted._features(part, panel, joint.categories) for part in (rows, scaled))
     differ = [name for name in before if not np.allclose(before[name], after[name], atol=1e-5, equal_nan=True)]
     assert differ == ["level"] and "lag_0" in panel.in_units
 
@@ -78,20 +89,90 @@ def test_leak_test_weeks_teach_nothing(joint, panels):
         pd.testing.assert_frame_equal(before.drop(columns="y"), after.drop(columns="y"), check_exact=True)
 
 
-def test_leak_validation_weeks_choose_but_do_not_teach(joint, panels):
-    """They decide which settings are used and how many rounds; what a tree holds they do not."""
-    changed = [changed_after(panel, pd.Timestamp(panel.meta["train_end"])) for panel in panels]
+def test_leak_validation_weeks_have_no_part_in_their_own_forecasts(joint, panels):
+    """Settings, rounds, trees: with everything after training changed, the validation forecasts are the same."""
+    changed_panels = [changed_after(panel, pd.Timestamp(panel.meta["train_end"])) for panel in panels]
+    again = trees.fit(changed_panels, 0)
+    for panel, changed in zip(panels, changed_panels, strict=True):
+        cutoff = panel.cutoffs["validation"][:1]
+        before, after = (fitted.predict(p)(cutoff) for fitted, p in ((joint, panel), (again, changed)))
+        pd.testing.assert_frame_equal(before.drop(columns="y"), after.drop(columns="y"), check_exact=True)
+    test = panel.cutoffs["test"][:1]
+    refit, refit_again = (fitted.predict(panel)(test)["mean"] for fitted in (joint, again))
+    assert not np.allclose(refit, refit_again), "a control: the refit has learned from them"
+
+
+def test_leak_held_out_weeks_choose_but_do_not_teach_the_inner_trees(joint, panels):
+    weeks = [held_out_weeks(panel)[0] - pd.Timedelta(weeks=1) for panel in panels]
+    changed = [changed_after(panel, week) for panel, week in zip(panels, weeks, strict=True)]
     again = trees.fit(changed, 0)
-    before, after = (booster_by_settings(fitted) for fitted in (joint, again))
+    before, after = (first_tree_by_settings(fitted) for fitted in (joint, again))
     assert before.keys() & after.keys()
-    for settings in before.keys() & after.keys():
-        first_trees = [boosters[settings].dump_model(num_iteration=1)["tree_info"] for boosters in (before, after)]
-        assert first_trees[0] == first_trees[1]
+    assert all(before[settings] == after[settings] for settings in before.keys() & after.keys())
 
 
-def booster_by_settings(fitted):
+def first_tree_by_settings(fitted):
     settings = fitted.ranking.drop(columns=["rounds", "wql"]).to_dict("records")
-    return {str(one): booster for one, booster in zip(settings, fitted.boosters["select"], strict=False)}
+    boosters = zip(settings, fitted.boosters["inner"], strict=False)
+    return {str(one): booster.dump_model(num_iteration=1)["tree_info"] for one, booster in boosters}
+
+
+def with_plan(panel):
+    """The panel with its promotions as a plan that may be hidden."""
+    planned = [name for name in panel.roles["known_future"] if "promotion" in name or name in ("mailer", "display")]
+    assert "promotion" in planned
+    return dataclasses.replace(panel, planned=planned)
+
+
+def test_one_fit_serves_with_and_without_a_plan(small_panel):
+    """A promotion doubles sales: with the plan forecasts tell promoted weeks, without it they do not know them."""
+    panel = with_plan(small_panel)
+    predict = trees.lightgbm_counts(panel, 0)
+    cutoffs = panel.cutoffs["test"]
+    known, hidden = predict(cutoffs), predict(cutoffs, plan_known=False)
+    rows = examples(panel, cutoffs)
+    assert known["unique_id"].equals(rows["unique_id"])
+    told = np.log(known["mean"] / hidden["mean"])
+    assert np.corrcoef(told, rows["promotion_target"])[0, 1] > 0.5
+    unaware = dataclasses.replace(panel, frame=panel.frame.assign(**dict.fromkeys(panel.planned, np.nan)))
+    late = panel.frame["ds"] > panel.cutoffs["test"][0]
+    handed_over = dataclasses.replace(panel, frame=panel.frame.where(~late, unaware.frame))
+    as_nan = trees.fit([panel], 0).predict(handed_over)(cutoffs[:1])
+    by_option = trees.fit([panel], 0).predict(panel)(cutoffs[:1], plan_known=False)
+    pd.testing.assert_series_equal(as_nan["mean"], by_option["mean"])
+
+
+def test_leak_a_hidden_plan_says_nothing(small_panel):
+    panel = with_plan(small_panel)
+    cutoff = panel.cutoffs["test"][0]
+    late = panel.frame["ds"] > cutoff
+    other = panel.frame.assign(**{name: panel.frame[name].mask(late, 0.77) for name in panel.planned})
+    predict = trees.fit([panel], 0).predict
+    before, after = (
+        predict(p)([cutoff], plan_known=False)["mean"] for p in (panel, dataclasses.replace(panel, frame=other))
+    )
+    pd.testing.assert_series_equal(before, after)
+    known = predict(dataclasses.replace(panel, frame=other))([cutoff])["mean"]
+    assert not np.allclose(known, predict(panel)([cutoff])["mean"]), "a control: a known plan does"
+
+
+def test_names_of_columns_may_be_anything(small_panel):
+    names = {"mailer": '海报: [TV, "radio"]', "display": "display: front"}
+    roles = {role: [names.get(column, column) for column in columns] for role, columns in small_panel.roles.items()}
+    renamed = dataclasses.replace(small_panel, frame=small_panel.frame.rename(columns=names), roles=roles)
+    forecast = trees.lightgbm_counts(renamed, 0)(renamed.cutoffs["test"])
+    assert f"{names['mailer']}_target" in trees.fit([renamed], 0).columns and (forecast["mean"] > 0).all()
+
+
+def test_long_histories_are_thinned_but_for_the_weeks_that_choose(small_panel, monkeypatch):
+    full = fitted._labelled(small_panel, False, [])[0]
+    monkeypatch.setattr(fitted, "MAX_ROWS", len(full) // 3)
+    thinned = fitted._labelled(small_panel, False, [])[0]
+    start = held_out_weeks(small_panel)[0] - pd.Timedelta(weeks=1)
+    late, thin_late = (rows[rows["cutoff"] >= start] for rows in (full, thinned))
+    pd.testing.assert_frame_equal(late.reset_index(drop=True), thin_late.reset_index(drop=True))
+    early, thin_early = ((rows["cutoff"] < start).sum() for rows in (full, thinned))
+    assert 0.25 * early < thin_early < 0.5 * early
 
 
 def test_other_columns_are_refused(joint, panels):

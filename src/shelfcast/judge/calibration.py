@@ -9,6 +9,7 @@ References: Czado, Gneiting & Held (2009), "Predictive model assessment for coun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -19,11 +20,13 @@ from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES, Amounts, c
 from shelfcast.judge.frame import add_level, forecast_frame
 
 NORMAL = stats.norm.ppf(QUANTILES)
+MEDIAN = QUANTILES.index(0.5)
 STRETCHES = (0.4, 2.5)  # of quantiles on the scale of a normal, at most
 COVERAGES = (0.5, 0.8, 0.95)
 SHRINKAGE = 200  # rows that say nothing of calibration: so many actual ones are needed to go half the way
 SHRINKAGE_HORIZON = 2000  # the same for a horizon of its own, from the stretch of all horizons
 Bounds = tuple[np.ndarray, np.ndarray]
+Stretches = dict[str, dict[int, list[float]]]  # level -> horizon -> one for each of COVERAGES
 
 
 def pit_bounds(frame: pd.DataFrame) -> Bounds:
@@ -95,30 +98,34 @@ def pit_histogram(frame: pd.DataFrame, bins: int = 10) -> np.ndarray:
     return np.array([np.nanmean(mass_between(bounds, low, high)) for low, high in pairwise(edges)])
 
 
-def stretch(bounds: Bounds) -> float:
-    """How much wider quantiles have to be, on the scale of a normal, so that central ranges hold what they should.
+def stretch(bounds: Bounds) -> np.ndarray:
+    """How much wider each central range of `COVERAGES` has to be, on the scale of a normal, to hold what it should.
 
-    Worked example: where the 80 % range holds what a 60 % range should, and the others alike, the stretch is
-    z(.9) / z(.8) = 1.28 / .84 = 1.52.
+    Worked example: where the 80 % range holds what a 60 % range should, its stretch is z(.9) / z(.8) = 1.28 / .84 =
+    1.52.
     """
 
-    def miss(log_stretch: float) -> float:
-        held = [_held(bounds, coverage, np.exp(log_stretch)) for coverage in COVERAGES]
-        return float(sum((h - c) ** 2 / (c * (1 - c)) for h, c in zip(held, COVERAGES, strict=True)))
+    def missing(log_stretch: float, coverage: float) -> float:
+        high = stats.norm.cdf(np.exp(log_stretch) * stats.norm.ppf(0.5 + coverage / 2))
+        return float(np.nanmean(mass_between(bounds, 1 - high, high))) - coverage
 
-    return float(np.exp(optimize.minimize_scalar(miss, bounds=np.log(STRETCHES), method="bounded").x))
-
-
-def _held(bounds: Bounds, coverage: float, stretched: float) -> float:
-    """Share of actuals inside a central range that was stretched."""
-    high = stats.norm.cdf(stretched * stats.norm.ppf(0.5 + coverage / 2))
-    return float(np.nanmean(mass_between(bounds, 1 - high, high)))
+    return np.array([_root(missing, coverage) for coverage in COVERAGES])
 
 
-def fit_stretches(past: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """The stretch of each level and horizon, from forecasts of one method whose weeks have actuals.
+def _root(missing: Callable[[float, float], float], coverage: float) -> float:
+    """The stretch with which nothing is missing; the nearest of `STRETCHES` where none of them does."""
+    low, high = np.log(STRETCHES)
+    if missing(low, coverage) >= 0:
+        return STRETCHES[0]
+    if missing(high, coverage) <= 0:
+        return STRETCHES[1]
+    return float(np.exp(optimize.brentq(missing, low, high, (coverage,), xtol=1e-3)))
 
-    Few rows move it little: it is shrunk towards 1, and a horizon's own towards that of all horizons.
+
+def fit_stretches(past: pd.DataFrame) -> Stretches:
+    """The stretches of each level and horizon, from forecasts of one method whose weeks have actuals.
+
+    Few rows move them little: they are shrunk towards 1, and a horizon's own towards those of all horizons.
 
     Parameters
     ----------
@@ -126,21 +133,35 @@ def fit_stretches(past: pd.DataFrame) -> dict[str, dict[int, float]]:
 
     Returns
     -------
-    level -> horizon -> stretch; levels and horizons without an actual are not in it.
+    level -> horizon -> a stretch for each of `COVERAGES`; levels and horizons without an actual are not in it.
     """
     past = add_level(past[past["y"].notna()])
-    stretches = {}
+    stretches: Stretches = {}
     for level, rows in past.groupby("level"):
         shared = np.log(stretch(pit_bounds(rows))) * len(rows) / (len(rows) + SHRINKAGE)
         stretches[level] = {}
         for horizon, own in rows.groupby("horizon"):
             weight = len(own) / (len(own) + SHRINKAGE_HORIZON)
             log_stretch = weight * np.log(stretch(pit_bounds(own))) + (1 - weight) * shared
-            stretches[level][int(horizon)] = float(np.exp(log_stretch))
+            stretches[level][int(horizon)] = np.exp(log_stretch).tolist()
     return stretches
 
 
-def recalibrate(frame: pd.DataFrame, stretches: dict[str, dict[int, float]]) -> pd.DataFrame:
+def _normal_points(frame: pd.DataFrame, stretches: Stretches) -> np.ndarray:
+    """Where each row reads its quantiles on the scale of a normal: (rows, quantiles), which do not fall."""
+    keys = list(zip(add_level(frame)["level"], frame["horizon"], strict=True))
+    none = [1.0] * len(COVERAGES)
+    knots = stats.norm.ppf(0.5 + np.array(COVERAGES) / 2)
+    by_key = {}
+    for level, horizon in set(keys):
+        factor = np.interp(np.abs(NORMAL), knots, stretches.get(level, {}).get(horizon, none))
+        half = np.maximum.accumulate((factor * NORMAL)[MEDIAN:])
+        below = np.minimum.accumulate((factor * NORMAL)[MEDIAN::-1])[::-1]
+        by_key[level, horizon] = np.concatenate([below[:-1], half])
+    return np.array([by_key[key] for key in keys]).reshape(len(frame), len(NORMAL))
+
+
+def recalibrate(frame: pd.DataFrame, stretches: Stretches) -> pd.DataFrame:
     """Stretch quantiles around the median; means stay, and `dispersion` becomes NaN, since quantiles say more.
 
     Counts stay counts where a method has a distribution: its quantiles are read at other probabilities.
@@ -150,11 +171,7 @@ def recalibrate(frame: pd.DataFrame, stretches: dict[str, dict[int, float]]) -> 
     frame : forecast frame of one method; further columns are kept.
     stretches : of `fit_stretches`; what it lacks is not stretched.
     """
-    level = add_level(frame)["level"]
-    factor = np.array(
-        [stretches.get(name, {}).get(h, 1.0) for name, h in zip(level, frame["horizon"], strict=True)], float
-    )
-    normal = factor[:, None] * NORMAL
+    normal = _normal_points(frame, stretches)
     quantiles = interpolated(frame[QUANTILE_COLUMNS].to_numpy(), NORMAL, normal)
     law = frame["dispersion"].notna().to_numpy()
     own, unit = frame[law], np.broadcast_to(frame.get("unit", 0.0), len(frame))

@@ -42,7 +42,7 @@ def article_bert(panel: Panel, seed: int, n_train: int = 6000, n_dispersion: int
     n_dispersion : validation cutoffs read for factors and dispersions, the last ones.
     """
     tokenizer = load_tokenizer(BACKBONE)
-    records = as_text(panel, panel.cutoffs["train"][: -panel.meta["horizon"]])
+    records = as_text(panel, panel.cutoffs["train"][: -panel.meta["horizon"]]).dropna()
     records = records.sample(frac=1, random_state=seed).head(n_train)
     model = _fine_tune(records, panel.meta["horizon"], tokenizer, seed, epochs)
 
@@ -50,17 +50,17 @@ def article_bert(panel: Panel, seed: int, n_train: int = 6000, n_dispersion: int
     total = validation.groupby(is_chain(validation))[["y", "mean"]].sum()
     factor = total["y"] / total["mean"]
 
-    def predict_means(cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
-        is_validation = cutoffs == panel.cutoffs["validation"]
-        rows = validation if is_validation else _means(model, tokenizer, panel, cutoffs)
+    def predict_means(cutoffs: list[pd.Timestamp], plan_known: bool = True) -> pd.DataFrame:
+        is_validation = plan_known and cutoffs == panel.cutoffs["validation"]
+        rows = validation if is_validation else _means(model, tokenizer, panel, cutoffs, plan_known)
         return rows.assign(mean=rows["mean"] * is_chain(rows).map(factor))
 
     return with_dispersion(panel, predict_means)
 
 
-def as_text(panel: Panel, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
+def as_text(panel: Panel, cutoffs: list[pd.Timestamp], plan_known: bool = True) -> pd.DataFrame:
     """Sales records as sentences, one per series and cutoff: columns unique_id, cutoff, text, and y of each horizon."""
-    rows = examples(panel, cutoffs)
+    rows = examples(panel, cutoffs, plan_known=plan_known)
     wide = rows.pivot(index=["unique_id", "cutoff"], columns="horizon", values=["y", "promotion_target"])
     first = rows[rows["horizon"] == 1].set_index(["unique_id", "cutoff"]).loc[wide.index].reset_index()
     sales = first[[f"lag_{k}" for k in (3, 2, 1, 0)]].fillna(0).astype(int).astype(str).agg(" ".join, axis=1)
@@ -109,10 +109,14 @@ def _fine_tune(
 
 @torch.no_grad()
 def _means(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, panel: Panel, cutoffs: list[pd.Timestamp]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    panel: Panel,
+    cutoffs: list[pd.Timestamp],
+    plan_known: bool = True,
 ) -> pd.DataFrame:
     """`KEYS` and mean, before any factor."""
-    records = as_text(panel, cutoffs)
+    records = as_text(panel, cutoffs, plan_known)
     horizon = panel.meta["horizon"]
     log_units = np.empty((len(records), horizon))
     by_length = np.argsort(records["text"].str.len().to_numpy(), kind="stable")  # like lengths together: less padding

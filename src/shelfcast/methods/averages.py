@@ -20,7 +20,9 @@ WITHIN = 26  # weeks in which the recent ones must lie
 YEAR = 52  # weeks
 MOST_YEARS = 4
 MOST_SEASON = np.log(5)  # a ratio beyond a fifth or five times is an accident
-PRIOR_UNITS = 10.0  # units of last year that weigh as much as the category's season
+PRIOR_YEARS = 2
+PRIOR_UNITS = 10.0  # units in eight weeks whose season weighs as much as the category's
+OTHERS_SHARE = 0.5  # of a product's own weight that the category's season has, however much it sells
 
 
 def moving_average_8(panel: Panel, seed: int) -> Predict:
@@ -43,10 +45,11 @@ def season(past: pd.DataFrame, horizon: int) -> np.ndarray:
     """Sales of coming weeks over those of the last eight, by earlier years: (series, horizon), 1 where unknown.
 
     A coming week is the mean of itself and its two neighbours, one year ago. A series' own ratio is drawn towards that
-    of all products of its location; years count alike.
+    of all products of its location. Years count alike in the logs, and so do `PRIOR_YEARS` in which nothing differed:
+    one year alone repeats too much that was chance, a promotion above all.
 
-    Worked example: last year 40 units in the eight weeks up to this date (5 a week), and 10 a week around the target:
-    the ratio is 2 where the category's is 2 too.
+    Worked example: one year ago 8 times as much around the target as in the eight weeks before, for all products: with
+    two years of no difference the ratio is 8 ** (1/3) = 2.
 
     Parameters
     ----------
@@ -62,7 +65,7 @@ def season(past: pd.DataFrame, horizon: int) -> np.ndarray:
         before = y[:, now - RECENT : now].mean(1)  # NaN for a product that did not exist
         around = np.stack([y[:, now + h - 1 : now + h + 2].mean(1) for h in range(horizon)], 1)
         log_ratios.append(_log_ratio(around, before[:, None], location))
-    return np.exp(np.mean(log_ratios, axis=0)) if log_ratios else np.ones((len(y), horizon))
+    return np.exp(sum(log_ratios, np.zeros((len(y), horizon))) / (len(log_ratios) + PRIOR_YEARS))
 
 
 def _log_ratio(around: np.ndarray, before: np.ndarray, location: np.ndarray) -> np.ndarray:
@@ -73,7 +76,7 @@ def _log_ratio(around: np.ndarray, before: np.ndarray, location: np.ndarray) -> 
     np.add.at(together, location, np.stack([around, before], 1))
     shared = (together[:, 0] + 1) / (together[:, 1] + 1)  # location, horizon
     shared = shared[location]
-    prior = PRIOR_UNITS / RECENT
+    prior = PRIOR_UNITS / RECENT + OTHERS_SHARE * before
     return np.log((around + prior * shared) / (before + prior)).clip(-MOST_SEASON, MOST_SEASON)
 
 

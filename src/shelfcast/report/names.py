@@ -21,7 +21,7 @@ METHODS = {
     "shelfcast": Method("Shelfcast", "ours", "a pretrained language model that reads product text, past weeks and all regions at once"),
     "lightgbm": Method("LightGBM", "alternative", "boosted decision trees on the same columns: the usual strong choice"),
     "moving_average_8": Method("8-week average", "alternative", "the mean of the last eight weeks, as a spreadsheet would"),
-    "seasonal_average": Method("Seasonal average", "alternative", "the same weeks of last year, moved by the product's own trend"),
+    "seasonal_average": Method("Seasonal average", "alternative", "the mean of the last eight weeks, times the season of earlier years"),
     "auto_ets": Method("AutoETS", "alternative", "exponential smoothing without trend, its error form chosen for each series"),
     "croston_sba": Method("Croston SBA", "alternative", "a classic for products that sell now and then"),
     "fracast": Method("Fracast", "alternative", "a pretrained time-series model that was never trained on these data"),

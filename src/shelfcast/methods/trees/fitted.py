@@ -21,9 +21,9 @@ import pandas as pd
 
 from shelfcast.judge.distribution import sales_unit
 from shelfcast.judge.frame import KEYS
-from shelfcast.methods import boosting
-from shelfcast.methods.boosting import Data
 from shelfcast.methods.dispersion import MIN_MEAN, Predict, PredictMeans, held_out_weeks, phase, with_dispersion
+from shelfcast.methods.trees import boosting
+from shelfcast.methods.trees.boosting import Data
 from shelfcast.panel.frame import LEVEL_FLOOR, Panel, examples
 
 DESCRIPTION = "trees.json"
