@@ -3,7 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LAUNCHES, MONDAY, STORES, WEEKS, add_optional_tables, load_retailer, make_retailer
+from conftest import (
+    LAUNCHES,
+    MONDAY,
+    STORES,
+    WEEKS,
+    add_optional_tables,
+    load_retailer,
+    make_retailer,
+    tables_changed_after,
+)
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.panel import facts
@@ -171,19 +180,36 @@ def test_calendar(small_panel):
     np.testing.assert_array_equal(holiday_next[:-1], holiday[1:])
 
 
+def two_years(retailer):
+    """The small retailer's weeks twice, one after the other."""
+    later = {
+        name: retailer[name].assign(**{c: retailer[name][c] + pd.Timedelta(weeks=WEEKS)})
+        for name, c in (("transactions", "timestamp"), ("promotions", "week"))
+    }
+    return retailer | {name: pd.concat([retailer[name], rows], ignore_index=True) for name, rows in later.items()}
+
+
 def test_a_season_needs_more_than_a_year(small_panel, retailer, tmp_path):
     assert "season_sin" not in small_panel.frame and "year_ago" not in small_panel.frame
-    later = [
-        rows.assign(**{c: rows[c] + pd.Timedelta(weeks=WEEKS)})
-        for rows, c in ((retailer["transactions"], "timestamp"), (retailer["promotions"], "week"))
-    ]
-    longer = {
-        name: pd.concat([retailer[name], rows], ignore_index=True)
-        for name, rows in zip(("transactions", "promotions"), later, strict=True)
-    }
-    panel = load_retailer(retailer | longer, tmp_path / "shop")
-    assert {"season_sin", "season_cos", "year_ago", "year_ago_category"} <= set(panel.roles["known_future"])
+    panel = load_retailer(two_years(retailer), tmp_path / "shop")
+    earlier_years = {"year_ago", "year_ago_category", "season_own", "season_chain", "season_category"}
+    assert {"season_sin", "season_cos"} | earlier_years <= set(panel.roles["known_future"])
     assert panel.frame["season_sin"].notna().all()
+    last = panel.frame[panel.frame["ds"] > panel.weeks[-1]]
+    assert last[list(earlier_years)].notna().all().all(), "known for the coming weeks"
+
+
+@pytest.mark.parametrize("n_weeks", [68, 74])
+def test_leak_a_long_history_with_a_gap(retailer, tmp_path, n_weeks):
+    raw = two_years(retailer)
+    gap = raw["transactions"]["timestamp"].between(MONDAYS[20], MONDAYS[23])
+    raw["transactions"] = raw["transactions"][~gap].reset_index(drop=True)
+    ours, theirs = (
+        load_retailer(each, tmp_path / name) for name, each in (("a", raw), ("b", tables_changed_after(raw, n_weeks)))
+    )
+    cutoff = ours.weeks[n_weeks - 1]
+    pd.testing.assert_frame_equal(*(examples(panel, [cutoff]).drop(columns="y") for panel in (ours, theirs)))
+    assert len(ours.meta["missing_weeks"]) == 3 and not ours.frame["y"].equals(theirs.frame["y"])
 
 
 # ---------------------------------------------------------------- promotions
