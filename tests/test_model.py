@@ -9,8 +9,9 @@ import torch
 from conftest import load_retailer, make_backbone, make_retailer
 from transformers import AutoModel, ViTConfig, ViTModel
 
+from shelfcast.judge.frame import is_chain
 from shelfcast.model.adapters import quantised
-from shelfcast.model.forecast import coherent, forecast, predict, read_text_once
+from shelfcast.model.forecast import forecast, predict, read_text_once
 from shelfcast.model.layers.attention import additive, bert_pass
 from shelfcast.model.layers.space import Spillover
 from shelfcast.model.salesbert import SalesBert
@@ -286,11 +287,6 @@ def test_backbones_that_cannot_be_used(tmp_path, tiny_bert):
             SalesBert.from_backbone(tiny_bert, layers=1, **wrong)
 
 
-def test_regions_follow_the_chain():
-    mean = coherent(np.array([6.0, 1.0, 2.0]).reshape(1, 3, 1, 1), ["chain", "region_1", "region_2"])
-    assert mean.ravel().tolist() == [6, 2, 4]
-
-
 def test_forecast_frame(pair, small_panel):
     model, market = pair
     cutoffs = small_panel.cutoffs["test"] + small_panel.cutoffs["latest"]
@@ -327,9 +323,26 @@ def test_texts_are_read_once_where_the_encoders_are_the_same(small_panel, tiny_b
     assert "read" in read_text_once(models, market).tensors
     both, single = forecast(models, market, cutoffs), [predict(model, market) for model in models]
     at = market.weeks_index.get_indexer(cutoffs)
-    means = coherent(np.mean([mean[:, :, at] for mean, _ in single], 0), market.locations)
-    np.testing.assert_allclose(both["mean"], means.ravel(), rtol=1e-5)
+    means = np.mean([mean[:, 0, at] for mean, _ in single], 0)  # of the chain, which nothing scales afterwards
+    np.testing.assert_allclose(both.loc[is_chain(both), "mean"], means.ravel(), rtol=1e-5)
     with torch.no_grad():
         models[1].layers[0].intermediate.dense.weight += 1
     assert read_text_once(models, market) is market
     assert read_text_once([quantised(model) for model in models], market) is market
+
+
+def test_a_hidden_plan_reaches_no_forecast(small_panel, tiny_bert):
+    """Without a plan, forecasts do not depend on what was planned; with it they do."""
+    model, market = make(small_panel, tiny_bert, body="compact")
+    torch.nn.init.normal_(model.head[-1].weight)
+    changed = market.tensors["plan"].clone()
+    columns = [market.names["plan"].index(name) for name in market.planned]
+    changed[..., columns] = torch.randn(changed[..., columns].shape, generator=torch.Generator().manual_seed(0))
+    other = dataclasses.replace(market, tensors=market.tensors | {"plan": changed})
+    with_plan, without = (
+        [predict(model, m)[0] for m in pair]
+        for pair in ((market, other), (market.without_plan(), other.without_plan()))
+    )
+    assert not np.allclose(*with_plan, rtol=1e-3)
+    np.testing.assert_array_equal(*without)
+    assert not np.allclose(with_plan[0], without[0], rtol=1e-3)

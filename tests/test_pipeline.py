@@ -43,15 +43,21 @@ def restored(project):
 
 def test_metrics_and_forecasts(project):
     metrics = json.loads((project / f"build/{MARKET}/metrics.json").read_text())
-    assert set(metrics) == {"product", "product_region"}
+    assert set(metrics) == {"plan_known", "no_plan"}
     names = {"wape", "wql", "rmsse", "bias", "coverage_50", "coverage_80", "coverage_95"}
-    for methods in metrics.values():
-        assert set(methods) == {"shelfcast", *PEERS}
-        assert all(set(scores) == names for scores in methods.values())
+    for levels in metrics.values():
+        assert set(levels) == {"product", "product_region"}
+        for methods in levels.values():
+            assert set(methods) == {"ensemble", "shelfcast", *PEERS}
+            assert all(set(scores) == names for scores in methods.values())
+    weights = json.loads((project / f"build/{MARKET}/weights.json").read_text())
+    assert all(abs(sum(own.values()) - 1) < 1e-9 for levels in weights.values() for own in levels.values())
     frame = pd.read_parquet(project / f"build/{MARKET}/forecasts.parquet")
-    assert {"unique_id", "ds", "cutoff", "horizon", "method", "mean", "dispersion", "q500", "y"} <= set(frame)
+    assert {"unique_id", "ds", "cutoff", "horizon", "method", "mean", "dispersion", "q500", "y", "situation"} <= set(
+        frame
+    )
     timings = json.loads((project / f"build/{MARKET}/timings.json").read_text())
-    assert set(timings) == set(metrics["product"])
+    assert set(timings) == {"shelfcast", *PEERS}
 
 
 def test_the_shipped_base_is_refused_for_other_tables(project):
@@ -237,8 +243,8 @@ def test_a_simulated_market(restored):
     assert done.returncode == 0, message(done)[-4000:]
     assert f"build/{MARKET}" not in done.stdout
     metrics = json.loads((restored / "build/known/metrics.json").read_text())
-    for methods in metrics.values():
-        assert set(methods) == {"shelfcast", "oracle", *PEERS}
+    for methods in metrics["plan_known"].values():
+        assert set(methods) == {"ensemble", "shelfcast", "oracle", *PEERS}
         assert min(methods, key=lambda m: methods[m]["wql"]) == "oracle"
         assert abs(methods["oracle"]["coverage_80"] - 0.8) < 0.08
     page = (restored / "reports/known/index.html").read_text()

@@ -155,8 +155,10 @@ def test_links_between_documents_lead_somewhere():
 def test_published_results_are_whole():
     for market in ("soft_drinks", "simulated"):
         scores = json.loads((ROOT / f"docs/results/{market}/metrics.json").read_text())
-        assert set(scores) == {"product", "product_region"}
-        assert all("shelfcast" in methods for methods in scores.values())
+        assert set(scores) == {"plan_known", "no_plan"}
+        for levels in scores.values():
+            assert set(levels) == {"product", "product_region"}
+            assert all({"ensemble", "shelfcast"} <= set(methods) for methods in levels.values())
 
 
 def test_the_base_has_its_provenance():

@@ -306,6 +306,24 @@ def test_levels_vary_in_training_and_nowhere_else(setup, tmp_path, monkeypatch, 
     assert {training for training, _ in calls} == {True, False}
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_plan_is_hidden_in_training_and_nowhere_else(setup, tmp_path, monkeypatch, share):
+    """`promotion_known` is below its known value where a product's forecast from a week does not know the plan."""
+    hidden, head, column = {True: [], False: []}, SalesBert._head, setup.market.names["plan"].index("promotion_known")
+
+    def recorded(model, *given):
+        plan = given[-2]
+        hidden[model.training].append(plan[:, 0, :, 0, column] < 0)
+        return head(model, *given)
+
+    monkeypatch.setattr(SalesBert, "_head", recorded)
+    setup.fit(tmp_path, dataclasses.replace(TRAINING, steps=2, hide_plan=share))
+    measured = {
+        training: float(torch.cat([x.flatten() for x in parts]).float().mean()) for training, parts in hidden.items()
+    }
+    assert measured[True] == pytest.approx(share, abs=0.1) and measured[False] == 0
+
+
 @pytest.fixture()
 def one_thread():
     before = torch.get_num_threads()

@@ -218,7 +218,9 @@ def test_the_proposal_applies_and_keeps_comments(tmp_path, line):
 @pytest.fixture(scope="module")
 def finetune(tiny_bert):
     small = {"backbone": tiny_bert, "from_base": False, "layers": 1, "width": 32, "compact_layers": 1}
-    return Finetune(**small, steps=6, judge_steps=2, warmup=1, batch_weeks=100, learning_rate=3e-3, patience=3, seeds=SEEDS)
+    return Finetune(
+        **small, steps=6, judge_steps=2, warmup=1, batch_weeks=100, learning_rate=3e-3, patience=3, seeds=SEEDS
+    )
 
 
 @pytest.fixture(scope="module")

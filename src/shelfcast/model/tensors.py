@@ -26,6 +26,8 @@ from shelfcast.settings import Network
 SHOCK = "location_now"
 SHARED = ("category_level", "category_now", "traffic", SHOCK)  # the same for all products of a location
 CONSTANT = 1e-6  # standard deviation below which a column is constant
+# columns of a product's own past -> that of its category
+OF_CATEGORY = {"year_ago": "year_ago_category", "season_own": "season_category", "season_chain": "season_category"}
 CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 MAX_TEXT = 64  # tokens of product text
 BY_WEEK = ("weeks", "plan", "level", "typical", "location_shock", "labels")  # fields with the axis T
@@ -146,18 +148,15 @@ class MarketTensors(torch.utils.data.Dataset):
         return replace(self, tensors=self.tensors | {"plan": plan})
 
     def as_new(self) -> MarketTensors:
-        """As if no product had a history: `cold_start`, and last year's season is its category's."""
-        changed = {"cold_start": torch.ones(len(self), dtype=torch.bool)}
-        if "year_ago" in self.names["plan"]:
-            own, category = (self.names["plan"].index(name) for name in ("year_ago", "year_ago_category"))
-            (mean, deviation), (category_mean, category_deviation) = (
-                self.scale[name] for name in ("year_ago", "year_ago_category")
-            )
-            plan = self.tensors["plan"].clone()
-            raw = plan[..., category] * category_deviation + category_mean
-            plan[..., own] = (raw - mean) / max(deviation, CONSTANT)
-            changed["plan"] = plan
-        return replace(self, tensors=self.tensors | changed)
+        """As if no product had a history: `cold_start`, and seasons of earlier years are the category's."""
+        plan = self.tensors["plan"].clone()
+        for own, category in OF_CATEGORY.items():
+            if own in self.names["plan"]:
+                (mean, deviation), (category_mean, category_deviation) = self.scale[own], self.scale[category]
+                raw = plan[..., self.names["plan"].index(category)] * category_deviation + category_mean
+                plan[..., self.names["plan"].index(own)] = (raw - mean) / max(deviation, CONSTANT)
+        new = {"cold_start": torch.ones(len(self), dtype=torch.bool), "plan": plan}
+        return replace(self, tensors=self.tensors | new)
 
     def splits(self, panel: Panel, history: float = 1.0) -> tuple[MarketTensors, MarketTensors, MarketTensors]:
         """The labels of the training weeks, of the validation weeks, and of both together.
