@@ -165,9 +165,9 @@ def test_names_of_columns_may_be_anything(small_panel):
 
 
 def test_long_histories_are_thinned_but_for_the_weeks_that_choose(small_panel, monkeypatch):
-    full = fitted._labelled(small_panel, False, [])[0]
+    full = fitted._labelled(small_panel, [])[0]
     monkeypatch.setattr(fitted, "MAX_ROWS", len(full) // 3)
-    thinned = fitted._labelled(small_panel, False, [])[0]
+    thinned = fitted._labelled(small_panel, [])[0]
     start = held_out_weeks(small_panel)[0] - pd.Timedelta(weeks=1)
     late, thin_late = (rows[rows["cutoff"] >= start] for rows in (full, thinned))
     pd.testing.assert_frame_equal(late.reset_index(drop=True), thin_late.reset_index(drop=True))

@@ -14,10 +14,9 @@ from shelfcast.judge.frame import KEYS
 from shelfcast.methods.dispersion import MIN_MEAN, dispersion_by_mean, frame_wql
 
 SETTINGS_ONE_CATEGORY = [
-    dict(objective=objective, num_leaves=leaves, feature_fraction=fraction)
+    dict(objective=objective, num_leaves=leaves, feature_fraction=0.6)
     for objective in ("poisson", "tweedie")
     for leaves in (15, 31)
-    for fraction in (0.3, 0.6)
 ]
 SETTINGS_JOINT = [  # many categories have more rows, so larger trees pay
     dict(objective=objective, num_leaves=leaves, feature_fraction=0.3)
@@ -39,7 +38,7 @@ JOINT_LEARNING_RATE = 0.1  # as good as the common one, in half the time
 SMALLEST_LEAF, LEAVES_OF_ROWS = 10, 200  # where there are few rows, a leaf needs no more than a 200th of them
 MAX_ROUNDS = 1000
 PATIENCE = 30  # rounds without a better loss on the held-out weeks before fitting stops
-LONGER = 1.5  # the refit may use so many times the rounds that were best on the held-out weeks, plus PATIENCE
+LONGER = 1.5  # so many times the rounds that were best on the held-out weeks, plus PATIENCE, are tried for the refit
 N_AVERAGED_ONE_CATEGORY, N_AVERAGED_JOINT = 3, 2  # boosters, the best by WQL on the held-out weeks
 
 
@@ -87,9 +86,9 @@ class Candidate:
         return self.booster.best_iteration
 
 
-def n_averaged(joint: bool) -> int:
-    """How many boosters are averaged."""
-    return N_AVERAGED_JOINT if joint else N_AVERAGED_ONE_CATEGORY
+def grid_of(joint: bool) -> tuple[list[dict], int]:
+    """The settings to rank, and how many of them are averaged."""
+    return (SETTINGS_JOINT, N_AVERAGED_JOINT) if joint else (SETTINGS_ONE_CATEGORY, N_AVERAGED_ONE_CATEGORY)
 
 
 def common_settings(seed: int, joint: bool, n_rows: int) -> dict:
@@ -99,18 +98,21 @@ def common_settings(seed: int, joint: bool, n_rows: int) -> dict:
     return COMMON_SETTINGS | {"seed": seed, "min_data_in_leaf": leaf, "learning_rate": rate}
 
 
-def rank(inner: Data, held_out: Data, common: dict, units: list[float], bins: int) -> list[Candidate]:
+def rank(inner: Data, held_out: Data, grid: list[dict], common: dict, units: list[float], bins: int) -> list[Candidate]:
     """Fit each of the settings to the inner weeks; best first by WQL on the held-out ones.
 
+    Parameters
+    ----------
+    grid : the settings that differ. common : those that do not.
     units : of each panel, see `judge.distribution`. bins : of the dispersions around the means.
     """
     inner_set = inner.dataset()
     held_out_set = held_out.dataset(inner_set)
     ends = np.cumsum(held_out.sizes)
     features, level = held_out.features.to_numpy(), held_out.labels["y_level"].to_numpy()
-    candidates, joint = [], len(units) > 1
-    grid = SETTINGS_JOINT if joint else SETTINGS_ONE_CATEGORY
-    for settings in tqdm(grid, "settings of the trees", disable=not joint or "SHELFCAST_PIPELINE" in os.environ):
+    candidates = []
+    quiet = len(units) == 1 or "SHELFCAST_PIPELINE" in os.environ
+    for settings in tqdm(grid, "settings of the trees", disable=quiet):
         stop = lightgbm.early_stopping(PATIENCE, verbose=False)
         booster = lightgbm.train(settings | common, inner_set, MAX_ROUNDS, valid_sets=[held_out_set], callbacks=[stop])
         mean = means(booster, features, level).clip(MIN_MEAN)
@@ -128,7 +130,8 @@ def fit_select(
     Returns
     -------
     boosters : cut to these rounds.
-    rounds : how many of them, or up to `LONGER` times as many, would have been best on the validation weeks.
+    rounds : for the refit: the geometric mean of these rounds and of those that would have been best on the validation
+        weeks, since either of the two short stretches of weeks alone may ask for hardly any, or for far too many.
     """
     train_set = train.dataset()
     validation_set = validation.dataset(train_set)
@@ -143,7 +146,7 @@ def fit_select(
             callbacks=[lightgbm.record_evaluation(losses)],
         )
         (curve,) = losses["valid_0"].values()
-        rounds.append(int(np.argmin(curve)) + 1)
+        rounds.append(round(np.sqrt(candidate.rounds * (np.argmin(curve) + 1))))
         boosters.append(lightgbm.Booster(model_str=booster.model_to_string(num_iteration=candidate.rounds)))
     return boosters, rounds
 
