@@ -18,7 +18,7 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import LEVEL_FLOOR
 from shelfcast.settings import Training
-from shelfcast.training.base import FACTS, WEIGHTS, Base, input_columns, new_model, save_base
+from shelfcast.training.base import FACTS, WEIGHTS, Base, input_columns, new_model, regions_md5, save_base
 from shelfcast.training.base.join import join
 from shelfcast.training.fit import fit, pretrain
 
@@ -92,6 +92,7 @@ def base(panels, tokenizer, tiny_bert, tmp_path_factory):
     assert list(history["phase"]) == ["select"] * 2 + ["refit"] * 2
     assert list(history["wql"].notna()) == [True] * 2 + [False] * 2
     facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
+    facts["regions_md5"] = regions_md5(panels[0])
     facts |= input_columns(market) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
     save_base(folder, models, facts, history)
     return Base.load(folder)
@@ -117,6 +118,7 @@ def test_which_markets_may_start_from_it(base, panels, tokenizer, tiny_bert):
     assert base.mismatch(panel, market, tiny_bert) == ""
     for meta, words in (
         ({"data_md5": "y"}, "other tables"),
+        ({"regions": {"s1": "region_1"}}, "regions are made of other stores"),
         ({"validation_end": "2022-08-01"}, "its validation end is"),
         ({"train_end": "2022-03-07"}, r"its train end is .*, and this market's is 2022-03-07"),
     ):

@@ -27,14 +27,15 @@ class Stores:
     """What regions are made of.
 
     weeks : `weekly.store_weeks` of the training weeks.
-    units : of the category in the training weeks, by store; its index are the S stores that sell anything in them.
+    rows : of all categories in the training weeks, by store: its size. Not units, which coupons and fuel distort, and
+        not the category's, so that a region has one name in all categories of a retailer.
     shared : S x S, by how much the same customers shop in two stores (products of log rows); None without customers.
     labels : region by store as the retailer names it; None where it names none, or one for all.
     coordinates : latitude and longitude by store, NaN where unknown; None where few stores have them.
     """
 
     weeks: pd.DataFrame
-    units: pd.Series
+    rows: pd.Series
     shared: pd.DataFrame | None = None
     labels: pd.Series | None = None
     coordinates: pd.DataFrame | None = None
@@ -57,12 +58,11 @@ def find_regions(
     train = store_weeks[store_weeks["week"] <= (training[-1] - weeks[0]).days // 7]
     names = pd.Index(sorted(train["store_id"].unique()), name="store_id")
     later = pd.Index(sorted(set(store_weeks["store_id"]) - set(names)), name="store_id")
-    units = weekly.category_stores(tables, training).set_index("store_id")["units"]
     customers = "customer_id" in tables.columns["transactions"]
     shopped = weekly.shopped_stores(tables, training) if customers else None
     stores = Stores(
         weeks=train,
-        units=units.reindex(names, fill_value=0.0),
+        rows=train.groupby("store_id")["rows"].sum().reindex(names),
         shared=shared_shoppers(shopped, shopped, names, names) if customers and len(shopped) else None,
         labels=_labels(tables.stores, names.append(later)),
         coordinates=_coordinates(tables.stores, names.append(later)),
@@ -79,11 +79,11 @@ def find_regions(
 def group_stores(stores: Stores, n_regions: int, seed: int) -> tuple[dict[str, str], pd.DataFrame]:
     """Store -> region, and the graph between regions: weights of 0 to 1.
 
-    A retailer's own regions keep their names; others are called `region_1`, the largest by the category's units, and so
+    A retailer's own regions keep their names; others are called `region_1`, the largest by rows, and so
     on. The graph is exp(-distance / median distance) of the regions' centres where all have coordinates, else the cosine
     of their log baskets by customer, else 1 everywhere.
     """
-    names, units = stores.units.index, stores.units
+    names = stores.rows.index
     if stores.labels is not None:
         codes = stores.labels.reindex(names)
     elif stores.coordinates is not None and _placed(stores.coordinates.reindex(names)):
@@ -92,7 +92,7 @@ def group_stores(stores: Stores, n_regions: int, seed: int) -> tuple[dict[str, s
         codes = _by_shoppers(stores.shared, _settled(stores.weeks, names, n_regions), n_regions)
     else:  # neither geography nor shoppers: every store its own region, or one region for all
         codes = pd.Series(range(len(names)) if len(names) <= n_regions else 0, index=names)
-    by_size = units.groupby(codes).sum().sort_values(ascending=False, kind="stable").index
+    by_size = stores.rows.groupby(codes).sum().sort_values(ascending=False, kind="stable").index
     given = stores.labels is not None
     called = {code: str(code) if given else f"region_{i + 1}" for i, code in enumerate(by_size)}
     regions, order = codes.map(called), list(called.values())
@@ -116,7 +116,7 @@ def join_regions(
     joined : later stores x stores of the training weeks, see `Stores.shared`.
     """
     known = pd.Series(regions)
-    largest = stores.units.groupby(known).sum().idxmax()
+    largest = stores.rows.groupby(known).sum().idxmax()
     found = pd.Series(largest, later)
     if joined is not None:
         by_region = joined.T.groupby(known).sum().T
@@ -205,16 +205,16 @@ def _by_coordinates(stores: Stores, n_regions: int, seed: int) -> pd.Series:
     """K-means; a store without coordinates joins the others as `join_regions` says."""
     from sklearn.cluster import KMeans  # here, as it takes a second
 
-    placed = stores.coordinates.reindex(stores.units.index).dropna()
+    placed = stores.coordinates.reindex(stores.rows.index).dropna()
     n = min(n_regions, len(placed.drop_duplicates()))
     codes = pd.Series(KMeans(n, n_init=10, random_state=seed).fit_predict(placed), index=placed.index)
-    lost = stores.units.index.difference(placed.index)
+    lost = stores.rows.index.difference(placed.index)
     if len(lost):
         others = None if stores.shared is None else stores.shared.loc[lost, placed.index]
-        unplaced = Stores(stores.weeks, stores.units.reindex(placed.index))
+        unplaced = Stores(stores.weeks, stores.rows.reindex(placed.index))
         joined = join_regions(lost, codes.to_dict(), unplaced, others)
         codes = pd.concat([codes, pd.Series(joined)])
-    return codes.reindex(stores.units.index)
+    return codes.reindex(stores.rows.index)
 
 
 def _by_shoppers(shared: pd.DataFrame, settled: pd.Index, n_regions: int) -> pd.Series:

@@ -11,4 +11,5 @@ from shelfcast.training.base.store import fingerprint as fingerprint
 from shelfcast.training.base.store import input_columns as input_columns
 from shelfcast.training.base.store import new_model as new_model
 from shelfcast.training.base.store import new_parts as new_parts
+from shelfcast.training.base.store import regions_md5 as regions_md5
 from shelfcast.training.base.store import save_base as save_base

@@ -41,7 +41,8 @@ def join(panels: list[Panel], tokenizer) -> MarketTensors:
 def _check_alike(first: Panel, other: Panel) -> None:
     def parts(panel: Panel) -> dict[str, list[str]]:
         weeks = [str(week.date()) for week in panel.weeks]
-        return panel.roles | {"locations": list(panel.locations.index), "weeks": weeks}
+        stores = [f"{store} in {region}" for store, region in panel.meta["regions"].items()]
+        return panel.roles | {"locations": list(panel.locations.index), "stores": stores, "weeks": weeks}
 
     for name, values in parts(first).items():
         if different := sorted(set(values) ^ set(parts(other)[name])):

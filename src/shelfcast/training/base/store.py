@@ -36,11 +36,16 @@ def input_columns(market: MarketTensors) -> dict[str, Any]:
     return market.names | {"locations": market.locations, "horizon": market.sizes()["horizon"]}
 
 
+def regions_md5(panel: Panel) -> str:
+    """Which stores each region is made of: regions of one name may be different places."""
+    return hashlib.md5(json.dumps(panel.meta["regions"], sort_keys=True).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Base:
     """A pretrained model for each phase of `fit`, and what they were trained on.
 
-    facts : `input_columns` of its market; scale (column -> mean, standard deviation), backbone, encoder_md5, data_md5,
+    facts : `input_columns` of its market; regions_md5; scale (column -> mean, standard deviation), backbone, encoder_md5, data_md5,
         categories, train_end and validation_end (the last weeks that the model for 'select', and that for 'refit', was
         trained on); and its provenance (revision, settings, versions, validation_wql).
     """
@@ -71,6 +76,8 @@ class Base:
         """Why a market cannot start from this base; empty where it can."""
         if why := self.data_mismatch(panel):
             return why
+        if regions_md5(panel) != self.facts.get("regions_md5"):
+            return "its regions are made of other stores"
         if backbone != self.facts["backbone"]:
             return f"it reads text with backbone {self.facts['backbone']!r}"
         different = [name for name, value in input_columns(market).items() if value != self.facts[name]]
@@ -150,6 +157,7 @@ def facts(market: MarketTensors, panel: Panel, base: settings.Base, data_md5: st
         "train_end": panel.meta["train_end"],
         "validation_end": panel.meta["validation_end"],
         **input_columns(market),
+        "regions_md5": regions_md5(panel),
         "scale": market.scale,
         **origin,
     }
