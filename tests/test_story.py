@@ -137,3 +137,16 @@ def test_methods_that_are_not_listed_have_a_name_too():
     assert names.method("my_price_plan").group == "upper bound"
     assert names.ablation("new_no_text") == names.ablation("no_text") == ("no product text", "left out")
     assert {method.group for method in names.METHODS.values()} <= set(names.GROUPS)
+
+
+def test_what_a_region_is(small_panel):
+    assert "same households shop" in story.where_regions_come_from(small_panel)
+    one = dataclasses.replace(small_panel, locations=small_panel.locations.iloc[:2])
+    assert "all stores are one region" in story.where_regions_come_from(one)
+    own = dataclasses.replace(small_panel, locations=small_panel.locations.rename({"region_1": "Nord"}))
+    assert "retailer's own" in story.where_regions_come_from(own)
+
+
+def test_the_situation_is_that_of_the_panel(small_panel):
+    assert "covers the coming weeks, and" in story.situation(small_panel, "plan_known")
+    assert "no promotions and no prices" in story.situation(dataclasses.replace(small_panel, planned=[]), "no_plan")

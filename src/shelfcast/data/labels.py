@@ -13,6 +13,8 @@ TILL_WORDS = {  # abbreviations on tills, whatever the category
     "reg": "regular", "asst": "assorted", "pkg": "package", "l": "L",
 }  # fmt: skip
 
+NAMES = ("name", "product_name", "title", "description", "product_type")  # attributes that name a product, best first
+
 
 def category_label(name: str) -> str:
     """'FRZN POTATOES' is 'Frozen potatoes'."""
@@ -25,8 +27,8 @@ def product_label(row: pd.Series) -> str:
     'SFT DRNK 2 LITER BTL CARB INCL' of 'SOFT DRINKS' is '2 liter bottle carbonated': these till names are cut at 30
     letters, so the last piece goes, and so does the category.
     """
-    given = [row[column] for column in ("name", "product_type") if isinstance(row.get(column), str)]
-    name = given[0] if given else str(row["text"])
+    given = [row[column] for column in NAMES if isinstance(row.get(column), str)]
+    name = given[0] if given else "; ".join(part.partition(": ")[2] for part in str(row["text"]).split("; ")[:3])
     if len(name) == 30:
         name = name.rsplit(" ", 1)[0]
     name = re.sub(r"\s*\([^)]*$", "", name.lower())

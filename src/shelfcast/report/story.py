@@ -113,11 +113,34 @@ def promotions(promoted: pd.DataFrame, first: pd.Timestamp, weeks: int, meta: di
 
 
 SITUATIONS = {
+    "nothing_planned": "The tables hold no promotions and no prices, so no forecast knows any.",
     "plan_known": "The retailer's plan covers the coming weeks, and forecasts use it. So did the forecasts of the test "
     "weeks that are scored here.",
     "no_plan": "No plan of promotions and prices covers the coming weeks. The forecasts of the test weeks that are scored "
     "here were made without one too, so that they show what to expect.",
 }
+
+
+def situation(panel: Panel, name: str) -> str:
+    """What the page's forecast and the scored ones know of the coming weeks; `name` as `Panel.situation` gives it."""
+    return SITUATIONS[name if panel.planned else "nothing_planned"]
+
+
+def where_regions_come_from(panel: Panel) -> str:
+    """What a region of this panel is."""
+    n_regions = len(panel.locations) - 1
+    if n_regions == 1:
+        return "The tables hold no regions, positions of stores or shoppers, so all stores are one region."
+    if not all(name.startswith("region_") for name in panel.locations.index[1:]):
+        return "Regions are the retailer's own."
+    if {"store_latitude", "store_longitude"} <= set(panel.roles["static"]):
+        return "A region is a group of stores that lie together."
+    if n_regions == panel.locations.loc[CHAIN, "stores"]:
+        return "Every store is a region."
+    return (
+        "The data hold no positions of stores. A region is a group of stores in which the same households shop; regions "
+        "that share many shoppers stand side by side."
+    )
 
 
 def regions_apart(regions: pd.DataFrame, chain: float) -> list[str]:
