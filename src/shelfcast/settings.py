@@ -99,7 +99,7 @@ class Training:
     mode: Literal["full", "lora", "frozen"] = _param("frozen", "what of the backbone is trained")
     steps: int = _param(1000, "at most; training ends earlier, once its validation curve is flat", ge=1)
     judge_steps: int = _param(25, "between two judgements on the validation weeks; an epoch where that is longer", ge=1)
-    patience: int = _param(6, "judgements without a better validation score before training stops", ge=1)
+    patience: int = _param(8, "judgements without a better validation score before training stops", ge=1)
     batch_weeks: int = _param(300, "weeks of products in a step, each with all its locations", ge=1)
     accumulation: int = _param(1, "steps whose gradients are added up, to save memory", ge=1)
     learning_rate: float = _param(0.002, "of the new parts and adapters", gt=0)

@@ -1,0 +1,52 @@
+"""The study of several retailers: which ones it finds, what it compares, and that earlier rows stay."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from shelfcast import settings
+from studies import parameters
+from studies.retailers import retailers
+from studies.retailers.retailers import COLUMNS, Study
+
+
+def table(retailer: str, ensemble: float) -> pd.DataFrame:
+    wql = {"ensemble": ensemble, "shelfcast": 0.3, "lightgbm": 0.4, "fracast": 0.5}
+    rows = [(retailer, "no_plan", "product", name, value, 0.5, 0.8, 1.0) for name, value in wql.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_every_folder_with_transactions_is_a_retailer(tmp_path):
+    for name, file in (("north", "transactions.csv"), ("south", "transactions.parquet"), ("notes", "readme.txt")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+    lines = retailers.markets(Study(lines={"north": {"rename": "sku=product_id"}}, categories=["FRZN A/B"]), tmp_path)
+    assert list(lines) == ["north", "south", "frzn_a_b"]
+    assert lines["north"]["rename"] == "sku=product_id" and lines["frzn_a_b"]["category"] == "FRZN A/B"
+    with pytest.raises(ValueError, match=r"notes/ has no subfolder with transactions"):
+        retailers.markets(Study(), tmp_path / "notes")
+
+
+def test_the_studys_own_parameters_make_a_project(tmp_path):
+    """Its params.yaml is understood by the settings that the notebooks read."""
+    study = parameters.load(Study, "retailers")
+    lines = retailers.markets(Study(categories=study.categories), None)
+    retailers.prepare_work(study, lines, tmp_path)
+    assert (tmp_path / "notebooks").is_dir() and len(lines) == 8
+    project = settings.load("yogurt", path=tmp_path / "params.yaml")
+    assert project.market.category == "YOGURT"
+    assert project.evaluate.methods == study.sections["evaluate"]["methods"]
+    base = yaml.safe_load((tmp_path / "params.yaml").read_text())["base"]["categories"]
+    assert not set(study.categories) & set(base)  # no choice has seen them
+
+
+def test_ratios_to_the_best_single_peer():
+    row = retailers.ratios(table("north", 0.38)).iloc[0]
+    assert (row["peer"], row["ensemble"], row["shelfcast"]) == ("lightgbm", pytest.approx(0.95), pytest.approx(0.75))
+
+
+def test_rows_of_other_retailers_stay(tmp_path):
+    for retailer, ensemble in (("north", 0.2), ("south", 0.3), ("north", 0.4)):
+        retailers.write(table(retailer, ensemble), tmp_path)
+    ratios = pd.read_csv(tmp_path / "ratios.csv").set_index("retailer")
+    assert ratios["ensemble"].to_dict() == {"south": 0.75, "north": 1.0}
