@@ -51,6 +51,15 @@ def test_quantiles_alone_are_stretched_too():
     assert coverage(calibration.recalibrate(halves, stretches))["coverage_80"] == pytest.approx(0.8, abs=0.03)
 
 
+def test_stretches_that_cost_accuracy_are_not_made():
+    """Half of the rows lie far below all quantiles, which no stretch around the median can mend."""
+    told = forecasts(0.001, mean=200.0, true=0.001)
+    odd = told.assign(y=told["y"].where(np.arange(len(told)) % 4 > 0, 0.0))
+    stretches = calibration.fit_stretches(odd)
+    after = coverage(calibration.recalibrate(odd, stretches))
+    assert after["wql"] <= coverage(odd)["wql"] * (1 + calibration.WORSE + 1e-9)
+
+
 def test_stretch_by_hand():
     """PIT values of a normal that is 1.5 times as wide as told: point ranges, evenly spread before the stretch."""
     pit = stats.norm.cdf(1.5 * stats.norm.ppf((np.arange(2000) + 0.5) / 2000))

@@ -80,6 +80,15 @@ def amounts_frame(dispersion=0.4, n=400, seed=1):
     return forecast_frame(keys, mean, dispersion, unit=1.5).assign(method="m")
 
 
+def test_less_than_a_tenth_of_a_sale_is_none():
+    keys = grid_keys(["a"], ["chain"], [MONDAY], np.zeros((1, 1, 1, 1)))
+    quantiles = np.linspace(0.1, 1.3, len(QUANTILES))[None]
+    frame = forecast_frame(keys, 1.0, quantiles=quantiles, unit=5.0)
+    assert frame[QUANTILE_COLUMNS].iloc[0].tolist() == [0.0] * 4 + quantiles[0, 4:].tolist()
+    assert metrics.scores(frame.assign(method="m"), frame).loc["m", "coverage_80"] > 0.3, "a week without a sale"
+    assert np.allclose(forecast_frame(keys, 1.0, quantiles=quantiles)[QUANTILE_COLUMNS], quantiles)
+
+
 def test_coverage_of_amounts():
     frame = amounts_frame(n=3000)
     history = frame[["unique_id", "ds", "y"]]

@@ -16,7 +16,16 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES, Amounts, count_distribution, law_quantiles
+from shelfcast.judge.distribution import (
+    QUANTILE_COLUMNS,
+    QUANTILES,
+    WQL_QUANTILES,
+    Amounts,
+    count_distribution,
+    law_quantiles,
+    pinball,
+    quantile_column,
+)
 from shelfcast.judge.frame import add_level, forecast_frame
 
 NORMAL = stats.norm.ppf(QUANTILES)
@@ -25,6 +34,7 @@ STRETCHES = (0.4, 2.5)  # of quantiles on the scale of a normal, at most
 COVERAGES = (0.5, 0.8, 0.95)
 SHRINKAGE = 200  # rows that say nothing of calibration: so many actual ones are needed to go half the way
 SHRINKAGE_HORIZON = 2000  # the same for a horizon of its own, from the stretch of all horizons
+WORSE = 0.003  # relative weighted quantile loss that better ranges may cost
 Bounds = tuple[np.ndarray, np.ndarray]
 Stretches = dict[str, dict[int, list[float]]]  # level -> horizon -> one for each of COVERAGES
 
@@ -125,7 +135,8 @@ def _root(missing: Callable[[float, float], float], coverage: float) -> float:
 def fit_stretches(past: pd.DataFrame) -> Stretches:
     """The stretches of each level and horizon, from forecasts of one method whose weeks have actuals.
 
-    Few rows move them little: they are shrunk towards 1, and a horizon's own towards those of all horizons.
+    Few rows move them little: they are shrunk towards 1, and a horizon's own towards those of all horizons. Where they
+    would make the weighted quantile loss worse, as with a shape that stretching cannot mend, they are drawn to 1 too.
 
     Parameters
     ----------
@@ -144,7 +155,21 @@ def fit_stretches(past: pd.DataFrame) -> Stretches:
             weight = len(own) / (len(own) + SHRINKAGE_HORIZON)
             log_stretch = weight * np.log(stretch(pit_bounds(own))) + (1 - weight) * shared
             stretches[level][int(horizon)] = np.exp(log_stretch).tolist()
+        stretches[level] = _not_worse(rows, stretches[level])
     return stretches
+
+
+def _not_worse(rows: pd.DataFrame, of_level: dict[int, list[float]]) -> dict[int, list[float]]:
+    """The stretches of a level, or half of them (in logs), or a quarter, or none: the first that costs no accuracy."""
+    level, columns = rows["level"].iat[0], [quantile_column(q) for q in WQL_QUANTILES]
+    y = rows["y"].to_numpy(float)
+    limit = (1 + WORSE) * pinball(y, rows[columns].to_numpy()).sum()
+    rows = rows.drop(columns="level")
+    for share in (1.0, 0.5, 0.25):
+        drawn = {horizon: [factor**share for factor in own] for horizon, own in of_level.items()}
+        if pinball(y, recalibrate(rows, {level: drawn})[columns].to_numpy()).sum() <= limit:
+            return drawn
+    return {horizon: [1.0] * len(COVERAGES) for horizon in of_level}
 
 
 def _normal_points(frame: pd.DataFrame, stretches: Stretches) -> np.ndarray:

@@ -21,6 +21,7 @@ import pandera.pandas as pa
 from shelfcast.data.schema import CHAIN
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, law_quantiles
 
+NO_SALE = 0.1  # of a typical sale; a quantile of an amount below it is a week without a sale
 KEYS = ["unique_id", "ds", "cutoff", "horizon", "y"]
 
 
@@ -64,7 +65,8 @@ def forecast_frame(
     ----------
     keys : the columns `KEYS`, one row per series, cutoff and horizon; further columns are left out.
     mean, dispersion : units a week and dispersion, one per row.
-    quantiles : (rows, 13), of a method without a distribution; those of the distribution where none are given.
+    quantiles : (rows, 13), of a method without a distribution; those of the distribution where none are given. Amounts
+        below a tenth of a typical sale become 0, so that a range that begins there holds weeks without a sale.
     unit : 0 for counts, else the typical amount of one sale (`distribution.sales_unit`).
 
     Raises
@@ -76,6 +78,7 @@ def forecast_frame(
     unit = np.broadcast_to(np.asarray(unit, float), len(frame))
     if quantiles is None:
         quantiles = law_quantiles(frame["mean"], frame["dispersion"], unit=unit)
+    quantiles = np.where(np.abs(quantiles) < NO_SALE * unit[:, None], 0.0, quantiles)
     frame = pd.concat([frame, pd.DataFrame(quantiles, columns=QUANTILE_COLUMNS, dtype=float)], axis=1)
     try:
         return SCHEMA.validate(frame.assign(unit=unit))

@@ -30,6 +30,7 @@ COMMON_SETTINGS = dict(
     bagging_fraction=0.8,
     bagging_freq=1,
     lambda_l2=1.0,
+    max_delta_step=2.0,  # a leaf of series that hardly sold, and then much, would send Poisson trees out of all bounds
     deterministic=True,
     force_row_wise=True,
     verbosity=-1,

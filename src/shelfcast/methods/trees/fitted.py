@@ -32,7 +32,7 @@ DESCRIPTION = "trees.json"
 PHASES = ("inner", "select", "refit")
 NO_PLAN = "_no_plan"  # ends the phases of boosters that were fitted with the plan hidden
 DISPERSION_BINS = 4  # dispersions by size of the mean
-MAX_ROWS = 250_000  # labelled rows of a category; of more, every second cutoff is read, or every third, …
+MAX_ROWS = 150_000  # labelled rows of a category; of more, every second cutoff is read, or every third, …
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Trees:
             means = np.zeros(len(rows))
             for name in phases.unique():
                 own = (phases == name).to_numpy()
-                level = rows["y_level"].to_numpy()[own]
+                level = _level(rows, panel)[own]
                 means[own] = np.mean([_means(booster, features[own], level) for booster in self.boosters[name]], axis=0)
             return rows[KEYS].assign(mean=means)
 
@@ -182,8 +182,13 @@ def _labelled(
     early, late = weeks[weeks < bounds["inner"]], weeks[weeks >= bounds["inner"]]
     cutoffs = [*early[:: -max(1, round(n_rows / MAX_ROWS))][::-1], *late]
     rows = examples(panel, cutoffs, price_plan, plan_known)
-    rows = rows[(rows["ds"] <= bounds["validation"]) & rows["y"].notna() & (rows["y_level"] > 0)]
-    return rows[[*KEYS, "y_level"]], _features(rows, panel, categories)
+    rows = rows[(rows["ds"] <= bounds["validation"]) & rows["y"].notna()]
+    return rows[KEYS].assign(y_level=_level(rows, panel)), _features(rows, panel, categories)
+
+
+def _level(rows: pd.DataFrame, panel: Panel) -> np.ndarray:
+    """The level that means are relative to: at least a tenth of a sale, also where nothing was observed yet."""
+    return np.fmax(rows["y_level"].to_numpy(), LEVEL_FLOOR * max(sales_unit(panel.meta), 1.0))
 
 
 def _plan_is_known(rows: pd.DataFrame, panel: Panel) -> pd.Series:
@@ -216,6 +221,5 @@ def _features(rows: pd.DataFrame, panel: Panel, categories: list[str]) -> pd.Dat
 
 
 def _means(booster: lightgbm.Booster, features: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Units a week, at least `MIN_MEAN`: the level times what the booster adds to its log."""
-    level = np.where(level > 0, level, LEVEL_FLOOR)  # a level that is missing, where nothing was observed yet
+    """Units a week, at least `MIN_MEAN`."""
     return boosting.means(booster, features, level).clip(MIN_MEAN)
