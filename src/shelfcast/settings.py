@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from shelfcast.reading_options import Reading
 from shelfcast.validate import SettingsError, build, nearest, read_yaml
 
 PARAMS = Path("params.yaml")
@@ -38,7 +39,8 @@ class Market:
     source: Literal["complete_journey", "tables", "simulated"] = _param("tables", "how the folder's files are read")
     tables: str = _param("data", "folder of the raw tables")
     category: str | None = _param(None, "value of products.category; null for all products")
-    rename: str = _param("", "columns to rename, 'theirs=ours', comma separated")
+    rename: str = _param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
+    read: Reading = _param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
     prepare: dict[str, Any] = _param({}, "values of `prepare` for this market alone")
     finetune: dict[str, Any] = _param({}, "values of `finetune` for this market alone")
     evaluate: dict[str, Any] = _param({}, "values of `evaluate` for this market alone")
@@ -138,7 +140,8 @@ class Base(Training, Network):
 
     source: Literal["complete_journey", "tables", "simulated"] = _param("complete_journey", "how the files are read")
     tables: str = _param("data", "folder of the raw tables")
-    rename: str = _param("", "columns to rename, 'theirs=ours', comma separated")
+    rename: str = _param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
+    read: Reading = _param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
     categories: list[str] = _param([], "values of products.category; none makes no base")
     n_products: int = _param(100, "products kept of each, by units in the training weeks", ge=1)
     epochs: int = _param(8, "all are run; the learning rate falls to zero over them", ge=1)

@@ -16,6 +16,7 @@ from shelfcast.data.reading import across
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.sources import SOURCES
+from shelfcast.reading_options import Reading
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ class Tables:
     stores = property(lambda self: self._frame("stores"))
 
 
-def load(source: str, folder: str | Path, category: str | None, rename: str = "") -> Tables:
+def load(
+    source: str, folder: str | Path, category: str | None, rename: str = "", reading: Reading | None = None
+) -> Tables:
     """Read one category of one retailer.
 
     Parameters
@@ -73,23 +76,30 @@ def load(source: str, folder: str | Path, category: str | None, rename: str = ""
         folder too, of a simulated market).
     folder : where the files are.
     category : a value of products.category, or None for all products.
-    rename : for 'tables': 'theirs=ours' pairs, comma separated, applied to every table.
+    rename : for 'tables': 'theirs=ours' pairs, comma separated, applied to every table, or to one as 'table.theirs=ours'.
+    reading : how the files write text, numbers, dates and weeks.
 
     Raises
     ------
     ValueError : for whatever is wrong with the input, before any long work.
     """
-    return next(load_each(source, folder, [category], rename))
+    return next(load_each(source, folder, [category], rename, reading))
 
 
-def load_each(source: str, folder: str | Path, categories: list[str | None], rename: str = "") -> Iterator[Tables]:
+def load_each(
+    source: str,
+    folder: str | Path,
+    categories: list[str | None],
+    rename: str = "",
+    reading: Reading | None = None,
+) -> Iterator[Tables]:
     """Each of several categories of one retailer, as `load` gives it; the files are read and checked once."""
     if source not in SOURCES:
         raise ValueError(f"unknown source {source!r}. Set markets.<name>.source to one of {', '.join(SOURCES)}.")
     verify(folder)
-    database = Database()
-    files = SOURCES[source](database, Path(folder), rename)
-    columns = {"products": copy(database, "products", files.relations["products"])}
+    database, reading = Database(), reading or Reading()
+    files = SOURCES[source](database, Path(folder), rename, reading)
+    columns = {"products": copy(database, "products", files.relations["products"], reading)}
     across.check_categories(database, categories)
     names = ", ".join(literal(name) for name in categories if name is not None) or "NULL"
     database.execute(
@@ -97,7 +107,7 @@ def load_each(source: str, folder: str | Path, categories: list[str | None], ren
     )
     others = [name for name in files.relations if name != "products"]
     with ThreadPoolExecutor() as threads:  # a file may be one row group, which one thread reads
-        copies = threads.map(lambda name: copy(database.cursor(), name, files.relations[name]), others)
+        copies = threads.map(lambda name: copy(database.cursor(), name, files.relations[name], reading), others)
         columns |= dict(zip(others, copies, strict=True))
     counts = across.check_retailer(database, columns)
     database.execute("""
