@@ -51,7 +51,7 @@ def rows(raw):
     """Usable rows of the complete weeks, of all categories."""
     rows = raw["transactions"].assign(week=number_of_week(raw["transactions"]["timestamp"]))
     tea = rows["product_id"] < "p08"
-    unusable = tea & ((rows["quantity"] == 0) | (rows["quantity"] > 1000))
+    unusable = tea & (rows["quantity"] == 0)
     rows = rows.assign(tea=tea, location=rows["store_id"].map(REGIONS.set_index("store_id")["location"]))
     return rows[~unusable & rows["week"].between(0, len(MONDAYS) - 1)]
 

@@ -13,9 +13,11 @@ import pandas as pd
 from shelfcast.data.files import verify
 from shelfcast.data.quality import quality_table
 from shelfcast.data.reading import across
+from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.sources import SOURCES
+from shelfcast.data.reading.transactions import check_transactions
 from shelfcast.reading_options import Reading
 
 
@@ -23,8 +25,8 @@ from shelfcast.reading_options import Reading
 class Tables:
     """A retailer's tables, of which one category's rows can be asked for.
 
-    In `query`, these tables hold the category alone: `sales` (the usable rows of transactions), `promotions`, `prices`
-    and `behavior`; `visits` holds all categories' rows by day, store_id, customer_id and basket_id, with their number
+    In `query`, these tables hold the category alone: `rows` (of transactions) and `sales` (those of them that sell
+    anything), `promotions`, `prices` and `behavior`; `visits` holds all categories' rows by day, store_id, customer_id and basket_id, with their number
     `n` and `units`; `stores` all stores. Ids are strings, timestamps local and without a zone; optional columns that
     the files do not have are NULL.
 
@@ -100,7 +102,7 @@ def load_each(
     database, reading = Database(), reading or Reading()
     files = SOURCES[source](database, Path(folder), rename, reading)
     columns = {"products": copy(database, "products", files.relations["products"], reading)}
-    across.check_categories(database, categories)
+    categories = across.find_categories(database, categories)
     names = ", ".join(literal(name) for name in categories if name is not None) or "NULL"
     database.execute(
         f"CREATE TABLE wanted AS SELECT * FROM products WHERE {None in categories} OR category IN ({names})"
@@ -109,7 +111,8 @@ def load_each(
     with ThreadPoolExecutor() as threads:  # a file may be one row group, which one thread reads
         copies = threads.map(lambda name: copy(database.cursor(), name, files.relations[name], reading), others)
         columns |= dict(zip(others, copies, strict=True))
-    counts = across.check_retailer(database, columns)
+    retailer = across.drop_empty(database, columns) + check_transactions(database, columns, reading)
+    counts = across.check_ids(database, columns)
     database.execute("""
         CREATE TABLE visits AS
         SELECT CAST(timestamp AS DATE) AS day, store_id, customer_id, basket_id, count(*) AS n,
@@ -118,7 +121,7 @@ def load_each(
     images = _images(Path(folder) / "images")
     for i, category in enumerate(categories):
         own = _cut(database, f"category_{i}", category, columns)
-        quality = quality_table(across.check_category(own, category, counts, set(images)))
+        quality = quality_table(across.check_category(own, category, counts, set(images)) + retailer)
         products = own.frame(f"SELECT {', '.join(map(quoted, columns['products']))} FROM products ORDER BY rowid")
         pictures = {product: images[product] for product in products["product_id"] if product in images}
         yield Tables(category, own, products, columns, pictures, quality, files.ignored)
@@ -126,7 +129,7 @@ def load_each(
 
 def _images(folder: Path) -> dict[str, Path]:
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    return {path.stem: path for path in paths}
+    return {path.stem.strip(SPACES): path for path in paths}
 
 
 def _cut(database: Database, schema: str, category: str | None, columns: dict[str, list[str]]) -> Database:
