@@ -27,6 +27,6 @@ def category_panels(
     """
     prepare = replace(prepare, n_products=n_products or base.n_products)
     data_md5 = folder_md5(base.tables)
-    tables_of_each = load_each(base.source, base.tables, categories, base.rename)
+    tables_of_each = load_each(base.source, base.tables, categories, base.rename, base.read)
     for category, tables in zip(categories, tables_of_each, strict=True):
         yield build(tables, prepare, {"category": category, "data_md5": data_md5})

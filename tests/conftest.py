@@ -62,6 +62,8 @@ def make_retailer(seed: int = 0) -> dict[str, pd.DataFrame]:
             "basket_id": "b" + pd.Series(draw.integers(0, 4000, len(lines))).astype(str),
         }
     ).sort_values("timestamp", ignore_index=True)
+    day = transactions["timestamp"].dt.strftime("%j")  # a basket is bought in one store on one day
+    transactions["basket_id"] += "-" + transactions["store_id"] + "-" + day
     promotions = grid.loc[promoted, ["product_id", "store_id", "monday"]].rename(columns={"monday": "week"})
     promotions = promotions.assign(mailer=1.0, display=(draw.random(len(promotions)) < 0.5).astype(float))
     return {"transactions": transactions, "products": products, "promotions": promotions.reset_index(drop=True)}

@@ -53,8 +53,8 @@ CASES = {
         ["transactions.quantity must not be negative: net returns out first", "1 rows", "row 3: -2"],
     ),
     "two faults": (
-        lambda raw: [cell("transactions", "quantity", -2.0)(raw), cell("transactions", "discount", None)(raw)],
-        ["transactions.quantity must not be negative", "transactions.discount is empty", "row 3"],
+        lambda raw: [cell("transactions", "quantity", -2.0)(raw), cell("transactions", "store_id", None)(raw)],
+        ["transactions.quantity must not be negative", "transactions.store_id is empty", "row 3"],
     ),
     "infinite": (
         cell("transactions", "sales_value", float("inf")),
@@ -92,7 +92,7 @@ CASES = {
     ),
     "time zone in a later row": (
         cell("transactions", "timestamp", "2022-01-03 00:00:00+02:00"),
-        ["transactions.timestamp cannot be read in 1 rows, first in row 3", "all rows alike"],
+        ["transactions.timestamp carries the time zone +02:00", "markets.<name>.read.time_zone"],
     ),
     "time zone": (
         column("transactions", timestamp=lambda rows: rows["timestamp"].dt.tz_localize("UTC")),
@@ -110,8 +110,8 @@ CASES = {
         ["promotions.mailer is a channel of promotion and must hold 0 to 1", "row 3: 7.0"],
     ),
     "channel in words": (
-        column("promotions", mailer="yes"),
-        ["promotions.mailer cannot be read", "'yes' is not a number"],
+        column("promotions", mailer="summer weeks"),
+        ["promotions.mailer cannot be read", "'summer weeks' is not a number, nor yes or no", "leave the column out"],
     ),
     "empty channel": (cell("promotions", "mailer", None), ["promotions.mailer is empty", "row 3"]),
     "no channel": (
@@ -125,10 +125,6 @@ CASES = {
     "too many unknown products": (
         lambda raw: raw.update(products=raw["products"].iloc[:-3]),
         ["unknown product_id in", "at most 5% may be dropped", "'product_id': 'p", "Mend the table"],
-    ),
-    "too many absurd quantities": (
-        column("transactions", quantity=lambda rows: rows["quantity"].where(rows.index % 50 > 0, 5000)),
-        ["quantity above 1,000 in", "at most 1% may be dropped"],
     ),
     "price of zero": (cell("prices", "price", 0.0), ["prices.price must be above zero", "row 3: 0.0"]),
     "price twice": (twice("prices"), ["prices: 1 rows repeat a key (product_id, week)", "p00", "Keep one"]),

@@ -100,13 +100,16 @@ def test_nothing_is_dropped_without_being_counted(retailer, tmp_path):
     found = loaded.quality.set_index("check")["found"]
     assert found["unknown product_id"] == 4
     assert found["quantity zero"] == 3
-    assert found["quantity above 1,000"] == 1
+    assert found["quantity above 20 times the product's usual"] == 1
     assert found["sales value zero"] == 2
-    n_dropped = loaded.quality.loc[loaded.quality["action"] == "dropped", "found"].sum()
+    units = loaded.quality.set_index("check")["units"]
+    assert units["unknown product_id"] == 4 and units["quantity above 20 times the product's usual"] == 5000
     n_visits = loaded.query("SELECT sum(n) AS n, sum(units) AS units FROM visits").iloc[0]
-    assert n_visits["n"] == len(rows) - n_dropped == len(rows) - 8
-    assert n_visits["units"] == len(rows) - 8
-    assert n_sales(loaded) == (rows["product_id"] < "p08").sum() - 4
+    assert n_visits["n"] == len(rows) - 4 - 3
+    assert n_visits["units"] == rows["quantity"].sum() - 4
+    assert n_sales(loaded) == (rows["product_id"] < "p08").sum() - 3  # the outlier is kept
+    of_category = loaded.query("SELECT count(*) AS n FROM rows")["n"].iloc[0]
+    assert of_category == (rows["product_id"] < "p08").sum()  # rows of zero are there, too
 
 
 def test_what_other_tables_leave_out_is_counted(tmp_path):

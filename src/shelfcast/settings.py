@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from shelfcast.reading_options import Reading
 from shelfcast.validate import Day, SettingsError, build, nearest, read_yaml
 
 PARAMS = Path("params.yaml")
@@ -38,7 +39,8 @@ class Market:
     source: Literal["complete_journey", "tables", "simulated"] = _param("tables", "how the folder's files are read")
     tables: str = _param("data", "folder of the raw tables")
     category: str | None = _param(None, "value of products.category; null for all products")
-    rename: str = _param("", "columns to rename, 'theirs=ours', comma separated")
+    rename: str = _param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
+    read: Reading = _param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
     prepare: dict[str, Any] = _param({}, "values of `prepare` for this market alone")
     finetune: dict[str, Any] = _param({}, "values of `finetune` for this market alone")
     evaluate: dict[str, Any] = _param({}, "values of `evaluate` for this market alone")
@@ -142,7 +144,8 @@ class Base(Training, Network):
 
     source: Literal["complete_journey", "tables", "simulated"] = _param("complete_journey", "how the files are read")
     tables: str = _param("data", "folder of the raw tables")
-    rename: str = _param("", "columns to rename, 'theirs=ours', comma separated")
+    rename: str = _param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
+    read: Reading = _param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
     categories: list[str] = _param([], "values of products.category; none makes no base")
     n_products: int = _param(100, "products kept of each, by units in the training weeks", ge=1)
     steps: int = _param(8000, "all are run", ge=1)
@@ -224,12 +227,9 @@ def load(
     SettingsError : see the module's text.
     """
     project = check(path)
-    if market is not None and market not in project.markets:
-        raise SettingsError(f"{path} has no market {market!r}{nearest(market, project.markets)}. Add a line for it.")
-    if variant not in project.variants:
-        raise SettingsError(
-            f"{path} has no variant {variant!r}{nearest(variant, project.variants)}. Add a line for it."
-        )
+    for kind, name, lines in (("market", market, project.markets), ("variant", variant, project.variants)):
+        if name is not None and name not in lines:
+            raise SettingsError(f"{path} has no {kind} {name!r}{nearest(name, lines)}. Add a line for it.")
     return _resolve(project, market, variant, overrides or {}, str(path))
 
 

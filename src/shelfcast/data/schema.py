@@ -23,11 +23,12 @@ class Rule:
 class Column:
     """One column.
 
-    kind : `id` and `text` are read as strings, `number` as double, `time` as a local timestamp, `week` as a date.
+    kind : `id` and `text` are read as strings, `number` and `flag` (which may be yes or no) as double, `time` as a local
+        timestamp, `week` as a date.
     nullable : False where every row needs a value.
     """
 
-    kind: Literal["id", "text", "number", "time", "week"]
+    kind: Literal["id", "text", "number", "flag", "time", "week"]
     required: bool = True
     nullable: bool = False
     rule: Rule | None = None
@@ -48,11 +49,14 @@ class Table:
 
 
 ID, TIME = Column("id"), Column("time")
-OPTIONAL_ID, OPTIONAL_NUMBER = Column("id", required=False), Column("number", required=False)
+OPTIONAL_ID, OPTIONAL_NUMBER = (Column(kind, required=False, nullable=True) for kind in ("id", "number"))
 _NOT_NEGATIVE = Rule("{} < 0", "must not be negative: net returns out first")
 UNITS = Column("number", rule=_NOT_NEGATIVE)
-WEEK = Column("week", rule=Rule("isodow({}) <> 1", "must be the Monday on which the week starts"))
-CHANNEL = Column("number", rule=Rule("NOT {} BETWEEN 0 AND 1", "is a channel of promotion and must hold 0 to 1"))
+WEEK = Column(
+    "week",
+    rule=Rule("isodow({}) <> 1", "must be the Monday on which the week starts (or set markets.<name>.read.week_stamp)"),
+)
+CHANNEL = Column("flag", rule=Rule("NOT {} BETWEEN 0 AND 1", "is a channel of promotion and must hold 0 to 1"))
 _LATITUDE = Rule("NOT {} BETWEEN -90 AND 90", "must be degrees, -90 to 90")
 _LONGITUDE = Rule("NOT {} BETWEEN -180 AND 180", "must be degrees, -180 to 180")
 
@@ -67,7 +71,7 @@ SCHEMA = {
             "customer_id": OPTIONAL_ID,
             "basket_id": OPTIONAL_ID,
             "discount": OPTIONAL_NUMBER,  # money saved
-            "coupon": OPTIONAL_NUMBER,  # above 0 where a coupon was redeemed
+            "coupon": Column("flag", required=False, nullable=True),  # above 0 where a coupon was redeemed
         },
         required=True,
     ),
@@ -91,15 +95,15 @@ SCHEMA = {
             "product_id": ID,
             "week": WEEK,
             "price": Column("number", rule=Rule("{} <= 0", "must be above zero")),
-            "store_id": OPTIONAL_ID,
+            "store_id": Column("id", required=False),
         },
         key=("product_id", "week", "store_id"),
     ),
     "stores": Table(
         {
             "store_id": ID,
-            "latitude": Column("number", required=False, rule=_LATITUDE),
-            "longitude": Column("number", required=False, rule=_LONGITUDE),
+            "latitude": Column("number", required=False, nullable=True, rule=_LATITUDE),
+            "longitude": Column("number", required=False, nullable=True, rule=_LONGITUDE),
         },
         key=("store_id",),
         others="attributes",
@@ -109,8 +113,8 @@ SCHEMA = {
             "timestamp": TIME,
             "product_id": ID,
             "event": Column("text"),
-            "store_id": Column("id", required=False, nullable=True),  # empty: seen by the whole chain
-            "count": Column("number", required=False, rule=_NOT_NEGATIVE),
+            "store_id": OPTIONAL_ID,  # empty: seen by the whole chain
+            "count": Column("number", required=False, nullable=True, rule=_NOT_NEGATIVE),
         }
     ),
 }

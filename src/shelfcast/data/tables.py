@@ -13,17 +13,20 @@ import pandas as pd
 from shelfcast.data.files import verify
 from shelfcast.data.quality import quality_table
 from shelfcast.data.reading import across
+from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.sources import SOURCES
+from shelfcast.data.reading.transactions import check_transactions
+from shelfcast.reading_options import Reading
 
 
 @dataclass(frozen=True)
 class Tables:
     """A retailer's tables, of which one category's rows can be asked for.
 
-    In `query`, these tables hold the category alone: `sales` (the usable rows of transactions), `promotions`, `prices`
-    and `behavior`; `visits` holds all categories' rows by day, store_id, customer_id and basket_id, with their number
+    In `query`, these tables hold the category alone: `rows` (of transactions) and `sales` (those of them that sell
+    anything), `promotions`, `prices` and `behavior`; `visits` holds all categories' rows by day, store_id, customer_id and basket_id, with their number
     `n` and `units`; `stores` all stores. Ids are strings, timestamps local and without a zone; optional columns that
     the files do not have are NULL.
 
@@ -64,7 +67,9 @@ class Tables:
     stores = property(lambda self: self._frame("stores"))
 
 
-def load(source: str, folder: str | Path, category: str | None, rename: str = "") -> Tables:
+def load(
+    source: str, folder: str | Path, category: str | None, rename: str = "", reading: Reading | None = None
+) -> Tables:
     """Read one category of one retailer.
 
     Parameters
@@ -73,33 +78,41 @@ def load(source: str, folder: str | Path, category: str | None, rename: str = ""
         folder too, of a simulated market).
     folder : where the files are.
     category : a value of products.category, or None for all products.
-    rename : for 'tables': 'theirs=ours' pairs, comma separated, applied to every table.
+    rename : for 'tables': 'theirs=ours' pairs, comma separated, applied to every table, or to one as 'table.theirs=ours'.
+    reading : how the files write text, numbers, dates and weeks.
 
     Raises
     ------
     ValueError : for whatever is wrong with the input, before any long work.
     """
-    return next(load_each(source, folder, [category], rename))
+    return next(load_each(source, folder, [category], rename, reading))
 
 
-def load_each(source: str, folder: str | Path, categories: list[str | None], rename: str = "") -> Iterator[Tables]:
+def load_each(
+    source: str,
+    folder: str | Path,
+    categories: list[str | None],
+    rename: str = "",
+    reading: Reading | None = None,
+) -> Iterator[Tables]:
     """Each of several categories of one retailer, as `load` gives it; the files are read and checked once."""
     if source not in SOURCES:
         raise ValueError(f"unknown source {source!r}. Set markets.<name>.source to one of {', '.join(SOURCES)}.")
     verify(folder)
-    database = Database()
-    files = SOURCES[source](database, Path(folder), rename)
-    columns = {"products": copy(database, "products", files.relations["products"])}
-    across.check_categories(database, categories)
+    database, reading = Database(), reading or Reading()
+    files = SOURCES[source](database, Path(folder), rename, reading)
+    columns = {"products": copy(database, "products", files.relations["products"], reading)}
+    categories = across.find_categories(database, categories)
     names = ", ".join(literal(name) for name in categories if name is not None) or "NULL"
     database.execute(
         f"CREATE TABLE wanted AS SELECT * FROM products WHERE {None in categories} OR category IN ({names})"
     )
     others = [name for name in files.relations if name != "products"]
     with ThreadPoolExecutor() as threads:  # a file may be one row group, which one thread reads
-        copies = threads.map(lambda name: copy(database.cursor(), name, files.relations[name]), others)
+        copies = threads.map(lambda name: copy(database.cursor(), name, files.relations[name], reading), others)
         columns |= dict(zip(others, copies, strict=True))
-    counts = across.check_retailer(database, columns)
+    retailer = across.drop_empty(database, columns) + check_transactions(database, columns, reading)
+    counts = across.check_ids(database, columns)
     database.execute("""
         CREATE TABLE visits AS
         SELECT CAST(timestamp AS DATE) AS day, store_id, customer_id, basket_id, count(*) AS n,
@@ -108,7 +121,7 @@ def load_each(source: str, folder: str | Path, categories: list[str | None], ren
     images = _images(Path(folder) / "images")
     for i, category in enumerate(categories):
         own = _cut(database, f"category_{i}", category, columns)
-        quality = quality_table(across.check_category(own, category, counts, set(images)))
+        quality = quality_table(across.check_category(own, category, counts, set(images)) + retailer)
         products = own.frame(f"SELECT {', '.join(map(quoted, columns['products']))} FROM products ORDER BY rowid")
         pictures = {product: images[product] for product in products["product_id"] if product in images}
         yield Tables(category, own, products, columns, pictures, quality, files.ignored)
@@ -116,7 +129,7 @@ def load_each(source: str, folder: str | Path, categories: list[str | None], ren
 
 def _images(folder: Path) -> dict[str, Path]:
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    return {path.stem: path for path in paths}
+    return {path.stem.strip(SPACES): path for path in paths}
 
 
 def _cut(database: Database, schema: str, category: str | None, columns: dict[str, list[str]]) -> Database:

@@ -22,7 +22,7 @@ from shelfcast.training.base import Base
 
 def read_panel(line: settings.Market) -> Panel:
     """The panel that notebook 1 will build, without pictures; a ValueError where it could not."""
-    raw = tables.load(line.source, line.tables, line.category, line.rename)
+    raw = tables.load(line.source, line.tables, line.category, line.rename, line.read)
     project = settings.check()
     prepare = settings.build(settings.Prepare, project.prepare | line.prepare, "prepare")
     meta = {"category": line.category, "data_md5": files.folder_md5(line.tables), "n_pictures": len(raw.images)}

@@ -1,4 +1,4 @@
-"""What is checked across tables: categories, products and stores that other tables name, shares of unusable rows.
+"""What is checked across tables: categories, and the products and stores that one table names and another does not.
 
 Rows that cannot be used are left out and counted, as lines of the quality table; too many of
 them, or what cannot be mended here, is a ValueError that says what, where and how to mend it.
@@ -8,85 +8,180 @@ from __future__ import annotations
 
 import difflib
 
-from shelfcast.data.quality import Count
-from shelfcast.data.reading.database import Database
+from shelfcast.data.quality import Count, week_text
+from shelfcast.data.reading.database import Database, literal, quoted
+from shelfcast.data.schema import SCHEMA
 
-ABSURD_QUANTITY = 1_000  # units on one line; no till line of counted goods reaches it (fuel and coupons do)
-USABLE = f"quantity > 0 AND quantity <= {ABSURD_QUANTITY}"
+USABLE = "quantity > 0"  # rows of zero prove that a day was observed, and sell nothing
 MOST_UNUSABLE = 0.05  # above this share of rows the table is wrong, not dirty
-MOST_ABSURD = 0.01
+TIMES_USUAL = 20  # times what nine of ten of a product's rows reach, and a quantity is told as an outlier
 ROWS_OF = {"promotions": "promotion", "prices": "price", "behavior": "event"}
+UNKNOWN_PRODUCT = "product_id NOT IN (SELECT product_id FROM products)"
 
 
-def check_categories(database: Database, categories: list[str | None]) -> None:
-    """Refuse a category that no product has; the message names the nearest ones."""
+def find_categories(database: Database, categories: list[str | None]) -> list[str | None]:
+    """The categories as products writes them; another case is taken where it is the only one.
+
+    Raises
+    ------
+    ValueError : no product has the category; the message names the nearest ones.
+    """
     rows = database.rows("SELECT DISTINCT category FROM products WHERE category IS NOT NULL ORDER BY category")
-    by_upper = {name.upper(): name for (name,) in rows}
-    for category in set(categories) - {None, *by_upper.values()}:
-        wanted = str(category).upper()
-        inside = [name for name in by_upper if wanted in name]  # "milk" should find FLUID MILK PRODUCTS
-        close = difflib.get_close_matches(wanted, by_upper, n=5, cutoff=0.4)
-        near = [by_upper[name] for name in dict.fromkeys(inside + close)][:5]
-        some = ", ".join(list(by_upper.values())[:5])
-        hint = f"nearest: {', '.join(near)}" if near else f"there are {len(rows)}, such as {some}"
-        raise ValueError(
-            f"category {category!r} does not exist; {hint}. Set markets.<name>.category or base.categories."
-        )
+    names = [name for (name,) in rows]
+    return [None if category is None else _find_category(category, names) for category in categories]
 
 
-def check_retailer(database: Database, columns: dict[str, list[str]]) -> dict[str, Count]:
-    """Check what does not depend on a category; table -> how many of its rows name unknown products."""
-    strange = "product_id NOT IN (SELECT product_id FROM products)"
-    counts = {}
-    for name in {"transactions", *ROWS_OF} & columns.keys():
-        n, of = database.rows(f"SELECT count(*) FILTER ({strange}), count(*) FROM {name}")[0]
-        check = f"{ROWS_OF[name]} of unknown product" if name in ROWS_OF else "unknown product_id"
-        counts[name] = Count(check, n, of, "dropped")
-    _check_share(database, counts["transactions"], f"transactions WHERE {strange}")
-    if "stores" in columns:
-        lacking = "store_id NOT IN (SELECT store_id FROM stores)"
-        rows = database.rows(f"SELECT DISTINCT store_id FROM transactions WHERE {lacking} ORDER BY store_id")
-        if rows:
-            stores = [store for (store,) in rows[:3]]
-            raise ValueError(f"stores lacks {len(rows)} stores that sell, such as {stores}. Add them.")
+def _find_category(category: str, names: list[str]) -> str:
+    if category in names:
+        return category
+    wanted = _spelling(category)
+    same = [name for name in names if _spelling(name) == wanted]
+    if len(same) == 1:
+        return same[0]
+    inside = [name for name in names if wanted in _spelling(name)]  # "milk" should find FLUID MILK PRODUCTS
+    by_spelling = {_spelling(name): name for name in names}
+    close = [by_spelling[s] for s in difflib.get_close_matches(wanted, by_spelling, n=5, cutoff=0.4)]
+    near = list(dict.fromkeys(same + inside + close))[:5]
+    some = ", ".join(names[:5])
+    hint = f"nearest: {', '.join(near)}" if near else f"there are {len(names)}, such as {some}"
+    what = "is written in several ways" if same else "does not exist"
+    raise ValueError(f"category {category!r} {what}; {hint}. Set markets.<name>.category or base.categories.")
+
+
+def _spelling(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def drop_empty(database: Database, columns: dict[str, list[str]]) -> list[Count]:
+    """Take optional columns without any value out of `columns`; what is empty in part or throughout is counted."""
+    counts = []
+    for table, names in columns.items():
+        optional = [c for c in names if c in SCHEMA[table].columns and not SCHEMA[table].columns[c].required]
+        for column in optional:
+            n_empty, n = database.rows(f"SELECT count(*) - count({quoted(column)}), count(*) FROM {table}")[0]
+            if 0 < n_empty == n:
+                names.remove(column)
+                counts.append(Count(f"{table}.{column} empty", n, n, "read as if the column were absent"))
+            elif n_empty and table == "prices":
+                rows = database.rows(f"SELECT rowid FROM prices WHERE {quoted(column)} IS NULL ORDER BY rowid LIMIT 3")
+                first = ", ".join(str(row) for (row,) in rows)
+                raise ValueError(
+                    f"prices.{column} is empty in {n_empty:,} of {n:,} rows (rows {first}). Fill it in every row, or "
+                    "remove the column where prices hold for all stores."
+                )
+            elif n_empty and table in ("transactions", "stores"):
+                counts.append(Count(f"{table}.{column} empty", n_empty, n, "kept"))
     return counts
 
 
-def check_category(database: Database, category: str | None, counts: dict[str, Count], images: set[str]) -> list[Count]:
+def check_ids(database: Database, columns: dict[str, list[str]]) -> dict[str, list[Count]]:
+    """Compare products and stores of all tables; table -> what was counted, rows of unknown products first.
+
+    Raises
+    ------
+    ValueError : transactions name too many unknown products, another table knows none of them, or `stores` lacks some.
+    """
+    n_all = database.rows("SELECT count(*) FROM transactions")[0][0]
+    strange = dropped(database, "unknown product_id", f"transactions WHERE {UNKNOWN_PRODUCT}", n_all)
+    _check_share(database, strange, f"transactions WHERE {UNKNOWN_PRODUCT}")
+    counts = {"transactions": [strange]}
+    database.execute("CREATE TABLE sellers AS SELECT DISTINCT store_id FROM transactions")
+    for table, rows in ROWS_OF.items():
+        if table in columns:
+            counts[table] = [
+                _unknown(database, table, "product_id", "products", f"{rows} of unknown product", "dropped")
+            ]
+            if "store_id" in columns[table]:
+                count = _unknown(database, table, "store_id", "sellers", f"{rows} of unknown store", "not used")
+                counts[table].append(count)
+    if "stores" in columns:
+        counts["stores"] = _check_stores(database, columns["stores"])
+    return counts
+
+
+def _unknown(database: Database, table: str, column: str, known: str, check: str, action: str) -> Count:
+    """Rows whose product or store `known` does not have; none that it has is an error."""
+    strange = f"{column} IS NOT NULL AND {column} NOT IN (SELECT {column} FROM {known})"
+    n, of = database.rows(f"SELECT count(*) FILTER ({strange}), count({column}) FROM {table}")[0]
+    if n and n == of:
+        theirs = [name for (name,) in database.rows(f"SELECT DISTINCT {column} FROM {table} ORDER BY 1 LIMIT 3")]
+        ours = [name for (name,) in database.rows(f"SELECT DISTINCT {column} FROM {known} ORDER BY 1 LIMIT 3")]
+        other = "transactions" if known == "sellers" else known
+        raise ValueError(
+            f"{table}.{column}: none of its ids, such as {', '.join(theirs)}, is one of {other}, such as "
+            f"{', '.join(ours)}. Write ids alike in all tables, or take {table} out of the folder."
+            + _lost_zeros(database, table, column, known)
+        )
+    return Count(check, n, of, action)
+
+
+def _lost_zeros(database: Database, table: str, column: str, known: str) -> str:
+    """The end of a sentence where ids would be known but for zeros in front."""
+    found = database.rows(f"""
+        SELECT a.{column}, b.{column} FROM (SELECT DISTINCT {column} FROM {table}) a
+        JOIN (SELECT DISTINCT {column} FROM {known}) b ON ltrim(a.{column}, '0') = ltrim(b.{column}, '0')
+        WHERE a.{column} <> b.{column} ORDER BY 1 LIMIT 1""")
+    return f" {found[0][0]} may be {found[0][1]}: zeros in front were lost or added." if found else ""
+
+
+def _check_stores(database: Database, columns: list[str]) -> list[Count]:
+    """Stores that `stores` lacks are refused; those that sell nothing, or lie nowhere, are counted."""
+    lacking = "store_id NOT IN (SELECT store_id FROM stores)"
+    rows = database.rows(f"SELECT store_id FROM sellers WHERE {lacking} ORDER BY store_id")
+    if rows:
+        names = [store for (store,) in rows[:3]]
+        raise ValueError(
+            f"stores lacks {len(rows)} stores that sell, such as {names}. Add them."
+            + _lost_zeros(database, "sellers", "store_id", "stores")
+        )
+    idle = "store_id NOT IN (SELECT store_id FROM sellers)"
+    n_idle, n = database.rows(f"SELECT count(*) FILTER ({idle}), count(*) FROM stores")[0]
+    counts = [Count("store without sales", n_idle, n, "not used")]
+    if "region" in columns:
+        gap = "trim(CAST(region AS VARCHAR)) = '' OR region IS NULL"
+        names = [name for (name,) in database.rows(f"SELECT store_id FROM stores WHERE {gap} ORDER BY 1")]
+        if names:
+            check = f"store without a region: {', '.join(names[:3])}"
+            counts.append(Count(check, len(names), n, "joins another store's region, or the chain alone"))
+    return counts
+
+
+def check_category(
+    database: Database, category: str | None, counts: dict[str, list[Count]], images: set[str]
+) -> list[Count]:
     """Check one category, which `database` holds; all counts.
 
     Parameters
     ----------
-    counts : what `check_retailer` counted. images : product ids with a picture.
+    counts : what `check_ids` counted. images : product ids with a picture.
     """
-    n, n_absurd, n_zero, n_free = database.rows(f"""
-        SELECT count(*), count(*) FILTER (quantity > {ABSURD_QUANTITY}), count(*) FILTER (quantity = 0),
-               count(*) FILTER (sales_value = 0 AND {USABLE})
-        FROM rows""")[0]
-    if n == 0:
+    n, n_zero, n_free = database.rows(f"""
+        SELECT count(*), count(*) FILTER (quantity = 0), count(*) FILTER (sales_value = 0 AND {USABLE}) FROM rows""")[0]
+    if n == n_zero:
         raise ValueError(f"category {category!r} has no sales at all. Choose one that sells.")
-    _, n_strange, n_read, *_ = counts["transactions"]
-    absurd = Count(f"quantity above {ABSURD_QUANTITY:,}", n_absurd, n, "dropped")
-    zero = Count("quantity zero", n_zero, n, "dropped")
-    _check_share(database, absurd, f"rows WHERE quantity > {ABSURD_QUANTITY}", MOST_ABSURD)
-    _check_share(database, zero, "rows WHERE quantity = 0")
+    unknown = counts["transactions"][0]
     all_counts = [
-        Count("rows read", n_read, n_read, "all categories"),
-        counts["transactions"],
-        Count("rows of the category", n, n_read - n_strange, "kept"),
-        absurd,
-        zero,
+        Count("rows read", unknown.of, unknown.of, "all categories"),
+        unknown,
+        Count("rows of the category", n, unknown.of - unknown.found, "kept"),
+        *_other_spellings(database, category),
+        Count("quantity zero", n_zero, n, "no sale; the day was observed"),
+        *_outliers(database, n),
         Count("sales value zero", n_free, n, "kept, no price seen"),
-        *(counts[name] for name in ROWS_OF if name in counts),
+        *(count for name in (*ROWS_OF, "stores") for count in counts.get(name, ())),
     ]
     products = {product for (product,) in database.rows("SELECT product_id FROM products")}
     if "prices" in counts:
         n_priced = database.rows("SELECT count(DISTINCT product_id) FROM prices")[0][0]
-        n_unpriced = len(products) - n_priced
         action = "the category's median stands in"
-        all_counts.append(Count("product without a planned price", n_unpriced, len(products), action))
+        all_counts.append(Count("product without a planned price", len(products) - n_priced, len(products), action))
     if images:
         all_products = {product for (product,) in database.rows("SELECT product_id FROM main.products")}
+        if not images & all_products:
+            raise ValueError(
+                f"images: no file name is a product_id, such as {sorted(images)[0]} (products has "
+                f"{sorted(all_products)[0]}). Name pictures by product_id, or take the folder away."
+            )
         all_counts += [
             Count("picture of unknown product", len(images - all_products), len(images), "ignored"),
             Count("product without a picture", len(products - images), len(products), "kept, no picture"),
@@ -94,12 +189,55 @@ def check_category(database: Database, category: str | None, counts: dict[str, C
     return all_counts
 
 
-def _check_share(database: Database, count: Count, source: str, most: float = MOST_UNUSABLE) -> None:
+def _other_spellings(database: Database, category: str | None) -> list[Count]:
+    """Products whose category differs by case or inner white space alone: they are not in this one."""
+    if category is None:
+        return []
+    alike = rf"regexp_replace(lower(category), '\s+', ' ', 'g') = {literal(_spelling(category))}"
+    rows = database.rows(f"""
+        SELECT category, count(*), list(rowid ORDER BY rowid)[:3], (SELECT count(*) FROM main.products)
+        FROM main.products WHERE category <> {literal(category)} AND {alike} GROUP BY category ORDER BY category""")
+    counts = []
+    for name, n, first, of in rows:
+        check = f"product of category {name!r} (products, rows {', '.join(map(str, first))})"
+        counts.append(Count(check, n, of, f"left out; write {category!r} where it is the same"))
+    return counts
+
+
+def _outliers(database: Database, n_rows: int) -> list[Count]:
+    """Quantities far above what nine of ten rows of the product reach, everywhere and in the same store; kept."""
+    usual = "quantile_cont(quantity, 0.9) AS usual"
+    far = f"""(
+        WITH of_product AS (
+            SELECT product_id, {usual} FROM sales GROUP BY product_id HAVING count(*) >= 20),
+        candidates AS (
+            SELECT s.* FROM sales s JOIN of_product p USING (product_id) WHERE quantity > {TIMES_USUAL} * p.usual),
+        of_store AS (
+            SELECT product_id, store_id, count(*) AS n, {usual} FROM sales SEMI JOIN candidates USING (product_id, store_id) GROUP BY ALL)
+        SELECT c.* FROM candidates c JOIN of_store o USING (product_id, store_id)
+        WHERE o.n < 10 OR quantity > {TIMES_USUAL} * o.usual)"""
+    found = dropped(database, f"quantity above {TIMES_USUAL} times the product's usual", far, n_rows)
+    return [found._replace(action="kept")]
+
+
+def dropped(database: Database, check: str, source: str, of: int) -> Count:
+    """Count rows of transactions that are left out, with their units and weeks; `source` are these rows."""
+    week = "CAST(date_trunc('week', timestamp) AS DATE)"
+    n, units = database.rows(f"SELECT count(*), exact_sum(quantity) FROM {source}")[0]
+    if n == 0:
+        return Count(check, 0, of, "dropped", 0.0)
+    weeks = [row for (row,) in database.rows(f"SELECT DISTINCT {week} FROM {source} ORDER BY 1")]
+    first, last = database.rows("SELECT min(timestamp), max(timestamp) FROM transactions")[0]
+    rare = len(weeks) <= ((last - first).days / 7 + 1) / 2
+    return Count(check, n, of, "dropped", units, week_text(weeks) if rare else "")
+
+
+def _check_share(database: Database, count: Count, source: str) -> None:
     """Stop where more than a share of the rows would be left out; `source` are these rows."""
-    check, n, of, *_ = count
-    if n > most * of:
+    if count.found > MOST_UNUSABLE * count.of:
         first = database.frame(f"SELECT * FROM {source} LIMIT 3").dropna(axis=1).to_dict("records")
         raise ValueError(
-            f"transactions: {check} in {n:,} of {of:,} rows ({n / of:.1%}, at most {most:.0%} may be dropped), first "
-            f"{first}. Mend the table or choose another category."
+            f"transactions: {count.check} in {count.found:,} of {count.of:,} rows ({count.found / count.of:.1%}, at most "
+            f"{MOST_UNUSABLE:.0%} may be dropped), first {first}. Mend the table or choose another category."
+            + _lost_zeros(database, "transactions", "product_id", "products")
         )

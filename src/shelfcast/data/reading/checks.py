@@ -7,33 +7,33 @@ what was expected and how to mend it.
 from __future__ import annotations
 
 import difflib
-import warnings
 from dataclasses import dataclass
 
 import duckdb
-from pandas.tseries.api import guess_datetime_format
 
+from shelfcast.data.reading.cells import DATE_ADVICE, SQL_TYPE, Cells, advice_on_number, in_week, read_cell
 from shelfcast.data.reading.database import Database, quoted
 from shelfcast.data.schema import CHANNEL, SCHEMA, Column
+from shelfcast.reading_options import Reading
 
-SQL_TYPE = {"id": "VARCHAR", "text": "VARCHAR", "number": "DOUBLE", "time": "TIMESTAMP", "week": "DATE"}
 LARGEST = 1e15  # a number beyond it, or an infinite one, is a mistake
-ISO = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?"
-NUMBER_ADVICE = "a number; write 1234.5, without thousands separators or currency"
-DATE_ADVICE = "a date; write 2022-01-31 or 2022-01-31 18:05:00, all rows alike"
 
 
 @dataclass(frozen=True)
 class _Typed:
     """A declared column of a file, and its value in the declared type as SQL: NULL where it cannot be read."""
 
-    name: str
+    cells: Cells
     column: Column
     sql: str
     from_text: bool = False
 
+    @property
+    def name(self) -> str:
+        return self.cells.name
 
-def copy(database: Database, name: str, relation: str) -> list[str]:
+
+def copy(database: Database, name: str, relation: str, reading: Reading) -> list[str]:
     """Copy what `relation` selects into the table `name`, checked against the schema.
 
     Optional columns that are absent are NULL in the copy, but for attributes.
@@ -51,8 +51,10 @@ def copy(database: Database, name: str, relation: str) -> list[str]:
         types = database.columns(relation)
         _check_columns(name, list(types))
         declared = {c: table.columns.get(c, CHANNEL) for c in types if c in table.columns or table.others == "channels"}
-        typed = {c: _typed(database, name, relation, c, types[c], column) for c, column in declared.items()}
-        _check_readable(database, name, relation, [column for column in typed.values() if column.from_text])
+        typed = {}
+        for c, column in declared.items():
+            typed[c] = _typed(Cells(database, name, relation, c, types[c]), column, reading)
+        _check_readable([column for column in typed.values() if column.from_text])
         selected = {c: column.sql for c, column in typed.items()}
         if table.others == "attributes":
             selected = {c: selected.get(c, _attribute(c, kind)) for c, kind in types.items()}
@@ -89,60 +91,27 @@ def _attribute(name: str, kind: str) -> str:
     return f"CAST({quoted(name)} AS VARCHAR)" if kind == "DATE" else quoted(name)
 
 
-def _typed(database: Database, table: str, relation: str, name: str, kind: str, column: Column) -> _Typed:
-    """How a column of SQL type `kind` is read as what the schema declares."""
-    cell, target = quoted(name), SQL_TYPE[column.kind]
-    if target == "VARCHAR":
-        return _Typed(name, column, f"CAST({cell} AS VARCHAR)")
-    if target == "DOUBLE" and kind == "BOOLEAN":  # a byte for each of the many cells of channels
-        return _Typed(name, column, f"CAST({cell} AS UTINYINT)")
-    if target == "DOUBLE" and kind != "VARCHAR":
-        return _Typed(name, column, f"nullif(CAST({cell} AS DOUBLE), 'NaN'::DOUBLE)")
-    if target == "DOUBLE":
-        number = f"CASE lower({cell}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({cell} AS DOUBLE) END"
-        return _Typed(name, column, number, from_text=True)
-    if kind.startswith(("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")):
-        raise _zone_error(table, name, "UTC")
-    if kind.startswith(("TIMESTAMP", "DATE")):
-        return _Typed(name, column, f"CAST({cell} AS {target})")
-    return _Typed(name, column, _date_of_text(database, table, relation, name, target), from_text=True)
+def _typed(cells: Cells, column: Column, reading: Reading) -> _Typed:
+    sql, from_text = read_cell(cells, column, reading)
+    if column.kind == "week" or (cells.table, column.kind) == ("transactions", "time"):
+        sql = f"CAST({in_week(sql, column, reading)} AS {SQL_TYPE[column.kind]})"
+    return _Typed(cells, column, sql, from_text)
 
 
-def _date_of_text(database: Database, table: str, relation: str, name: str, target: str) -> str:
-    """Text as a date, in the format of its first row; whole numbers such as 20220131 are text, too."""
-    text = f"CAST({quoted(name)} AS VARCHAR)"
-    rows = database.rows(f"SELECT {text} FROM {relation} WHERE {quoted(name)} IS NOT NULL LIMIT 1")
-    first = rows[0][0] if rows else ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that a day above 12 stands first
-        form = guess_datetime_format(first) or ""
-    if "%z" in form:
-        raise _zone_error(table, name, "UTC" if first.endswith(("Z", "+00:00")) else first[-6:])
-    if form.startswith("%Y-%m-%d"):  # a cast alone would read 3-4-22 as the year 3, and drop a zone
-        return f"CASE WHEN regexp_full_match({text}, '{ISO}') THEN TRY_CAST({text} AS {target}) END"
-    return f"CAST(try_strptime({text}, '{form}') AS {target})" if form else f"CAST(NULL AS {target})"
-
-
-def _zone_error(table: str, column: str, zone: str) -> ValueError:
-    return ValueError(
-        f"{table}.{column} carries the time zone {zone}. Convert it to the stores' local time and drop the zone, else "
-        "late sales fall into the wrong week."
-    )
-
-
-def _check_readable(database: Database, name: str, relation: str, columns: list[_Typed]) -> None:
-    """Text that should be numbers or dates: refuse the first cell that is neither empty nor one of these."""
+def _check_readable(columns: list[_Typed]) -> None:
+    """Text that should be numbers or dates: refuse the first cell that is neither missing nor one of these."""
     for typed in columns:
-        cell = f"CAST({quoted(typed.name)} AS VARCHAR)"
-        cells = f"SELECT row_number() OVER () - 1 AS row, {cell} AS cell, {typed.sql} AS value FROM {relation}"
-        wrong = database.rows(f"""
-            SELECT row, cell, count(*) OVER () FROM ({cells})
+        cells = typed.cells
+        read = f"SELECT row_number() OVER () - 1 AS row, {cells.filled} AS cell, {typed.sql} AS value FROM {cells.relation}"
+        wrong = cells.database.rows(f"""
+            SELECT row, cell, count(*) OVER () FROM ({read})
             WHERE cell IS NOT NULL AND value IS NULL ORDER BY row LIMIT 1""")
         if wrong:
             row, value, n = wrong[0]
-            advice = NUMBER_ADVICE if typed.column.kind == "number" else DATE_ADVICE
+            numeric = typed.column.kind in ("number", "flag")
+            advice = advice_on_number(value, typed.column) if numeric else DATE_ADVICE
             raise ValueError(
-                f"{name}.{typed.name} cannot be read in {n:,} rows, first in row {row}: {value!r} is not {advice}."
+                f"{cells.table}.{typed.name} cannot be read in {n:,} rows, first in row {row}: {value!r} is not {advice}."
             )
 
 
@@ -153,7 +122,7 @@ def _check_rules(database: Database, name: str, columns: list[_Typed]) -> None:
         cell, column = quoted(typed.name), typed.column
         if not column.nullable:
             conditions.append((typed.name, f"{cell} IS NULL", "is empty, but every row needs a value"))
-        if column.kind == "number":
+        if column.kind in ("number", "flag"):
             conditions.append((typed.name, f"abs({cell}) > {LARGEST}", "is too large to be true"))
         if column.rule is not None:
             conditions.append((typed.name, column.rule.fault.format(cell), column.rule.expected))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
-from shelfcast.data.reading.database import Database, literal, quoted
+from shelfcast.data.reading.cells import SPACES
+from shelfcast.data.reading.database import Database, quoted
+from shelfcast.data.reading.files import find
 from shelfcast.data.schema import SCHEMA
-
-MISSING = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"]  # in CSV, as pandas reads it
+from shelfcast.reading_options import Reading
 
 # In New York, in the one year of the Complete Journey; times are UTC.
 SUMMER_TIME = "transaction_timestamp >= '2017-03-12 07:00:00' AND transaction_timestamp < '2017-11-05 06:00:00'"
@@ -30,12 +30,13 @@ class Source:
     ignored: tuple[str, ...] = ()
 
 
-def complete_journey(database: Database, folder: Path, rename: str) -> Source:
+def complete_journey(database: Database, folder: Path, rename: str, reading: Reading) -> Source:
     """The default data: one year of 2,469 households."""
-    if rename:
-        raise ValueError("markets.<name>.rename has no meaning for the source complete_journey. Remove it.")
+    for option, given in (("rename", bool(rename)), ("read", reading != Reading())):
+        if given:
+            raise ValueError(f"markets.<name>.{option} has no meaning for the source complete_journey. Remove it.")
     transactions, products, promotions = (
-        find(database, folder, name) for name in ("transactions", "products", "promotions")
+        find(database, folder, name, reading) for name in ("transactions", "products", "promotions")
     )
     # The package stores UTC; in New York time every row falls into the week the package itself gives it (measured:
     # 0 of 1,469,307 rows disagree; as stored 2.4 % do). Two cases are ten times faster than a time zone's rules.
@@ -68,90 +69,68 @@ CHANNELS = {
 }
 
 
-def tables_folder(database: Database, folder: Path, rename: str) -> Source:
+def tables_folder(database: Database, folder: Path, rename: str, reading: Reading) -> Source:
     """A folder in this project's schema."""
-    names = _names(rename)
-    relations = {}
-    for name in SCHEMA:
-        relation = find(database, folder, name, names)
-        if relation is not None:
-            relations[name] = _renamed(database, name, relation, names)
+    found = {name: find(database, folder, name, reading) for name in SCHEMA}
+    relations = {name: relation for name, relation in found.items() if relation is not None}
+    columns = {name: _columns(database, relation) for name, relation in relations.items()}
+    names = _names(rename, columns)
+    relations = {name: _renamed(name, relation, columns[name], names) for name, relation in relations.items()}
     expected = {f"{name}{ending}" for name in SCHEMA for ending in (".parquet", ".csv")} | {"images"}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in expected)
     return Source(relations, tuple(f"{name}: no table of this schema" for name in strange))
 
 
-def _names(rename: str) -> dict[str, str]:
-    """'theirs=ours, …' as a dictionary."""
-    names = {}
+def _columns(database: Database, relation: str) -> dict[str, str]:
+    """The file's column -> its name without white space around it; without the index that pandas may have written."""
+    columns = [column for column in database.columns(relation) if not column.startswith("__index_level_")]
+    return {column: column.strip(SPACES) for column in columns}
+
+
+def _names(rename: str, columns: dict[str, dict[str, str]]) -> dict[tuple[str, str], str]:
+    """'theirs=ours, table.theirs=ours, …' as (table, theirs) -> ours; what names one table goes before the rest.
+
+    Raises
+    ------
+    ValueError : a pair is mistyped, or no table has a column of that name.
+    """
+    for_all, for_one = {}, {}
     for pair in filter(str.strip, rename.split(",")):
-        theirs, equals, ours = pair.partition("=")
-        if not (theirs.strip() and equals and ours.strip()):
+        theirs, equals, ours = (part.strip() for part in pair.rpartition("="))
+        if not (theirs and equals and ours):
             raise ValueError(f"markets.<name>.rename is {rename!r}. Write 'theirs=ours' pairs, comma separated.")
-        names[theirs.strip()] = ours.strip()
-    return names
+        table, dot, column = theirs.partition(".")
+        one = bool(dot) and table in SCHEMA
+        name = column if one else theirs
+        where = [table] if one else list(columns)
+        having = [other for other in where if name in columns.get(other, {}).values()]
+        if not having:
+            raise _unknown_column(theirs, [c for other in where for c in columns.get(other, {}).values()])
+        (for_one if one else for_all).update({(other, name): ours for other in having})
+    return for_all | for_one
 
 
-SOURCES: dict[str, Callable[[Database, Path, str], Source]] = {
+def _unknown_column(theirs: str, columns: list[str]) -> ValueError:
+    near = difflib.get_close_matches(theirs.split(".")[-1], columns, n=1, cutoff=0.5)
+    hint = f"the nearest is {near[0]!r}" if near else f"there are {', '.join(dict.fromkeys(columns))}"
+    return ValueError(f"markets.<name>.rename names {theirs!r}, a column that no table has; {hint}. Mend or remove it.")
+
+
+SOURCES: dict[str, Callable[[Database, Path, str, Reading], Source]] = {
     "complete_journey": complete_journey,
     "tables": tables_folder,
     "simulated": tables_folder,
 }
 
 
-def find(database: Database, folder: Path, name: str, names: dict[str, str] | None = None) -> str | None:
-    """What one selects `<name>.parquet` or `<name>.csv` of a folder from; None where an optional table is absent.
-
-    A CSV file is copied into the database: declared columns as text, which the checks convert, others by what they
-    look like.
-
-    Parameters
-    ----------
-    names : the file's column -> the schema's, for those that are renamed.
-
-    Raises
-    ------
-    ValueError : a required file is missing, or one cannot be read.
-    """
-    parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
-    path = parquet if parquet.exists() else csv
-    if not path.exists():
-        if not SCHEMA[name].required:
-            return None
-        raise ValueError(f"{folder}/ has no {name}.parquet or {name}.csv, which is required. Add it.")
-    try:
-        if path == parquet:
-            relation = f"read_parquet({literal(str(path))})"
-            database.columns(relation)
-            return relation
-        database.execute(f"CREATE TABLE file_{name} AS SELECT * FROM {_csv(database, path, name, names or {})}")
-        return f"file_{name}"
-    except duckdb.Error as error:
-        raise ValueError(
-            f"{path} cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}. Write it anew."
-        ) from error
-
-
-def _csv(database: Database, path: Path, name: str, names: dict[str, str]) -> str:
-    missing = ", ".join(literal(text) for text in MISSING)
-    options = f"header = true, delim = ',', quote = '\"', escape = '\"', nullstr = [{missing}]"
-    as_text = f"read_csv({literal(str(path))}, {options}, all_varchar = true)"
-    declared = [c for c in database.columns(as_text) if names.get(c, c) in SCHEMA[name].columns]
-    if SCHEMA[name].others != "attributes" or not declared:
-        return as_text
-    types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in declared)
-    options += f", types = {{{types}}}, auto_type_candidates = ['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']"
-    return f"read_csv({literal(str(path))}, {options}, sample_size = -1)"
-
-
-def _renamed(database: Database, name: str, relation: str, names: dict[str, str]) -> str:
-    """The relation with its columns renamed, without the index that pandas may have written."""
-    columns = [column for column in database.columns(relation) if not column.startswith("__index_level_")]
-    ours = [names.get(column, column) for column in columns]
-    twice = sorted({column for column in ours if ours.count(column) > 1})
+def _renamed(name: str, relation: str, columns: dict[str, str], names: dict[tuple[str, str], str]) -> str:
+    """The relation with its columns renamed."""
+    ours = {column: names.get((name, stripped), stripped) for column, stripped in columns.items()}
+    all_ours = list(ours.values())
+    twice = sorted({column for column in all_ours if all_ours.count(column) > 1})
     if twice:
         raise ValueError(
             f"{name}: two columns are named {twice[0]!r} after markets.<name>.rename. Rename only one column to that name."
         )
-    selected = ", ".join(f"{quoted(a)} AS {quoted(b)}" for a, b in zip(columns, ours, strict=True))
+    selected = ", ".join(f"{quoted(a)} AS {quoted(b)}" for a, b in ours.items())
     return f"(SELECT {selected} FROM {relation})"
