@@ -136,11 +136,103 @@ CASES = {
     "negative count": (cell("behavior", "count", -1), ["behavior.count must not be negative", "row 3: -1"]),
     "off the globe": (cell("stores", "latitude", 520.0), ["stores.latitude must be degrees, -90 to 90", "row 3: 520"]),
     "launch as words": (column("products", launch="spring"), ["products.launch cannot be read", "'spring'"]),
+    "two codes for thousands": (
+        column("transactions", sales_value="1.234.50"),
+        ["transactions.sales_value cannot be read", "read.decimal"],
+    ),
+    "decimal comma": (
+        column("transactions", sales_value="2,50"),
+        ["transactions.sales_value cannot be read", "'2,50'", "markets.<name>.read.decimal: ','"],
+    ),
+    "currency": (column("transactions", sales_value="2.50 EUR"), ["transactions.sales_value", "or currency"]),
+    "German money": (
+        column("transactions", sales_value="1.234,50"),
+        ["transactions.sales_value", "markets.<name>.read.thousands: '.' and decimal: ','"],
+    ),
+    "money in groups by spaces": (
+        column("transactions", sales_value="1 234"),
+        ["transactions.sales_value", "markets.<name>.read.thousands: ' '"],
+    ),
+    "points in some quantities": (
+        column("transactions", quantity=lambda rows: ["1.234" if i % 9 == 3 else "2" for i in rows.index]),
+        ["transactions.quantity is whole but for", "1.234", "markets.<name>.read.thousands: '.'", "read.decimal: '.'"],
+    ),
+    "changing offsets": (
+        column(
+            "transactions",
+            timestamp=lambda rows: [f"{t}{'+01:00' if t.month < 4 else '+02:00'}" for t in rows["timestamp"]],
+        ),
+        ["transactions.timestamp carries the time zone +01:00 and +02:00", "markets.<name>.read.time_zone"],
+    ),
+    "day or month first": (
+        column("transactions", timestamp="03/04/2022"),
+        ["transactions.timestamp may be read with the day or the month first", "markets.<name>.read.dates"],
+    ),
+    "discounts of both signs": (
+        column("transactions", discount=lambda rows: (rows.index % 2) - 0.5),
+        ["transactions.discount is negative in", "row 0: -0.5", "Write money saved"],
+    ),
+    "loaded twice": (
+        lambda raw: raw.update(
+            transactions=pd.concat([raw["transactions"]] * 2).sort_values("timestamp", ignore_index=True)
+        ),
+        ["transactions: ", "were loaded more than once", "markets.<name>.read.keep_repeated"],
+    ),
+    "no rows": (lambda raw: raw.update(transactions=raw["transactions"].head(0)), ["transactions has no rows"]),
+    "price without a store in part": (
+        column("prices", store_id=lambda rows: ["s0" if i % 2 == 0 else None for i in rows.index]),
+        ["prices.store_id is empty in", "rows 1, 3, 5", "hold for all stores"],
+    ),
+    "promotions of other stores": (
+        column("promotions", store_id=lambda rows: "shop " + rows["store_id"]),
+        ["promotions.store_id: none of its ids, such as shop s", "is one of transactions, such as s0"],
+    ),
+    "promotions of other products": (
+        column("promotions", product_id=lambda rows: "x" + rows["product_id"]),
+        ["promotions.product_id: none of its ids, such as x", "is one of products, such as p00"],
+    ),
+    "prices of other products": (
+        column("prices", product_id=lambda rows: "x" + rows["product_id"]),
+        ["prices.product_id: none of its ids", "take prices out of the folder"],
+    ),
+    "events of other products": (
+        column("behavior", product_id=lambda rows: "x" + rows["product_id"]),
+        ["behavior.product_id: none of its ids"],
+    ),
+    "events of other stores": (
+        column("behavior", store_id="online"),
+        ["behavior.store_id: none of its ids, such as online"],
+    ),
+    "zeros in front were added": (
+        column("prices", product_id=lambda rows: "0" + rows["product_id"]),
+        ["prices.product_id", "00p", "zeros in front"],
+    ),
+    "stores of other names": (
+        column("stores", store_id=lambda rows: "0" + rows["store_id"]),
+        ["stores lacks 8 stores", "zeros in front were lost or added"],
+    ),
+    "text beside a channel": (
+        column("promotions", campaign="summer weeks"),
+        ["promotions.campaign cannot be read", "'summer weeks'", "leave the column out"],
+    ),
+    "half a channel": (cell("promotions", "display", -0.5), ["promotions.display", "must hold 0 to 1", "row 3: -0.5"]),
+    "price without a week": (cell("prices", "week", None), ["prices.week is empty", "row 3"]),
+    "price without a number": (cell("prices", "price", float("nan")), ["prices.price is empty", "row 3"]),
+    "product without an id": (cell("products", "product_id", None), ["products.product_id is empty", "row 3"]),
+    "id of blanks": (cell("transactions", "product_id", "  "), ["transactions.product_id is empty", "row 3"]),
+    "east of the globe": (cell("stores", "longitude", 999.0), ["stores.longitude must be degrees", "row 3: 999"]),
+    "negative money": (cell("transactions", "sales_value", -1.0), ["transactions.sales_value must not be negative"]),
+    "event without a time": (cell("behavior", "timestamp", None), ["behavior.timestamp is empty", "row 3"]),
+    "no price column": (renamed("prices", price="amount"), ["prices.price is missing", "the table has product_id"]),
+    "no week of promotion": (renamed("promotions", week="weeks"), ["promotions.week is missing", "nearest: 'weeks'"]),
+    "no event column": (renamed("behavior", event="kind"), ["behavior.event is missing"]),
+    "no category": (renamed("products", category="group"), ["products.category is missing"]),
 }
 
 
 @pytest.mark.parametrize("case", list(CASES))
 def test_bad_tables(tmp_path, case):
+    assert len(CASES) >= 60
     raw = add_optional_tables(make_retailer())
     spoil, words = CASES[case]
     spoil(raw)
@@ -160,6 +252,7 @@ def test_renaming(retailer, tmp_path):
     refused(retailer, tmp_path / "a", ["markets.<name>.rename is 'sku'", "theirs=ours"], rename="sku")
     words = ["promotions: two columns are named 'mailer' after markets.<name>.rename"]
     refused(retailer, tmp_path / "b", words, rename="display=mailer")
+    refused(retailer, tmp_path / "c", ["names 'displai'", "no table has", "nearest is 'display'"], rename="displai=tv")
 
 
 def test_folders_and_sources(tmp_path):

@@ -238,9 +238,10 @@ def check(path: str | Path = PARAMS) -> Project:
     project = build(Project, read_yaml(path), str(path))
     for kind in ("markets", "simulations", "variants"):
         for name in getattr(project, kind):
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name in ("checked", "base"):  # stages write these
                 raise SettingsError(
-                    f"{path}: {kind}: {name!r} becomes a path. Write small letters, digits and _, a letter first."
+                    f"{path}: {kind}: {name!r} becomes a path. Write small letters, digits and _, a letter first, "
+                    "and neither 'checked' nor 'base'."
                 )
     for market in project.markets:
         for variant in project.variants:

@@ -25,13 +25,22 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that takes its place only when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
     _remove(part)
     try:
         yield part
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(part, path)
+        if not part.exists():
+            raise FileNotFoundError(f"nothing was written to take the place of {path}")
+        if path.is_dir():  # a folder cannot be replaced in one step
+            _remove(old)
+            os.replace(path, old)
+        try:
+            os.replace(part, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+        _remove(old)
     finally:
         _remove(part)
 

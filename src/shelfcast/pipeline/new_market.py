@@ -10,6 +10,7 @@ import re
 import time
 
 import click
+import holidays
 import yaml
 
 from shelfcast import settings
@@ -18,6 +19,7 @@ from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
 from shelfcast.training.base import Base
+from shelfcast.validate import nearest
 
 
 def read_panel(line: settings.Market) -> Panel:
@@ -27,6 +29,26 @@ def read_panel(line: settings.Market) -> Panel:
     prepare = settings.build(settings.Prepare, project.prepare | line.prepare, "prepare")
     meta = {"category": line.category, "data_md5": files.folder_md5(line.tables), "n_pictures": len(raw.images)}
     return build(raw, prepare, meta)
+
+
+def read_options(pairs: tuple[str, ...]) -> dict[str, str | bool]:
+    """'decimal=,' and others as the section `read` of a market."""
+    options = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        options[key.strip()] = value.strip() in ("", "true") if key.strip() == "keep_repeated" else value
+    return options
+
+
+def check_country(market: settings.Market) -> str:
+    """Whose holidays count, as a line; a ValueError where none are known."""
+    code = (settings.check().prepare | market.prepare).get("country", settings.Prepare().country)
+    country, _, part = str(code).partition("-")
+    known = holidays.list_supported_countries()
+    if country not in known or (part and part not in known[country]):
+        near = nearest(part, known[country]) if country in known else nearest(country, known)
+        raise ValueError(f"prepare.country is {code!r}, and no holidays of it are known{near}. Mend or give --country.")
+    return f"public holidays of {code} (--country for another)"
 
 
 def describe(panel: Panel) -> list[str]:
@@ -44,8 +66,12 @@ def describe(panel: Panel) -> list[str]:
             lines.append(f"{role}: {', '.join(names)}")
     if meta["n_pictures"]:
         lines.append(f"pictures of {meta['n_pictures']} products")
-    for row in panel.quality.query("found > 0 and action.str.startswith('dropped')").itertuples():
-        lines.append(f"dropped: {row.found:,} of {row.of:,} ({row.share:.1%}): {row.check}")
+    everyday = ("rows read", "rows of the category")
+    for row in panel.quality[(panel.quality["found"] > 0) & ~panel.quality["check"].isin(everyday)].itertuples():
+        units = f", {row.units:,.0f} units" if row.units > 0 else ""
+        weeks = f", weeks {row.weeks}" if isinstance(row.weeks, str) and row.weeks else ""
+        found = f"{row.found:,} of {row.of:,} ({row.share:.1%}){units}{weeks}"
+        lines.append(f"{row.check}: {found}: {row.action}")
     return [*lines, *(f"ignored: {text}" for text in meta["ignored"]), training_start(panel)]
 
 
@@ -91,22 +117,34 @@ def add_line(name: str, line: dict) -> None:
     "--source", help="complete_journey, simulated or tables.  [default: complete_journey for data, else tables]"
 )
 @click.option("--rename", default="", help="Columns to rename, theirs to ours: 'sku=product_id, shop=store_id'.")
+@click.option(
+    "--read", "options", multiple=True, help="How files are written, once for each option: --read 'decimal=,'."
+)
+@click.option("--country", help="Whose public holidays count: US, or US-CA for a part.  [default: prepare.country]")
 @click.option("--n-products", type=int, help="Products kept.  [default: prepare.n_products]")
 @click.option("--look", is_flag=True, help="Only read and describe; write nothing.")
-def main(name, category, folder, source, rename, n_products, look):
+def main(name, category, folder, source, rename, options, country, n_products, look):
     began = time.perf_counter()
+    given = {"category": category, "rename": rename, "read": read_options(options)}
     line = {"source": source or ("complete_journey" if folder == "data" else "tables"), "tables": folder}
-    line["category"] = category
-    if rename:
-        line["rename"] = rename
-    if n_products:
-        line["prepare"] = {"n_products": n_products}
+    line |= {key: value for key, value in given.items() if value or key == "category"}
+    prepare = {key: value for key, value in (("n_products", n_products), ("country", country)) if value is not None}
+    if prepare:
+        line["prepare"] = prepare
     try:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-            raise ValueError(f"{name!r} becomes a path. Write small letters, digits and _, a letter first.")
-        if name in settings.check().markets:
-            raise ValueError(f"{settings.PARAMS} has a market {name!r} already. Choose another name.")
-        print(*describe(read_panel(settings.build(settings.Market, line, name))), sep="\n")
+        known = settings.check().markets
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ("checked", "base"):
+            raise ValueError(
+                f"{name!r} becomes a path. Write small letters, digits and _, a letter first, and neither 'checked' nor "
+                "'base'."
+            )
+        if name in known and not look:
+            raise ValueError(
+                f"{settings.PARAMS} has a market {name!r} already. Choose another name, or look at it with --look."
+            )
+        market = known[name] if name in known else settings.build(settings.Market, line, name)
+        print(check_country(market))
+        print(*describe(read_panel(market)), sep="\n")
         if not look:
             add_line(name, line)
             seconds = time.perf_counter() - began

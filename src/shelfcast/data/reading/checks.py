@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from shelfcast.data.reading.cells import DATE_ADVICE, SQL_TYPE, Cells, advice_on_number, in_week, read_cell
+from shelfcast.data.reading.cells import DATE_ADVICE, OPTION, SQL_TYPE, Cells, advice_on_number, in_week, read_cell
 from shelfcast.data.reading.database import Database, quoted
 from shelfcast.data.schema import CHANNEL, SCHEMA, Column
 from shelfcast.reading_options import Reading
@@ -54,7 +54,9 @@ def copy(database: Database, name: str, relation: str, reading: Reading) -> list
         typed = {}
         for c, column in declared.items():
             typed[c] = _typed(Cells(database, name, relation, c, types[c]), column, reading)
-        _check_readable([column for column in typed.values() if column.from_text])
+        from_text = [column for column in typed.values() if column.from_text]
+        _check_readable(from_text)
+        _check_thousands(from_text, reading)
         selected = {c: column.sql for c, column in typed.items()}
         if table.others == "attributes":
             selected = {c: selected.get(c, _attribute(c, kind)) for c, kind in types.items()}
@@ -112,6 +114,28 @@ def _check_readable(columns: list[_Typed]) -> None:
             advice = advice_on_number(value, typed.column) if numeric else DATE_ADVICE
             raise ValueError(
                 f"{cells.table}.{typed.name} cannot be read in {n:,} rows, first in row {row}: {value!r} is not {advice}."
+            )
+
+
+def _check_thousands(columns: list[_Typed], reading: Reading) -> None:
+    """Refuse numbers of text that are whole, but for some that all have three decimals: these may be thousands."""
+    if reading.decimal is not None or reading.thousands is not None:
+        return
+    for typed in columns:
+        cells, name = typed.cells, f"{typed.cells.table}.{typed.name}"
+        if typed.column.kind != "number" or cells.table not in ("transactions", "prices", "behavior"):
+            continue
+        dotted = f"regexp_full_match({cells.filled}, '-?[1-9][0-9]{{0,2}}[.][0-9]{{3}}')"
+        whole = f"regexp_full_match({cells.filled}, '-?[0-9]+')"
+        n_dotted, n_whole, n = cells.database.rows(f"""
+            SELECT count(*) FILTER ({dotted}), count(*) FILTER ({whole}), count({cells.filled}) FROM {cells.relation}""")[
+            0
+        ]
+        if n_dotted and n_whole and n_dotted + n_whole == n:
+            first = cells.database.rows(f"SELECT {cells.filled} FROM {cells.relation} WHERE {dotted} LIMIT 1")[0][0]
+            raise ValueError(
+                f"{name} is whole but for {n_dotted:,} of {n:,} rows with three decimals, such as {first}: these may be "
+                f"thousands. Set {OPTION}.thousands: '.' if they are, or {OPTION}.decimal: '.' if not."
             )
 
 

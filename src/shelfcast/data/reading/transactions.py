@@ -119,10 +119,17 @@ def _repeated(database: Database, reading: Reading) -> list[Count]:
         WITH different AS (
             SELECT any_value(CAST(timestamp AS DATE)) AS day, any_value(quantity) AS quantity, count(*) AS n
             FROM transactions WHERE quantity > 0
-            GROUP BY hash(timestamp, store_id, product_id, quantity, sales_value, customer_id, basket_id, discount, coupon))
-        SELECT CAST(date_trunc('week', day) AS DATE), sum(n), sum(n - 1), exact_sum((n - 1) * quantity),
-               count(*) >= {FEW_ROWS} AND greatest(avg((n % 2 = 0)::INT), avg((n % 3 = 0)::INT)) >= {LOADED_TWICE}
-        FROM different GROUP BY day ORDER BY day""")
+            GROUP BY hash(timestamp, store_id, product_id, quantity, sales_value, customer_id, basket_id, discount, coupon)),
+        by_day AS (
+            SELECT CAST(date_trunc('week', day) AS DATE) AS week, sum(n) AS n, sum(n - 1) AS extra,
+                   exact_sum((n - 1) * quantity) AS units, count(*) AS found, sum((n % 2 = 0)::INT) AS twos,
+                   sum((n % 3 = 0)::INT) AS threes
+            FROM different GROUP BY day)
+        SELECT week, n, extra, units,
+               found >= {FEW_ROWS} AND greatest(twos, threes) >= {LOADED_TWICE} * found
+               OR sum(found) OVER w >= {FEW_ROWS}
+                  AND greatest(sum(twos) OVER w, sum(threes) OVER w) >= {LOADED_TWICE} * sum(found) OVER w
+        FROM by_day WINDOW w AS (PARTITION BY week) ORDER BY week""")
     n_all, n_repeated = sum(row[1] for row in rows), sum(row[2] for row in rows)
     if n_repeated == 0:
         return []
