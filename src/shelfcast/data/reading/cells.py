@@ -125,7 +125,7 @@ def _flag(text: str, number: str) -> str:
 def advice_on_number(value: str, column: Column) -> str:
     """What the cell should be, and the option that may read it."""
     cure = "write 1234.5, without thousands separators or currency"
-    if re.fullmatch(r"[-+]?\d{1,3}([.,' ]\d{3})+[.,]\d+", value):
+    if re.fullmatch(r"[-+]?\d{1,3}([.,' ])\d{3}(\1\d{3})*(?!\1)[.,]\d+", value):
         thousands, decimal = next(c for c in value if c in ".,' "), max(".,", key=value.rfind)
         cure += f", or set {OPTION}.thousands: {thousands!r}" + (" and decimal: ','" if decimal == "," else "")
     elif re.fullmatch(r"[-+]?\d*,\d+", value):
