@@ -95,7 +95,7 @@ SCHEMA = {
             "product_id": ID,
             "week": WEEK,
             "price": Column("number", rule=Rule("{} <= 0", "must be above zero")),
-            "store_id": Column("id", required=False),
+            "store_id": OPTIONAL_ID,  # all rows, or none
         },
         key=("product_id", "week", "store_id"),
     ),

@@ -106,6 +106,11 @@ def number_of_text(text: str, reading: Reading) -> str:
         return f"TRY_CAST({text} AS DOUBLE)"
     if thousands == " ":
         text = f"translate({text}, '\u00a0\u202f', '  ')"
+    if thousands == decimal:  # 1.234 is a thousand and more, 2.50 is not
+        grouped = f"regexp_full_match({text}, '[-+]?[1-9][0-9]{{0,2}}([{decimal}][0-9]{{3}})+')"
+        other = f"replace({text}, {literal(decimal)}, '.')"
+        whole = f"replace({text}, {literal(thousands)}, '')"
+        return f"TRY_CAST(CASE WHEN {grouped} THEN {whole} ELSE {other} END AS DOUBLE)"
     groups = f"[0-9]{{1,3}}([{thousands}][0-9]{{3}})+|" if thousands else ""
     pattern = f"[-+]?({groups}[0-9]+)?([{decimal}][0-9]+)?([eE][-+]?[0-9]+)?"
     plain = f"replace({text}, {literal(thousands)}, '')" if thousands else text
@@ -120,7 +125,7 @@ def _flag(text: str, number: str) -> str:
 def advice_on_number(value: str, column: Column) -> str:
     """What the cell should be, and the option that may read it."""
     cure = "write 1234.5, without thousands separators or currency"
-    if re.fullmatch(r"[-+]?\d{1,3}([.,' ]\d{3})+[.,]\d+", value):
+    if re.fullmatch(r"[-+]?\d{1,3}([.,' ])\d{3}(\1\d{3})*(?!\1)[.,]\d+", value):
         thousands, decimal = next(c for c in value if c in ".,' "), max(".,", key=value.rfind)
         cure += f", or set {OPTION}.thousands: {thousands!r}" + (" and decimal: ','" if decimal == "," else "")
     elif re.fullmatch(r"[-+]?\d*,\d+", value):

@@ -54,11 +54,12 @@ def _copy_csv(database: Database, path: Path, name: str, reading: Reading) -> No
         plain = _in_utf8(path, Path(folder) / path.name, reading)
         options = f"header = true, delim = {literal(reading.separator)}, quote = '\"', escape = '\"', skip = 0"
         relation = f"read_csv({literal(str(plain))}, {options}, comment = '', nullstr = '', all_varchar = true)"
-        columns = list(database.columns(relation))
+        with plain.open(encoding="utf-8-sig") as file:
+            header = file.readline().rstrip()
         for other in ";\t|,":
-            if len(columns) == 1 and other in columns[0]:
+            if reading.separator not in header and other in header:
                 raise ValueError(
-                    f"{path} has one column, {columns[0]!r}: its cells are not separated by {reading.separator!r}. "
+                    f"{path} has one column, {header[:80]!r}: its cells are not separated by {reading.separator!r}. "
                     f"Set {OPTION}.separator: {other!r}."
                 )
         database.execute(f"CREATE TABLE file_{name} AS SELECT * FROM {relation}")
