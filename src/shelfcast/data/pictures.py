@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from shelfcast.data.files import atomic
-from shelfcast.data.quality import Count, quality_table
+from shelfcast.data.quality.table import Count, quality_table
 
 SIDE = 224  # pixels, as the default encoder was trained
 SMALLEST = 16  # pixels; below that there is nothing to see

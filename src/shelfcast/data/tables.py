@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from shelfcast.data.files import verify
-from shelfcast.data.quality import quality_table
-from shelfcast.data.reading import across
+from shelfcast.data.quality import across
+from shelfcast.data.quality.table import quality_table
+from shelfcast.data.quality.transactions import check_transactions
 from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.sources import SOURCES
-from shelfcast.data.reading.transactions import check_transactions
 from shelfcast.reading_options import Reading
 
 

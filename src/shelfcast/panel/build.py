@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data import weekly
-from shelfcast.data.quality import Count, quality_table
+from shelfcast.data.quality.table import Count, quality_table
 from shelfcast.data.schema import CHAIN
 from shelfcast.data.tables import Tables
 from shelfcast.panel.axes.missing import missing_counts, observed_weeks, open_stores, store_array

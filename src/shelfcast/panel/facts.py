@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data import weekly
-from shelfcast.data.quality import Count
+from shelfcast.data.quality.table import Count
 from shelfcast.data.tables import Tables
 from shelfcast.panel.grid import Grid, recorded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from shelfcast.data.quality import Count, week_text
+from shelfcast.data.quality.table import Count, week_text
 from shelfcast.panel.axes.weeks import Weeks
 
 ENOUGH = 8  # usual rows of a store and week, from which on hardly any cannot be chance

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from shelfcast.data.quality import Count, week_text
+from shelfcast.data.quality.table import Count, week_text
 
 MIN_PRODUCTS = 5  # fewer cannot be learned from, nor judged
 RECENT = 52  # last training weeks, which choose and rank

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from shelfcast.data.quality import Count, week_text
+from shelfcast.data.quality.table import Count, week_text
 from shelfcast.panel.calendar import holiday_counts
 from shelfcast.settings import Prepare
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 
-from shelfcast.data.quality import Count, week_text
+from shelfcast.data.quality.table import Count, week_text
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.schema import SCHEMA
 
