@@ -10,16 +10,15 @@ import re
 import time
 
 import click
-import holidays
 import yaml
 
 from shelfcast import settings
 from shelfcast.data import files, tables
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.build import build
+from shelfcast.panel.calendar import check_country
 from shelfcast.panel.frame import Panel
 from shelfcast.training.base import Base
-from shelfcast.validate import nearest
 
 
 def read_panel(line: settings.Market) -> Panel:
@@ -40,14 +39,10 @@ def read_options(pairs: tuple[str, ...]) -> dict[str, str | bool]:
     return options
 
 
-def check_country(market: settings.Market) -> str:
+def holidays_of(market: settings.Market) -> str:
     """Whose holidays count, as a line; a ValueError where none are known."""
     code = (settings.check().prepare | market.prepare).get("country", settings.Prepare().country)
-    country, _, part = str(code).partition("-")
-    known = holidays.list_supported_countries()
-    if country not in known or (part and part not in known[country]):
-        near = nearest(part, known[country]) if country in known else nearest(country, known)
-        raise ValueError(f"prepare.country is {code!r}, and no holidays of it are known{near}. Mend or give --country.")
+    check_country(code)
     return f"public holidays of {code} (--country for another)"
 
 
@@ -143,7 +138,7 @@ def main(name, category, folder, source, rename, options, country, n_products, l
                 f"{settings.PARAMS} has a market {name!r} already. Choose another name, or look at it with --look."
             )
         market = known[name] if name in known else settings.build(settings.Market, line, name)
-        print(check_country(market))
+        print(holidays_of(market))
         print(*describe(read_panel(market)), sep="\n")
         if not look:
             add_line(name, line)
