@@ -12,6 +12,8 @@ import pytest
 from conftest import make_retailer, tables_changed_after, write_retailer
 from projects import ENV, call, copy_project, edit, message
 
+from shelfcast.panel.frame import Panel
+
 MARKET = "soft_drinks"  # the notebooks' default, so that they also run by hand here
 LINE = {"source": "tables", "tables": "tables", "category": "TEA"}
 PEERS = ["moving_average_8", "croston_sba", "lightgbm"]
@@ -75,7 +77,9 @@ def test_report_stands_alone(project):
     assert "nan" not in re.sub(r"<(script|style|img).*?>", "", page)
     for words in ("What will sell", "How sure that is", "What stands out", "md5", 'sortable">', "data:image/svg+xml"):
         assert words in page, words
-    total = pd.read_parquet(project / f"build/{MARKET}/forecasts.parquet").query("method == 'shelfcast' and y != y")
+    total = pd.read_parquet(project / f"build/{MARKET}/forecasts.parquet").query("method == 'ensemble' and y != y")
+    panel = Panel.load(project / f"build/{MARKET}/panel")
+    total = total[total["situation"] == panel.situation(panel.cutoffs["latest"][0])]
     total = total[total["unique_id"].str.endswith("|chain")]["mean"].sum()
     assert f"{total:,.0f} units" in page
 

@@ -21,6 +21,7 @@ from shelfcast.data.files import folder_md5
 from shelfcast.data.tables import load_each
 from shelfcast.judge.frame import SCHEMA
 from shelfcast.methods import article
+from shelfcast.methods.dispersion import Predict
 from shelfcast.methods.trees import boosting
 from shelfcast.model.tensors import load_tokenizer
 from shelfcast.panel.build import build
@@ -143,8 +144,9 @@ def save_pipeline_forecasts(folder: Path, panel) -> None:
     """What notebooks 3 and 4 leave of `shelfcast`, by a moving average."""
     predict = methods.METHODS["moving_average_8"](panel, 0)
     (folder / "models/shelfcast").mkdir(parents=True)
-    predict(panel.cutoffs["validation"]).to_parquet(folder / "models/shelfcast/validation.parquet")
-    predict(panel.cutoffs["test"]).assign(method="shelfcast").to_parquet(folder / "forecasts.parquet")
+    validation, test = (predict(panel.cutoffs[part]).assign(situation="plan_known") for part in ("validation", "test"))
+    validation.to_parquet(folder / "models/shelfcast/validation.parquet")
+    test.assign(method="shelfcast").to_parquet(folder / "forecasts.parquet")
 
 
 def edit_study(folder: Path, study: str, **values) -> None:
@@ -279,6 +281,14 @@ def test_controls(here, monkeypatch):
     edit_study(here, "controls", controls=few)
     edit_study(here, "categories", n_joint=2)
     joint_trees.fit()
+
+    def finished(folder: Path, _panel) -> Predict:
+        frames = [
+            pd.read_parquet(folder / name) for name in ("models/shelfcast/validation.parquet", "forecasts.parquet")
+        ]
+        return controls.by_cutoff(frames[0], frames[1].drop(columns=["method", "situation"]))
+
+    monkeypatch.setattr(controls, "pipeline_predict", finished)  # no trained model stands here
     run_notebook("studies/controls/controls.ipynb", market="tea")
     forecasts = pd.read_parquet("build/studies/controls/tea/forecasts.parquet")
     expected = {*few, "lightgbm_price_plan", "article_bert", "lightgbm_joint", "lightgbm_pair", "blend"}

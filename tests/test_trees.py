@@ -157,11 +157,12 @@ def test_leak_a_hidden_plan_says_nothing(small_panel):
 
 
 def test_names_of_columns_may_be_anything(small_panel):
-    names = {"mailer": '海报: [TV, "radio"]', "display": "display: front"}
+    names = {"promotion: mailer": '海报: [TV, "radio"]', "promotion: display": "display: front"}
     roles = {role: [names.get(column, column) for column in columns] for role, columns in small_panel.roles.items()}
     renamed = dataclasses.replace(small_panel, frame=small_panel.frame.rename(columns=names), roles=roles)
+    renamed = dataclasses.replace(renamed, planned=[names.get(column, column) for column in small_panel.planned])
     forecast = trees.lightgbm_counts(renamed, 0)(renamed.cutoffs["test"])
-    assert f"{names['mailer']}_target" in trees.fit([renamed], 0).columns and (forecast["mean"] > 0).all()
+    assert f"{names['promotion: mailer']}_target" in trees.fit([renamed], 0).columns and (forecast["mean"] > 0).all()
 
 
 def test_long_histories_are_thinned_but_for_the_weeks_that_choose(small_panel, monkeypatch):

@@ -262,7 +262,7 @@ def test_a_real_search_is_judged_as_fit_judges(small_panel, cut_panel, finetune,
     first, *others = search.finished(study)
     assert any(t.state == TrialState.PRUNED and len(t.intermediate_values) == 1 for t in others)
     setup = training_setup(small_panel, finetune)
-    history = fit(setup.make_model, *setup.splits, setup.training, SEEDS, tmp_path / "fit", "x")
+    history = fit(setup.make_model, *setup.splits, setup.training, SEEDS, tmp_path / "fit", "x").history
     assert first.value == pytest.approx(history.loc[history["best"], "wql"].mean(), rel=1e-4)
     chosen = history[history["phase"] == "select"]
     assert best_step(chosen) == chosen.loc[chosen["best"], "step"].iloc[0]

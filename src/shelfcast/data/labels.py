@@ -28,7 +28,7 @@ def product_label(row: pd.Series) -> str:
     letters, so the last piece goes, and so does the category.
     """
     given = [row[column] for column in NAMES if isinstance(row.get(column), str)]
-    name = given[0] if given else "; ".join(part.partition(": ")[2] for part in str(row["text"]).split("; ")[:3])
+    name = given[0] if given else "; ".join(part.rpartition(": ")[2] for part in str(row["text"]).split("; ")[:3])
     if len(name) == 30:
         name = name.rsplit(" ", 1)[0]
     name = re.sub(r"\s*\([^)]*$", "", name.lower())

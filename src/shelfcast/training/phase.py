@@ -84,7 +84,7 @@ class Phase:
 
     def _arguments(self, seed: int, folder: Path) -> TrainingArguments:
         training = self.training
-        every = judge_every(training, len(self.train), self.batch)
+        every = min(judge_every(training, len(self.train), self.batch), self.n_steps)
         return TrainingArguments(
             output_dir=str(folder),
             max_steps=self.n_steps,
@@ -117,13 +117,13 @@ class Phase:
 
     def _history(self, log: list[dict]) -> pd.DataFrame:
         last = pd.DataFrame(log).groupby("step").last()  # a training that continued logs a step twice
-        steps = pd.DataFrame({"loss": last.get("loss"), "wql": last.get("eval_wql", float("nan"))})
+        steps = last.reindex(columns=["loss", "eval_wql"]).rename(columns={"eval_wql": "wql"})
         return steps.dropna(subset="wql" if self.judged else "loss").reset_index()
 
 
 def judge_every(training: Training, n_products: int, batch: int) -> int:
     """Steps between two judgements: an epoch's where these are more than `training.judge_steps`."""
-    return max(training.judge_steps, -(-n_products // batch))
+    return max(training.judge_steps, -(-n_products // (batch * training.accumulation)))
 
 
 @torch.no_grad()

@@ -104,7 +104,7 @@ class Trees:
         if not (folder / DESCRIPTION).exists():
             return None
         boosters = {
-            name: [lightgbm.Booster(model_file=path) for path in sorted(folder.glob(f"{name}_*.txt"))]
+            name: [lightgbm.Booster(model_file=path) for path in sorted(folder.glob(f"{name}_[0-9]*.txt"))]
             for name in [*PHASES, *(name + NO_PLAN for name in PHASES)]
         }
         boosters = {name: own for name, own in boosters.items() if own}
