@@ -1,6 +1,6 @@
 """The raw tables of a retailer, declared as data: columns, their kinds, rules and keys.
 
-`checks.py` holds a table against this declaration; docs/design.md shows it to people who bring their own tables.
+`checks.py` holds a table against this declaration; docs/tables.md shows it to people who bring their own tables.
 """
 
 from __future__ import annotations
