@@ -17,7 +17,7 @@ run: setup  ## run the pipeline to the report; a second run does only what chang
 	dvc repro
 	@for page in reports/*/index.html; do echo "report: file://$(CURDIR)/$$page"; done
 
-base: setup  ## train the base in models/base again (a quarter of an hour): its frozen stage is thawed for it
+base: setup  ## train the base in models/base again (half an hour): its frozen stage is thawed for it
 	@sed -i.frozen 's/frozen: true/frozen: false/' dvc.yaml
 	dvc repro --single-item --force base; status=$$?; mv dvc.yaml.frozen dvc.yaml; exit $$status
 

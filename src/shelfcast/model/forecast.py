@@ -62,10 +62,24 @@ def forecast(
 
 def in_situations(models: list[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
     """`forecast` in each situation (column `situation`): with the plan as the market has it, and with none."""
-    with_plan = forecast(models, market, cutoffs)
-    without = forecast(models, market.without_plan(), cutoffs) if market.planned else with_plan
-    frames = {"plan_known": with_plan, "no_plan": without}
-    return pd.concat([frame.assign(situation=name) for name, frame in frames.items()], ignore_index=True)
+    return situation_frames(predict_in_situations(models, market, cutoffs), market, cutoffs)
+
+
+def predict_in_situations(
+    models: list[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp]
+) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """Situation -> what `predict_each` gives; without a plan in the tables both are the same."""
+    known = predict_each(models, market, cutoffs)
+    hidden = predict_each(models, market.without_plan(), cutoffs) if market.planned else known
+    return {"plan_known": known, "no_plan": hidden}
+
+
+def situation_frames(
+    predictions: dict[str, list[tuple[np.ndarray, np.ndarray]]], market: MarketTensors, cutoffs: list[pd.Timestamp]
+) -> pd.DataFrame:
+    """The forecast frame with the column `situation`; `predictions` as `predict_in_situations` gives them."""
+    frames = [as_frame(parts, market, cutoffs).assign(situation=name) for name, parts in predictions.items()]
+    return pd.concat(frames, ignore_index=True)
 
 
 def predict_each(

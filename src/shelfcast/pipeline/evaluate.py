@@ -16,7 +16,7 @@ from shelfcast.market.oracle import oracle
 from shelfcast.market.tables import load_truth
 from shelfcast.methods import SITUATIONS, Forecasts
 from shelfcast.methods.ensemble import Weights, combine, select_weights
-from shelfcast.model.forecast import forecast, in_situations, load_models
+from shelfcast.model.forecast import as_frame, load_models, predict_in_situations, situation_frames
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
 
@@ -49,12 +49,13 @@ def variant_forecasts(folder: Path, panel: Panel) -> tuple[Forecasts, pd.DataFra
         name, facts, began = path.parent.name, json.loads(path.read_text()), time.perf_counter()
         market = market_tensors(panel, load_tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
         models = load_models(path.parent)
-        ahead.append(in_situations(models, market, cutoffs).assign(method=name))
+        predictions = predict_in_situations(models, market, cutoffs)
+        ahead.append(situation_frames(predictions, market, cutoffs).assign(method=name))
         validation.append(pd.read_parquet(path.parent / "validation.parquet").assign(method=name))
         fit_seconds = json.loads((folder / "seconds" / f"{name}.json").read_text())
         timings[name] = fit_seconds | {"predict_seconds": time.perf_counter() - began}
-        for seed, model in zip(facts["seeds"], models, strict=True):
-            single = forecast([model], market, panel.cutoffs["test"]).assign(method=name, seed=seed)
+        for seed, part in zip(facts["seeds"], predictions["plan_known"], strict=True):
+            single = as_frame([part], market, cutoffs).assign(method=name, seed=seed)
             seed_scores.append(metrics.scores(add_level(single), panel.frame, by=("level", "method", "seed")))
     forecasts = Forecasts(*(pd.concat(frames, ignore_index=True) for frames in (validation, ahead)), timings)
     return forecasts, pd.concat(seed_scores).reset_index()
