@@ -72,6 +72,7 @@ class Prepare:
     test_weeks: int = _param(8, "last weeks, which choose nothing", ge=1)
     closed_weeks: list[Day] = _param([], "weeks without trade, by any day of them; they are missing, not zero demand")
     country: str = _param("US", "whose public holidays count: US, or US-CA for a part of a country")
+    outlook: bool = _param(True, "forecast products by a zero-shot model from every week, for the model to read")
     image_encoder: str = _param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
     seed: int = _param(0, "of the clustering of stores")
 

@@ -15,6 +15,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,13 +85,13 @@ def prepare_work(study: Study, lines: dict[str, dict], work: Path) -> None:
     settings.check(work / "params.yaml")
 
 
-def run_market(name: str, work: Path) -> None:
-    """Run the notebooks of a market that are not done; a ClickException of the engine says what failed."""
+def run_market(name: str, work: Path, notebooks: Sequence[str] = NOTEBOOKS) -> None:
+    """Run those of a market's notebooks that are not done; a ClickException of the engine says what failed."""
     import papermill
 
     s = settings.load(name, path=work / "params.yaml")
     key = [folder_md5(work / s.market.tables), asdict(s.market), code_md5()]
-    for notebook in NOTEBOOKS:
+    for notebook in notebooks:
         key.append([notebook, asdict(s.prepare), asdict(s.finetune), asdict(s.evaluate)])
         mark = work / "build" / name / f"{notebook}.done"
         digest = hashlib.md5(json.dumps(key).encode()).hexdigest()

@@ -19,16 +19,14 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
-from shelfcast.judge.distribution import sales_unit
+from shelfcast.model.columns import CONSTANT, OUTLOOK, Columns
 from shelfcast.panel.frame import LEVEL_FLOOR, PLAN_KNOWN, Panel
 from shelfcast.settings import Network
 
 SHOCK = "location_now"
 SHARED = ("category_level", "category_now", "traffic", SHOCK)  # the same for all products of a location
-CONSTANT = 1e-6  # standard deviation below which a column is constant
 # columns of a product's own past -> that of its category
 OF_CATEGORY = {"year_ago": "year_ago_category", "season_own": "season_category", "season_chain": "season_category"}
-CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 MAX_TEXT = 64  # tokens of product text
 BY_WEEK = ("weeks", "plan", "level", "typical", "location_shock", "labels")  # fields with the axis T
 
@@ -127,7 +125,15 @@ class MarketTensors(torch.utils.data.Dataset):
         of_level, of_units = self._slopes.to(level.device)
         ratio = torch.log((level + LEVEL_FLOOR) / (batch["level"] + LEVEL_FLOOR))
         weeks = batch["weeks"] + times.log()[..., None] * of_level - ratio[..., None] * of_units
-        return batch | {"level": level, "weeks": weeks}
+        plan = batch["plan"].clone()
+        plan[..., self.names["plan"].index(OUTLOOK)] -= ratio[..., None] * self._outlook_slope
+        return batch | {"level": level, "weeks": weeks, "plan": plan}
+
+    @cached_property
+    def _outlook_slope(self) -> float:
+        """How much the standardised outlook rises with its log."""
+        deviation = self.scale[OUTLOOK][1]
+        return 1 / deviation if deviation > CONSTANT else 0.0
 
     @cached_property
     def _hidden_plan(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,8 +154,9 @@ class MarketTensors(torch.utils.data.Dataset):
         return replace(self, tensors=self.tensors | {"plan": plan})
 
     def as_new(self) -> MarketTensors:
-        """As if no product had a history: `cold_start`, and seasons of earlier years are the category's."""
+        """As if no product had a history: `cold_start`, no outlook, and seasons of earlier years are the category's."""
         plan = self.tensors["plan"].clone()
+        plan[..., self.names["plan"].index(OUTLOOK)] = 0.0
         for own, category in OF_CATEGORY.items():
             if own in self.names["plan"]:
                 (mean, deviation), (category_mean, category_deviation) = self.scale[own], self.scale[category]
@@ -188,51 +195,6 @@ class MarketTensors(torch.utils.data.Dataset):
         return replace(self, weeks_index=self.weeks_index[:n], tensors=tensors)
 
 
-class _Columns:
-    """The panel's columns as arrays (P, L, T + horizon), scaled."""
-
-    def __init__(self, panel: Panel, scale: dict[str, list[float]] | None):
-        weeks, horizon = panel.weeks, panel.meta["horizon"]
-        ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
-        products, locations = list(panel.products.index), list(panel.locations.index)
-        self.shape = (len(products), len(locations), len(ahead))
-        index = pd.MultiIndex.from_product([products, locations, ahead])
-        self.frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
-        self.n_train = int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
-        self.in_units, self.given_scale = set(panel.in_units), scale
-        self.unit, self.planned = sales_unit(panel.meta), set(panel.planned)
-        self.size = self.unit or 1.0
-        self.scale: dict[str, list[float]] = {}
-        self.level = self.raw("level")
-
-    def raw(self, name: str) -> np.ndarray:
-        return self.frame[name].to_numpy(float).reshape(self.shape)
-
-    def scaled(self, names: list[str]) -> np.ndarray:
-        """(P, L, T + horizon, F), standardised by the training weeks or by the given scale, and clipped."""
-        return np.stack([self._scaled(name) for name in names], -1)
-
-    def _scaled(self, name: str) -> np.ndarray:
-        x = self.raw(name)
-        if name == "level":
-            x = np.log(x)
-        elif name in self.in_units:
-            floor = LEVEL_FLOOR * self.size
-            x = np.log((x + floor) / (self.level + floor))
-        mean, deviation = self.scale[name] = self._moments(name, x[:, :, : self.n_train])
-        x = np.where(np.isnan(x), mean, x)
-        return np.clip((x - mean) / deviation if deviation > CONSTANT else np.zeros_like(x), -CLIP, CLIP)
-
-    def _moments(self, name: str, train: np.ndarray) -> list[float]:
-        """Mean and standard deviation of a column; 1 and 1 of those that are 1 where the plan is known."""
-        if self.given_scale:
-            return self.given_scale[name]
-        if name in PLAN_KNOWN:
-            return [1.0, 1.0]
-        given = train[~np.isnan(train)]
-        return [float(given.mean()), float(given.std())] if len(given) else [0.0, 0.0]
-
-
 def market_tensors(
     panel: Panel, tokenizer, price_plan: bool = False, scale: dict[str, list[float]] | None = None
 ) -> MarketTensors:
@@ -241,13 +203,13 @@ def market_tensors(
     price_plan : read the realised chain price as if planned (an upper bound).
     scale : mean and standard deviation of each column that a model was trained with; the panel's own where not given.
     """
-    weeks, horizon, columns = panel.weeks, panel.meta["horizon"], _Columns(panel, scale)
+    weeks, horizon, columns = panel.weeks, panel.meta["horizon"], Columns(panel, scale)
     n, products, locations = len(weeks), list(panel.products.index), list(panel.locations.index)
     past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
     plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
-    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": plan}
+    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": [*plan, OUTLOOK]}
     names["picture"] = list(panel.pictures.columns)
-    planned = columns.scaled(plan)
+    planned, outlook = columns.scaled(plan), columns.outlook(panel)
     history = columns.scaled(past)
     target = np.arange(n)[:, None] + np.arange(1, horizon + 1)  # T H, index of week t + h
     texts = panel.products["text"].fillna("").tolist()
@@ -262,7 +224,7 @@ def market_tensors(
         "has_picture": torch.tensor(~np.isnan(pictures).any(1) & bool(names["picture"])),
         "static": _float(columns.scaled(panel.roles["static"])[:, :, 0]),
         "weeks": _float(np.concatenate([history, planned], -1)[:, :, :n]),
-        "plan": _float(planned[:, :, target]),  # P L T H F
+        "plan": _float(np.concatenate([planned[:, :, target], outlook[..., None]], -1)),  # P L T H F
         "level": _float(columns.level[:, :, :n] / columns.size),
         "typical": _float(panel.typical[locations].to_numpy().T / columns.size).expand(len(products), -1, -1),
         "location_shock": _float(np.nan_to_num(columns.raw(SHOCK)[:, :, :n])),

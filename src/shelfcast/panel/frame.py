@@ -17,7 +17,8 @@ from shelfcast.data.schema import CHAIN
 LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
 PLAN_KNOWN = ("promotion_known", "price_known")  # columns that are 1 where the plan reaches a week, and 0 elsewhere
 MOSTLY = 0.5  # share of weeks from which on a plan counts as known
-PARTS = ("frame", "products", "locations", "graph", "pictures", "typical", "quality")
+PARTS = ("frame", "products", "locations", "graph", "pictures", "typical", "quality", "outlook")
+OUTLOOK_COLUMNS = ["product_id", "cutoff", "horizon", "units"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Panel:
     cutoffs : train, validation, test, latest -> Mondays of last observed weeks.
     quality : what was counted, dropped and kept when the tables were read. meta : facts and parameters of the build.
     meanings : column -> what it means.
+    outlook : what a zero-shot model forecasts of each product's units in the chain, from every week it can: a row per
+        product_id, cutoff and horizon; empty where it was not asked.
     """
 
     frame: pd.DataFrame
@@ -53,6 +56,7 @@ class Panel:
     meta: dict
     meanings: dict[str, str] = field(default_factory=dict)
     planned: list[str] = field(default_factory=list)
+    outlook: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=OUTLOOK_COLUMNS))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

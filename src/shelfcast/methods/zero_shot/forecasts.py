@@ -39,7 +39,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
     def read(rows: pd.DataFrame) -> pd.DataFrame:
         """Forecast frame of the rows by the model."""
         series = history.loc[rows["unique_id"].unique()]
-        ahead = _forecast(model, series, sorted(rows["cutoff"].unique()), horizon)
+        ahead = quantile_forecasts(model, series, sorted(rows["cutoff"].unique()), horizon)
         ahead = ahead.loc[pd.MultiIndex.from_frame(rows[["unique_id", "cutoff", "horizon"]])].to_numpy().clip(min=0)
         quantiles = interpolated(ahead, at, np.broadcast_to(NORMAL, (len(rows), len(NORMAL))))
         return forecast_frame(rows, ahead.mean(axis=1), quantiles=quantiles, unit=unit)
@@ -61,7 +61,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
     return predict
 
 
-def _forecast(model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int) -> pd.DataFrame:
+def quantile_forecasts(model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int) -> pd.DataFrame:
     """The model's quantiles; index unique_id, cutoff, horizon."""
     longest = max(series.columns.get_indexer(cutoffs).max() + 1, MIN_OBSERVED)
     longest = min(longest, model.context_length)
