@@ -71,6 +71,15 @@ def test_few_rows_move_little():
     assert many > 1.3 and 1 < few < 1 + 0.3 * (many - 1)
 
 
+def test_what_one_week_decides_moves_little():
+    """Ranges that fail in all weeks alike are stretched; those that fail as often, but in one week of four, are not."""
+    told = forecasts(0.5, n=500)
+    all_weeks = told.assign(y=told["y"].where(np.arange(len(told)) % 16 >= 4, 1000.0))
+    one_week = told.assign(y=told["y"].where(told["horizon"] < 4, 1000.0))
+    alike, alone = (calibration._settled(frame)[1] for frame in (all_weeks, one_week))
+    assert alike > 0.2 and abs(alone) < 0.3 * alike
+
+
 def test_levels_and_horizons_without_rows_are_not_stretched():
     ahead = forecasts(0.12, n=5)
     same = calibration.recalibrate(ahead, {"product_region": {1: [2.0] * 3}})

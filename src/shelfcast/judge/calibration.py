@@ -32,8 +32,9 @@ NORMAL = stats.norm.ppf(QUANTILES)
 MEDIAN = QUANTILES.index(0.5)
 STRETCHES = (0.4, 2.5)  # of quantiles on the scale of a normal, at most
 COVERAGES = (0.5, 0.8, 0.95)
-SHRINKAGE = 200  # rows that say nothing of calibration: so many actual ones are needed to go half the way
-SHRINKAGE_HORIZON = 2000  # the same for a horizon of its own, from the stretch of all horizons
+USUAL = 0.1  # by how much the log of a stretch usually differs from 0 (standard deviation)
+LOG_STRETCH_VARIANCE = 0.8  # of an 80 % range, of one actual: c (1 - c) / (2 z φ(z))²
+SHRINKAGE_HORIZON = 2000  # rows of a horizon that go half the way from the stretch of all horizons to its own
 WORSE = 0.003  # relative weighted quantile loss that better ranges may cost
 Bounds = tuple[np.ndarray, np.ndarray]
 Stretches = dict[str, dict[int, list[float]]]  # level -> horizon -> one for each of COVERAGES
@@ -135,8 +136,9 @@ def _root(missing: Callable[[float, float], float], coverage: float) -> float:
 def fit_stretches(past: pd.DataFrame) -> Stretches:
     """The stretches of each level and horizon, from forecasts of one method whose weeks have actuals.
 
-    Few rows move them little: they are shrunk towards 1, and a horizon's own towards those of all horizons. Where they
-    would make the weighted quantile loss worse, as with a shape that stretching cannot mend, they are drawn to 1 too.
+    What a week or two decide moves them little: they are drawn towards 1 by how much they vary as one week after the
+    other is left out, and a horizon's own towards those of all horizons. Where they would make the weighted quantile
+    loss worse, as with a shape that stretching cannot mend, they are drawn to 1 too.
 
     Parameters
     ----------
@@ -149,7 +151,7 @@ def fit_stretches(past: pd.DataFrame) -> Stretches:
     past = add_level(past[past["y"].notna()])
     stretches: Stretches = {}
     for level, rows in past.groupby("level"):
-        shared = np.log(stretch(pit_bounds(rows))) * len(rows) / (len(rows) + SHRINKAGE)
+        shared = _settled(rows)
         stretches[level] = {}
         for horizon, own in rows.groupby("horizon"):
             weight = len(own) / (len(own) + SHRINKAGE_HORIZON)
@@ -157,6 +159,23 @@ def fit_stretches(past: pd.DataFrame) -> Stretches:
             stretches[level][int(horizon)] = np.exp(log_stretch).tolist()
         stretches[level] = _not_worse(rows, stretches[level])
     return stretches
+
+
+def _settled(rows: pd.DataFrame) -> np.ndarray:
+    """Logs of a level's stretches (3,), times the share of their variation that is not chance: empirical Bayes.
+
+    Errors of one week have much in common, so chance is what varies as one target week after the other is left out
+    (jackknife), and no less than the binomial variance of so many actuals. With a single week there is no telling, and
+    the stretches are 1.
+    """
+    (below, upto), weeks = pit_bounds(rows), rows["ds"].to_numpy()
+    others = [weeks != week for week in np.unique(weeks)]
+    if len(others) < 2:
+        return np.zeros(len(COVERAGES))
+    without = np.log([stretch((below[own], upto[own])) for own in others])
+    binomial = LOG_STRETCH_VARIANCE / len(rows[["unique_id", "ds"]].drop_duplicates())
+    chance = np.maximum((len(others) - 1) * without.var(axis=0), binomial)
+    return np.log(stretch((below, upto))) * USUAL**2 / (USUAL**2 + chance)
 
 
 def _not_worse(rows: pd.DataFrame, of_level: dict[int, list[float]]) -> dict[int, list[float]]:
