@@ -284,7 +284,29 @@ def test_other_levels_describe_the_same_sales(setup):
         assert not torch.allclose(other["weeks"][..., columns[name]], market.tensors["weeks"][..., columns[name]])
     same = [i for name, i in columns.items() if name not in market.in_units]
     torch.testing.assert_close(other["weeks"][..., same], market.tensors["weeks"][..., same])
-    assert all(other[k] is v for k, v in market.tensors.items() if k not in ("level", "weeks"))
+    assert all(other[k] is v for k, v in market.tensors.items() if k not in ("level", "weeks", "plan"))
+
+
+def test_the_outlook_follows_a_varied_level(setup):
+    """It is the log of units over the level, so that with half the level it stands log 2 higher; nothing else moves."""
+    panel, product = setup.panel, setup.panel.products.index[0]
+    cutoff = panel.cutoffs["train"][-1]
+    outlook = pd.DataFrame({"product_id": product, "cutoff": cutoff, "horizon": [1, 2], "units": [40.0, 90.0]})
+    market = market_tensors(dataclasses.replace(panel, outlook=outlook), load_tokenizer(setup.backbone))
+    column, week = market.names["plan"].index("outlook"), market.weeks_index.get_loc(cutoff)
+    mean, deviation = market.scale["outlook"]
+    level = market.tensors["level"]
+    raw = market.tensors["plan"][0, :, week, :2, column] * deviation + mean
+    expected = torch.log((torch.tensor([40.0, 90.0]) + 0.1) / (level[0, 0, week] + 0.1))
+    torch.testing.assert_close(raw, expected.expand(len(raw), 2), rtol=1e-3, atol=1e-3)
+    others = market.tensors["plan"][1:, ..., column]
+    assert (others == 0).all(), "no forecast: the mean"
+    halved = market.with_levels(market.tensors, torch.full_like(level, 0.5))
+    change = (halved["plan"] - market.tensors["plan"])[0, 0, week] * deviation
+    ratio = torch.log((level[0, 0, week] + 0.1) / (0.5 * level[0, 0, week] + 0.1))
+    torch.testing.assert_close(change[:, column], ratio.expand(len(change)), rtol=1e-3, atol=1e-3)
+    assert (change[:, [i for i in range(change.shape[1]) if i != column]] == 0).all()
+    assert (market.as_new().tensors["plan"][..., column] == 0).all()
 
 
 @pytest.mark.parametrize("noise", [0.5, 0.0])

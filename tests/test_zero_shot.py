@@ -11,7 +11,7 @@ from shelfcast.judge.distribution import QUANTILE_COLUMNS
 from shelfcast.judge.frame import is_chain
 from shelfcast.methods import zero_shot
 from shelfcast.methods.zero_shot import forecasts
-from shelfcast.methods.zero_shot.short_context import ShortContext
+from shelfcast.methods.zero_shot.short_context import MIN_OBSERVED, ShortContext
 
 HORIZON = 4
 
@@ -84,3 +84,38 @@ def test_in_a_large_market_regions_follow_the_chain(small_panel, monkeypatch):
     product = both["unique_id"].str.split("|").str[0]
     sums = both.groupby([product, "cutoff", "horizon", chain.rename("chain")])["mean"].sum().unstack()
     np.testing.assert_allclose(sums[True], sums[False], rtol=1e-3)
+
+
+def test_the_outlook_is_what_the_model_forecasts_from_each_week(small_panel):
+    outlook = zero_shot.with_outlook(small_panel).outlook
+    cutoff = small_panel.cutoffs["validation"][0]
+    frame = zero_shot.fracast(small_panel, 0)([cutoff])
+    frame = frame[is_chain(frame)].assign(product_id=lambda f: f["unique_id"].str.split("|").str[0])
+    both = frame.merge(outlook, on=["product_id", "cutoff", "horizon"], validate="one_to_one")
+    assert len(both) == len(frame) == small_panel.meta["horizon"] * len(small_panel.products)
+    np.testing.assert_allclose(both["units"], both["mean"], rtol=2e-3, atol=1e-3)
+    observed = [week for week in small_panel.weeks[MIN_OBSERVED - 1 :]]
+    assert set(outlook["cutoff"]) == set(observed)
+
+
+def test_the_outlook_knows_nothing_after_its_week(small_panel):
+    cutoff = small_panel.cutoffs["train"][-1]
+    frame = small_panel.frame
+    changed = frame.assign(y=frame["y"].where(frame["ds"] <= cutoff, 7 * frame["y"] + 50))
+    before, after = (
+        zero_shot.with_outlook(panel).outlook.set_index(["product_id", "cutoff", "horizon"])["units"]
+        for panel in (small_panel, dataclasses.replace(small_panel, frame=changed))
+    )
+    known = before.index.get_level_values("cutoff") <= cutoff
+    np.testing.assert_allclose(after[known], before[known], rtol=1e-3, atol=1e-3)
+    assert not np.allclose(after[~known], before[~known], rtol=0.1)
+
+
+def test_a_new_product_has_no_outlook_until_it_was_observed(small_panel):
+    product, first = small_panel.products.index[0], small_panel.weeks[20]
+    frame = small_panel.frame
+    unborn = (frame["product_id"] == product) & (frame["ds"] < first)
+    panel = dataclasses.replace(small_panel, frame=frame.assign(y=frame["y"].mask(unborn)))
+    outlook = zero_shot.with_outlook(panel).outlook
+    own = outlook[outlook["product_id"] == product]
+    assert own["cutoff"].min() == first + pd.Timedelta(weeks=MIN_OBSERVED - 1)

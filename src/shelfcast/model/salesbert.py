@@ -5,7 +5,7 @@ product; static and week tokens attend to it, to themselves and to earlier weeks
 UniLM), so one pass forecasts from every cutoff. Between layers the locations of a product attend to each other within
 a week, gated to zero at the start so that the pretrained encoder is intact at step 0. The head turns the state at a
 cutoff and the plan for week t + h into a negative binomial (Salinas et al. 2020, DeepAR) whose mean is the causal level
-times exp(·), times the spillover between locations.
+times exp(·), times the outlook of a zero-shot model to a learned power, times the spillover between locations.
 
 Axes: B products, L locations, S text tokens, T weeks, N = 1 + T static and week tokens, C weeks forecast from (all T
 where none are chosen), H horizons, D width.
@@ -31,6 +31,7 @@ from shelfcast.model.layers.cold_start import ColdStartHead
 from shelfcast.model.layers.space import Spillover
 
 HEAD = 128  # hidden units of the head
+OUTLOOK_WEIGHT = 0.2  # log of the mean a standard deviation of the outlook, at the start: about half of the way to it
 TEXTS = 64  # read at a time, so that many need no more memory
 TEXT_PARTS = 64  # principal components of the texts of a market
 BERT_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -73,7 +74,7 @@ class SalesBert(PreTrainedModel):
         self._add_head(config, width)
         self.post_init()
         for last in (self.head[-1], self.cold_start.out):
-            nn.init.zeros_(last.weight)  # step 0 forecasts the causal level
+            nn.init.zeros_(last.weight)  # step 0 forecasts between the causal level and the outlook
             nn.init.zeros_(last.bias)
 
     def _add_encoder(self, config: SalesBertConfig) -> int:
@@ -100,6 +101,7 @@ class SalesBert(PreTrainedModel):
         self.head_product = nn.Linear(HEAD // 4 + config.n_static, HEAD)
         self.head_plan = nn.Linear(config.n_plan, HEAD)
         self.head_horizon = nn.Embedding(config.horizon, HEAD)
+        self.outlook_weight = nn.Parameter(torch.full((config.horizon,), OUTLOOK_WEIGHT))
         self.head = nn.Sequential(nn.GELU(), nn.Linear(HEAD, 2))
         self.cold_start = ColdStartHead(config)
 
@@ -275,7 +277,8 @@ class SalesBert(PreTrainedModel):
         state = self.head_week(torch.cat([x, weeks], -1)) + self.head_product(product)[:, :, None]
         state = self.drop(state)  # before the horizons part: a fourth of the work
         out = self.head(state[:, :, :, None] + self.head_plan(plan) + self.head_horizon.weight[:h])  # B L T H 2
-        mean = level[..., None] * torch.exp(out[..., 0].clamp(-6, 4))
+        log_factor = out[..., 0] + self.outlook_weight[:h] * plan[..., -1]
+        mean = level[..., None] * torch.exp(log_factor.clamp(-6, 4))
         return mean, F.softplus(out[..., 1]) + 1e-4
 
     def loss(self, mean, dispersion, labels) -> torch.Tensor:

@@ -41,7 +41,7 @@ class Batch(TypedDict):
     has_picture: torch.Tensor  # (B,) bool
     static: torch.Tensor  # (B, L, F_static) float32, standardised
     weeks: torch.Tensor  # (B, L, T, F_week) float32, past and known-future columns of week t
-    plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h
+    plan: torch.Tensor  # (B, L, T, H, F_plan) float32, known-future columns of week t + h; the last is the outlook
     level: torch.Tensor  # (B, L, T) float32, units a week, > 0
     typical: torch.Tensor  # (B, L, T) float32, units a week that a product of the category typically sells, > 0
     location_shock: torch.Tensor  # (B, L, T) float32, log of a location's units over its usual share, for every product
