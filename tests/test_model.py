@@ -14,7 +14,7 @@ from shelfcast.model.adapters import quantised
 from shelfcast.model.forecast import forecast, predict, read_text_once
 from shelfcast.model.layers.attention import additive, bert_pass
 from shelfcast.model.layers.space import Spillover
-from shelfcast.model.salesbert import SalesBert
+from shelfcast.model.salesbert import OUTLOOK_WEIGHT, SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
 from shelfcast.training.initial import fit_spillover
 
@@ -31,6 +31,7 @@ def make(panel, backbone, seed=0, layers=2, **config) -> tuple[SalesBert, Market
             if name.endswith("gate") or name.startswith(("head.1", "cold_start.out", "appeal", "spillover")):
                 p.copy_(0.3 * torch.randn_like(p))
     model.config.new_products = True
+    market.tensors["plan"][..., market.names["plan"].index("outlook")] = torch.randn(market.tensors["plan"].shape[:-1])
     return model.eval(), market
 
 
@@ -50,12 +51,14 @@ def test_shapes_and_range(pair):
     assert (mean > 0).all() and (dispersion > 0).all() and np.isfinite(mean).all()
 
 
-def test_step_zero_forecasts_the_level(small_panel, tiny_bert):
+def test_step_zero_forecasts_the_level_and_the_outlook(small_panel, tiny_bert):
     market = market_tensors(small_panel, load_tokenizer(tiny_bert))
     model = SalesBert.from_backbone(tiny_bert, layers=2, **market.sizes()).eval()
-    np.testing.assert_allclose(
-        predict(model, market)[0], market.tensors["level"][..., None].expand(-1, -1, -1, 4), rtol=1e-5
-    )
+    level = market.tensors["level"][..., None].expand(-1, -1, -1, 4)
+    np.testing.assert_allclose(predict(model, market)[0], level, rtol=1e-5)
+    outlook = torch.linspace(-1, 1, level.numel()).reshape(level.shape)
+    market.tensors["plan"][..., market.names["plan"].index("outlook")] = outlook
+    np.testing.assert_allclose(predict(model, market)[0], level * torch.exp(OUTLOOK_WEIGHT * outlook), rtol=1e-4)
 
 
 @pytest.mark.parametrize("cold_start", [False, True])
