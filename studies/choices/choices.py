@@ -14,7 +14,8 @@ import json
 import shutil
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from pydantic.dataclasses import dataclass
 
 from shelfcast import settings
 from shelfcast.data.files import atomic, revision
+from shelfcast.judge.distribution import sales_unit
 from shelfcast.methods import forecast_all
 from shelfcast.methods.dispersion import frame_wql
 from shelfcast.panel.frame import OUTLOOK_COLUMNS, Panel
@@ -63,47 +65,43 @@ def with_choice(panel: Panel, finetune: Finetune, choice: dict[str, float | bool
                 finetune = replace(finetune, warm_start=replace(finetune.warm_start, **{name: value}))
             finetune = replace(finetune, **{name: value})
         else:
-            raise ValueError(f"studies/choices/params.yaml: {key!r} cannot be judged. Name a setting as finetune.dropout.")
+            raise ValueError(
+                f"studies/choices/params.yaml: {key!r} cannot be judged. Name a setting as finetune.dropout."
+            )
     return panel, finetune
 
 
-def train(panel: Panel, finetune: Finetune, seeds: list[int], work: Path) -> dict:
-    """Train the first phase of `fit`; its validation WQL at the best step, that step, and seconds."""
+def train(panel: Panel, finetune: Finetune, seeds: list[int], work: Path) -> pd.DataFrame:
+    """Train the first phase of `fit`: a row with validation WQL at the best step, that step, seconds and the start."""
     began = time.perf_counter()
     setup = training_setup(panel, finetune)
     parts, fingerprint = setup.splits[:2], json.dumps(setup.fingerprint)
-    history = select(
-        setup.make_model, *parts, setup.training, seeds, work, fingerprint, warm_start=setup.warm_start
-    )
+    history = select(setup.make_model, *parts, setup.training, seeds, work, fingerprint, warm_start=setup.warm_start)
     shutil.rmtree(work, ignore_errors=True)
     step = best_step(history)
     wql = history.loc[history["step"] == step, "wql"].mean()
-    return {"wql": wql, "step": step, "seconds": time.perf_counter() - began, "warm_start": setup.warm_start}
+    facts = {"wql": wql, "step": step, "seconds": time.perf_counter() - began, "warm_start": setup.warm_start}
+    return pd.DataFrame([facts])
 
 
-def peer_wql(panel: Panel) -> float:
-    """LightGBM's WQL over all rows of the validation weeks."""
+def peer_wql(panel: Panel) -> pd.DataFrame:
+    """LightGBM's WQL over all rows of the validation weeks, as a frame of one row."""
     rows = forecast_all(panel, [PEER], situations=["plan_known"]).validation
-    return frame_wql(rows[(rows["ds"] <= panel.meta["validation_end"])].dropna(subset="y"), _unit(rows))
-
-
-def _unit(rows: pd.DataFrame) -> float:
-    return float(rows["unit"].iat[0])
+    rows = rows[rows["ds"] <= panel.meta["validation_end"]].dropna(subset="y")
+    return pd.DataFrame({"wql": [frame_wql(rows, sales_unit(panel.meta))]})
 
 
 def judge(name: str, study: Study, work: Path, choices: list[str]) -> pd.DataFrame:
     """A market's row for each choice: market, choice, ratio to the peer, wql, step, seconds, warm_start."""
     retailers.run_market(name, work, notebooks=["1_prepare"])
     s = settings.load(name, path=work / "params.yaml")
-    whole = Panel.load(work / "build" / name / "panel")
-    panel, rows = until_validation(whole), []
-    cache = work / "trained"
-    key = [name, retailers.code_md5(), s.finetune.steps]
-    peer = resumed(cache, [*key, PEER], lambda: pd.DataFrame({"wql": [peer_wql(whole)]}))["wql"].iat[0]
+    whole, cache, rows = Panel.load(work / "build" / name / "panel"), work / "trained", []
+    panel, key = until_validation(whole), [name, asdict(s.market), asdict(s.prepare), asdict(s.finetune)]
+    peer = resumed(cache, [*key, PEER], partial(peer_wql, whole))["wql"].iat[0]
     for choice in choices:
         own, finetune = with_choice(panel, s.finetune, study.choices[choice])
-        make = lambda own=own, finetune=finetune: pd.DataFrame([train(own, finetune, study.seeds, cache / "work")])  # noqa: E731
-        row = resumed(cache, [*key, choice, study.choices[choice], study.seeds], make).iloc[0].to_dict()
+        make = partial(train, own, finetune, study.seeds, cache / "work")
+        row = resumed(cache, [*key, study.choices[choice], study.seeds], make).iloc[0].to_dict()
         rows.append({"market": name, "choice": choice, "ratio": row["wql"] / peer} | row)
         print(f"{name}, {choice}: {row['wql']:.4f}, {row['wql'] / peer:.4f} of {PEER}", flush=True)
     return pd.DataFrame(rows)
