@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run base new-market test test-fast lint lab docs bench ablate categories controls transfer tune retailers lock clean
+.PHONY: help setup run base new-market test test-fast lint lab docs bench ablate categories controls transfer tune choices retailers lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): imports are compiled once
 
@@ -55,6 +55,9 @@ categories: setup  ## study: the model against boosted trees over many categorie
 controls: setup  ## study: controls and upper bounds of each market (half an hour), after `make run`
 	dvc repro studies/controls/dvc.yaml
 	python -m studies.controls.controls $$(ls build/studies/controls)
+
+choices: setup  ## study: settings of the training over markets of different kinds (minutes each; resumable) folder=…
+	python -m studies.choices.choices $(folder)
 
 retailers: setup  ## study: methods on any folder of retailers (minutes each; resumable) folder=…
 	python -m studies.retailers.retailers $(folder)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from studies.choices import tables
+
 ROOT = Path(__file__).parents[1]
 RESULTS, STUDIES = ROOT / "docs/results", ROOT / "studies"
 MARKET, SIMULATED = RESULTS / "soft_drinks", RESULTS / "simulated"
@@ -158,6 +160,17 @@ def retailers() -> str:
     wide = wide.loc[rows["retailer"].unique()].map("{:.3f}".format)
     wide.columns = [f"{method}, {level}, {situation.replace('_', ' ')}" for method, situation, level in wide.columns]
     return markdown(wide.reset_index())
+
+
+def choices() -> str:
+    """Settings of the training over markets: mean ratio to LightGBM, change against the present ones."""
+    rows = pd.read_csv(STUDIES / "choices/results/scores.csv")
+    table = tables.means(rows)
+    n_markets = rows.groupby("choice")["market"].nunique()
+    table["better_on"] = table["better_on"].astype(str) + " of " + n_markets.reindex(table.index).astype(str)
+    table["ratio"], table["change"] = table["ratio"].map("{:.4f}".format), table["change"].map("{:+.2%}".format)
+    table.columns = ["mean ratio to LightGBM", "change", "better on"]
+    return markdown(table.loc[rows["choice"].unique()].reset_index())
 
 
 def controls() -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from studies.choices.tables import PRESENT, means
+
 STUDIES = Path(__file__).parent
 LEVELS = {"product": "the whole chain", "product_region": "regions"}
 SOURCES = {
@@ -161,4 +163,17 @@ def answer_retailers() -> str:
         f"and {hidden['shelfcast'].mean():.3f}. "
         f"For the whole chain the ensemble gains most on {best} ({chain['ensemble'][best]:.3f}) and least on {worst} "
         f"({chain['ensemble'][worst]:.3f})."
+    )
+
+
+def answer_choices() -> str:
+    rows = _csv("choices", "scores")
+    table = means(rows)
+    others = table.drop(index=PRESENT)
+    best, worst, n_markets = others["change"].idxmin(), others["change"].idxmax(), rows["market"].nunique()
+    return (
+        f"Over {n_markets} markets the present settings have a validation WQL of {table['ratio'][PRESENT]:.3f} times "
+        f"LightGBM's in the mean. Of {len(others)} other choices '{best}' is the best: {others['change'][best]:+.1%}, "
+        f"better on {others['better_on'][best]} of {(rows['choice'] == best).sum()} markets. '{worst}' is the worst "
+        f"({others['change'][worst]:+.1%}), and {(others['change'] < 0).sum()} choices change the mean for the better."
     )

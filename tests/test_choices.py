@@ -7,7 +7,8 @@ from shelfcast import settings
 from shelfcast.settings import Finetune
 from studies import parameters
 from studies.choices import choices
-from studies.choices.choices import PRESENT, Study
+from studies.choices.choices import Study
+from studies.choices.tables import PRESENT, means
 
 
 def table(market: str, **ratios: float) -> pd.DataFrame:
@@ -44,6 +45,6 @@ def test_a_choice_is_compared_on_the_markets_that_it_was_trained_for(tmp_path):
     choices.write(table("north", present=1.0, dry=0.9), tmp_path)
     choices.write(table("south", present=0.8, dry=0.88), tmp_path)
     choices.write(table("south", dry=0.84), tmp_path)
-    means = choices.means(pd.read_csv(tmp_path / "scores.csv"))
-    assert means.loc["dry", "change"] == pytest.approx((-0.1 + 0.05) / 2)
-    assert means.loc["dry", "better_on"] == 1 and means.loc[PRESENT, "change"] == 0
+    compared = means(pd.read_csv(tmp_path / "scores.csv"))
+    assert compared.loc["dry", "change"] == pytest.approx((-0.1 + 0.05) / 2)
+    assert compared.loc["dry", "better_on"] == 1 and compared.loc[PRESENT, "change"] == 0

@@ -32,12 +32,12 @@ from shelfcast.settings import Finetune
 from shelfcast.training.fit import best_step, select
 from shelfcast.training.setup import training_setup
 from studies import parameters
+from studies.choices.tables import means
 from studies.resume import resumed
 from studies.retailers import retailers
 from studies.tune.search import until_validation
 
 WORK, RESULTS = Path("build/studies/choices"), Path("studies/choices/results")
-PRESENT = "present"
 PEER = "lightgbm"
 
 
@@ -116,13 +116,6 @@ def write(table: pd.DataFrame, to: Path = RESULTS) -> None:
         table.round(5).to_csv(part, index=False)
     with atomic(to / "made.json") as part:
         part.write_text(json.dumps({"revision": revision()}) + "\n")
-
-
-def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Choice -> mean ratio to the peer, relative to the present settings on the same markets, and markets it is better on."""
-    ratios = table.pivot(index="market", columns="choice", values="ratio")
-    change = ratios.div(ratios[PRESENT], axis=0) - 1
-    return pd.DataFrame({"ratio": ratios.mean(), "change": change.mean(), "better_on": (change < 0).sum()})
 
 
 def main(arguments: list[str] | None = None) -> None:
