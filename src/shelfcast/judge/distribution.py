@@ -115,11 +115,6 @@ def law_quantiles(mean, dispersion, quantiles=QUANTILES, unit=0.0) -> np.ndarray
     return out
 
 
-def negative_binomial_quantiles(mean, dispersion, quantiles=QUANTILES) -> np.ndarray:
-    """Integer quantiles, shape (rows, quantiles); `dispersion` is one number or one per row."""
-    return law_quantiles(mean, dispersion, quantiles)
-
-
 def fit_dispersion(y, mean, unit: float = 0.0) -> float:
     """Maximum-likelihood dispersion of actuals `y` around given means; counts are rounded, amounts are not."""
     y, mean = np.asarray(y, float), np.asarray(mean, float)
