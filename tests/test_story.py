@@ -126,6 +126,9 @@ def test_limits(small_panel):
     assert story.limits(simulated)[0].startswith("<b>Nothing on this page is real.</b>")
     household = dataclasses.replace(panel, meta=panel.meta | {"source": "complete_journey", "n_customers": 2469})
     assert "2,469 households" in story.limits(household)[0]
+    litres = dataclasses.replace(panel, meta=panel.meta | {"amounts": True, "unit": 0.75})
+    assert not any("usual sale" in line for line in lines)
+    assert any("of which a usual sale has 0.75" in line for line in story.limits(litres))
 
 
 def test_a_locations_name():

@@ -230,10 +230,11 @@ def limits(panel: Panel) -> list[str]:
     reach = f"The data reach from {day(panel.weeks[0])} to {last_day}: {n_weeks} weeks."
     if n_weeks < 104:
         reach += " With less than two years no yearly season can be learned, and every holiday was seen once at most."
+    amounts = f" Units are amounts, of which a usual sale has {meta['unit']:g}." if meta.get("amounts") else ""
     lines = [
         reach,
         f"Weekly sales of one product in one region are small: {percent(observed['y'].eq(0).mean())} of those weeks "
-        "are zero, so a range says more than a single number.",
+        f"are zero, so a range says more than a single number.{amounts}",
         f"The forecast {prices} prices of the coming weeks.",
         f"Public holidays: {holidays.iloc[-2 * weeks : -weeks].sum():.0f} in the last {weeks} weeks, "
         f"{holidays.iloc[-weeks:].sum():.0f} in the next {weeks}.",
