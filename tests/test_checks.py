@@ -205,11 +205,11 @@ CASES = {
     ),
     "zeros in front were added": (
         column("prices", product_id=lambda rows: "0" + rows["product_id"]),
-        ["prices.product_id", "0p00 may be p00", "zeros in front"],
+        ["prices.product_id", "'0p00' may be 'p00'", "zeros in front"],
     ),
     "stores of other names": (
         column("stores", store_id=lambda rows: "0" + rows["store_id"]),
-        ["stores lacks 8 stores", "zeros in front were lost or added"],
+        ["stores lacks 8 stores", "zeros in front belong to an id"],
     ),
     "text beside a channel": (
         column("promotions", campaign="summer weeks"),

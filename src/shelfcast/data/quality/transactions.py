@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from shelfcast.data.quality.table import Count, week_text
-from shelfcast.data.reading.cells import OPTION
+from shelfcast.data.reading.advice import OPTION
 from shelfcast.data.reading.database import Database
 from shelfcast.reading_options import WEEKDAYS, Reading
 

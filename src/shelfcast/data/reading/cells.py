@@ -12,23 +12,20 @@ from dataclasses import dataclass
 
 from pandas.tseries.api import guess_datetime_format
 
+from shelfcast.data.reading.advice import OPTION
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.schema import Column
 from shelfcast.reading_options import Reading
 
 SQL_TYPE = {"id": "VARCHAR", "text": "VARCHAR", "number": "DOUBLE", "flag": "DOUBLE", "time": "TIMESTAMP"}
 SQL_TYPE |= {"week": "DATE"}
-OPTION = "markets.<name>.read"  # of the base: base.read
 SPACES = " \t\r\n\u00a0\u2007\u202f\u200b\ufeff\u3000"
 MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NAN", "NULL", "NONE")  # as pandas reads CSV, whatever the case
+BROKEN = ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!")  # formulas of spreadsheets that failed
 TRUE, FALSE = ("TRUE", "YES", "Y", "T"), ("FALSE", "NO", "N", "F")
 ISO = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?"
 ZONE = r"(Z|[+-]\d\d:?(\d\d)?)"
 ORDERS = {"day first": ("%d", "%m"), "month first": ("%m", "%d")}
-DATE_ADVICE = (
-    f"a date; write 2022-01-31 or 2022-01-31 18:05:00, all rows alike, or set {OPTION}.dates to 'day first', "
-    "'month first' or a format such as %d.%m.%Y"
-)
 
 
 @dataclass(frozen=True)
@@ -60,9 +57,26 @@ def trimmed(cell: str) -> str:
     return f"trim(CAST({cell} AS VARCHAR), {literal(SPACES)})"
 
 
+def nested(kind: str) -> bool:
+    """Whether a cell of this SQL type holds several values."""
+    return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION"))
+
+
 def read_cell(cells: Cells, column: Column, reading: Reading) -> tuple[str, bool]:
-    """SQL of a column's cells in the declared type, and whether some may be unreadable: those that are text."""
+    """SQL of a column's cells in the declared type, and whether some may be unreadable: those that are text.
+
+    Raises
+    ------
+    ValueError : the file's own type cannot be what is declared, or dates carry a zone or may be read in two ways.
+    """
     kind, cell = cells.kind, quoted(cells.name)
+    strange = ("DATE", "TIME", "INTERVAL", "BLOB") if column.kind in ("number", "flag") else ()
+    if nested(kind) or kind.startswith(strange):
+        what = {"number": "a number", "flag": "a number, or yes or no", "time": "a date", "week": "a date"}
+        raise ValueError(
+            f"{cells.table}.{cells.name} is of the type {kind[:60]} in its file, and must be "
+            f"{what.get(column.kind, 'text')} in each row. Write the column anew."
+        )
     if column.kind == "id":
         return _id(cells), False
     if column.kind == "text":
@@ -86,7 +100,7 @@ def read_cell(cells: Cells, column: Column, reading: Reading) -> tuple[str, bool
 
 def _id(cells: Cells) -> str:
     """Text, trimmed; a whole number that was written with decimals, such as 11.0, is 11."""
-    cell, text = quoted(cells.name), f"nullif({cells.text}, '')"
+    cell, text = quoted(cells.name), f"CASE WHEN {cells.text} NOT IN ('', {_listed(BROKEN)}) THEN {cells.text} END"
     if cells.kind in ("DOUBLE", "FLOAT"):
         whole = f"{cell} = trunc({cell}) AND abs({cell}) < 1e18"
         return (
@@ -122,24 +136,6 @@ def _flag(text: str, number: str) -> str:
     return f"CASE WHEN upper({text}) IN ({_listed(TRUE)}) THEN 1 WHEN upper({text}) IN ({_listed(FALSE)}) THEN 0 ELSE {number} END"
 
 
-def advice_on_number(value: str, column: Column) -> str:
-    """What the cell should be, and the option that may read it."""
-    cure = "write 1234.5, without thousands separators or currency"
-    if re.fullmatch(r"[-+]?\d{1,3}([.,' ])\d{3}(\1\d{3})*(?!\1)[.,]\d+", value):
-        thousands, decimal = next(c for c in value if c in ".,' "), max(".,", key=value.rfind)
-        cure += f", or set {OPTION}.thousands: {thousands!r}" + (" and decimal: ','" if decimal == "," else "")
-    elif re.fullmatch(r"[-+]?\d*,\d+", value):
-        cure += f", or set {OPTION}.decimal: ',' (or thousands: ',' where 1,234 is a thousand and more)"
-    elif re.fullmatch(r"[-+]?\d{1,3}([.' ]\d{3})+", value):
-        sign = next(c for c in value if c in ".' ")
-        cure += f", or set {OPTION}.thousands: {sign!r}"
-    elif "." in value and re.fullmatch(r"[-+]?[\d.]+", value):
-        cure += f"; {OPTION}.decimal and {OPTION}.thousands say which signs are read"
-    if column.kind == "flag":
-        return f"a number, nor yes or no; {cure}, leave the column out, or move its text to a table of your own"
-    return f"a number; {cure}"
-
-
 def _date_of_text(cells: Cells, target: str, reading: Reading) -> str:
     """Text as a date, in the declared format or that of its first row; whole numbers such as 20220131 are text, too."""
     text = cells.filled
@@ -153,7 +149,7 @@ def _date_of_text(cells: Cells, target: str, reading: Reading) -> str:
     form = _format(first, reading.dates == "day first")
     if form.startswith("%Y-%m-%d"):  # a cast alone would read 3-4-22 as the year 3, and drop a zone
         return f"CASE WHEN regexp_full_match({text}, '{ISO}') THEN TRY_CAST({text} AS {target}) END"
-    if not form:
+    if "%d" not in form:  # nothing known, or a month or a year alone
         return f"CAST(NULL AS {target})"
     if reading.dates is None and not form.startswith("%Y"):
         form = _clear_order(cells, first, form)
@@ -166,6 +162,12 @@ def _format(first: str, day_first: bool) -> str:
         return guess_datetime_format(first, dayfirst=day_first) or ""
 
 
+def _year_first(form: str) -> str:
+    """The format with a year of two digits first, where it has one elsewhere: 22-01-31 is often written so."""
+    parts = re.fullmatch(r"%[dm](\W)%[dm]\1%y(.*)", form)
+    return f"%y{parts[1]}%m{parts[1]}%d{parts[2]}" if parts else form
+
+
 def _clear_order(cells: Cells, first: str, form: str) -> str:
     """The one order of day and month that reads every row.
 
@@ -173,15 +175,16 @@ def _clear_order(cells: Cells, first: str, form: str) -> str:
     ------
     ValueError : both orders do, with different dates.
     """
-    forms = list(dict.fromkeys((form, _format(first, True))))
+    forms = list(dict.fromkeys((form, _format(first, True), _year_first(form))))
     unread = [
         cells.count(f"{cells.filled} IS NOT NULL AND try_strptime({cells.filled}, {literal(f)}) IS NULL") for f in forms
     ]
     fitting = [f for f, n in zip(forms, unread, strict=True) if n == 0]
-    if len(fitting) == 2:
+    if len(fitting) > 1:
+        year = f", or to the format {fitting[-1]}" if fitting[-1].startswith("%y") else ""
         raise ValueError(
             f"{cells.table}.{cells.name} may be read with the day or the month first, as {first!r} in row 0. "
-            f"Set {OPTION}.dates to 'day first' or 'month first', or write 2022-01-31."
+            f"Set {OPTION}.dates to 'day first' or 'month first'{year}, or write 2022-01-31."
         )
     return fitting[0] if fitting else form
 
