@@ -127,7 +127,11 @@ CASES = {
         ],
         ["transactions.timestamp carries the time zone +01:00 and +02:00", "read.time_zone", "Europe/Berlin"],
     ),
-    "words for dates": ({}, first_cell("prices", "week", "week 1"), ["prices.week cannot be read", "the date of its Monday"]),
+    "words for dates": (
+        {},
+        first_cell("prices", "week", "week 1"),
+        ["prices.week cannot be read", "the date of its Monday"],
+    ),
     "two orders of dates": (
         {},
         lambda raw: [stamps("%d/%m/%Y")(raw), first_cell("transactions", "timestamp", "01/13/2022")(raw)],

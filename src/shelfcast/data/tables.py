@@ -14,10 +14,10 @@ from shelfcast.data.files import verify
 from shelfcast.data.quality import across, spellings
 from shelfcast.data.quality.table import quality_table
 from shelfcast.data.quality.transactions import check_transactions
-from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.sources import SOURCES
+from shelfcast.data.reading.text.cell import SPACES
 from shelfcast.reading_options import Reading
 
 

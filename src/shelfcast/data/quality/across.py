@@ -10,8 +10,8 @@ import difflib
 
 from shelfcast.data.quality.spellings import near_ids, other_categories
 from shelfcast.data.quality.table import Count, week_text
-from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.database import Database, quoted
+from shelfcast.data.reading.text.cell import SPACES
 from shelfcast.data.schema import SCHEMA
 
 USABLE = "quantity > 0"  # rows of zero prove that a day was observed, and sell nothing
@@ -178,6 +178,12 @@ def _check_stores(database: Database, columns: list[str]) -> list[Count]:
     n_idle, n = database.rows(f"SELECT count(*) FILTER ({idle}), count(*) FROM stores")[0]
     near = near_ids(database, "stores", "store_id", "sellers") if n_idle else ""
     counts = [Count("store without sales", n_idle, n, f"not used; {near}" if near else "not used")]
+    if {"latitude", "longitude"} <= set(columns):
+        nowhere = "latitude = 0 AND longitude = 0"
+        names = [name for (name,) in database.rows(f"SELECT store_id FROM stores WHERE {nowhere} ORDER BY 1")]
+        if names:
+            check = f"store at latitude 0 and longitude 0: {', '.join(names[:3])}"
+            counts.append(Count(check, len(names), n, "kept; empty both where the place is not known"))
     if "region" in columns:
         gap = "trim(CAST(region AS VARCHAR)) = '' OR region IS NULL"
         names = [name for (name,) in database.rows(f"SELECT store_id FROM stores WHERE {gap} ORDER BY 1")]
@@ -261,9 +267,10 @@ def dropped(database: Database, check: str, source: str, of: int) -> Count:
 def _check_share(database: Database, count: Count, source: str) -> None:
     """Stop where more than a share of the rows would be left out; `source` are these rows."""
     if count.found > MOST_UNUSABLE * count.of:
-        first = database.frame(f"SELECT * FROM {source} LIMIT 3").dropna(axis=1).to_dict("records")
+        rows = database.rows(f"SELECT rowid, product_id FROM {source} ORDER BY rowid LIMIT 3")
+        first = ", ".join(f"row {row}: {product}" for row, product in rows)
         raise ValueError(
             f"transactions: {count.check} in {count.found:,} of {count.of:,} rows ({count.found / count.of:.1%}, at most "
-            f"{MOST_UNUSABLE:.0%} may be dropped), first {first}. Mend the table or choose another category."
+            f"{MOST_UNUSABLE:.0%} may be dropped), first {first}. Mend the table, or add the products to products."
             + _hint(database, "transactions", "product_id", "products")
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shelfcast.data.quality.table import Count
-from shelfcast.data.reading.cells import SPACES, trimmed
 from shelfcast.data.reading.database import Database, literal
+from shelfcast.data.reading.text.cell import SPACES, trimmed
 
 WITHIN = {"products": ("product_id",), "stores": ("store_id", "region"), "behavior": ("event",)}
 WITHIN |= {"transactions": ("store_id",)}
@@ -43,13 +43,16 @@ def check_spellings(database: Database, columns: dict[str, list[str]]) -> list[C
     for table, names in WITHIN.items():
         for column in set(names) & set(columns.get(table, ())):
             n_all = database.rows(f"SELECT count(*) FROM {table}")[0][0]
-            for first, second, n in database.rows(f"""
-                WITH different AS (SELECT {column} AS name, count(*) AS n FROM {table} GROUP BY ALL)
-                SELECT min(CAST(name AS VARCHAR)), max(CAST(name AS VARCHAR)), sum(n)::BIGINT FROM different
-                GROUP BY {spelling("name")} HAVING count(*) > 1 AND {spelling("any_value(name)")} <> ''
-                ORDER BY 3 DESC, 1"""):
+            pairs = database.rows(f"""
+                WITH different AS (SELECT CAST({column} AS VARCHAR) AS name, count(*) AS n FROM {table} GROUP BY ALL)
+                SELECT min(name), max(name), sum(n)::BIGINT AS n_rows FROM different
+                WHERE {spelling("name")} <> '' GROUP BY {spelling("name")} HAVING count(*) > 1 ORDER BY n_rows DESC, 1""")
+            if pairs:
+                some = "; ".join(f"{first!r} and {second!r}" for first, second, _ in pairs[:3])
+                more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
                 action = "kept as different ones; write them alike where they are the same"
-                counts.append(Count(f"{table}.{column} is {first!r} and {second!r}", n, n_all, action))
+                n_rows = sum(n for *_, n in pairs)
+                counts.append(Count(f"{table}.{column} in other spellings: {some}{more}", n_rows, n_all, action))
     return counts
 
 

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from shelfcast.data.quality.table import Count, week_text
-from shelfcast.data.reading.advice import OPTION
 from shelfcast.data.reading.database import Database
+from shelfcast.data.reading.text.advice import OPTION
 from shelfcast.reading_options import WEEKDAYS, Reading
 
 ONE_OF_MOST = 0.1  # an id with this share of rows, and ...

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 
 import duckdb
 
-from shelfcast.data.reading.advice import advice_on_date, advice_on_number, total_hint
-from shelfcast.data.reading.cells import SQL_TYPE, Cells, in_week, nested, read_cell, trimmed
+from shelfcast.data.reading.cells import BROKEN, SQL_TYPE, nested, read_cell
 from shelfcast.data.reading.database import Database, quoted
-from shelfcast.data.reading.thousands import check_thousands
+from shelfcast.data.reading.text.advice import advice_on_date, advice_on_number, total_hint
+from shelfcast.data.reading.text.cell import Cells, listed, trimmed
+from shelfcast.data.reading.text.dates import in_week
+from shelfcast.data.reading.text.thousands import check_thousands
 from shelfcast.data.schema import CHANNEL, SCHEMA, Column
 from shelfcast.reading_options import Reading
 
 LARGEST = 1e15  # a number beyond it, or an infinite one, is a mistake
 YEARS = (1900, 2200)  # a date outside is a mistake, or stands for none
 MOST_NAMES = 20  # columns that a message lists
+MOST_CHANNELS = 100  # of promotion; each is a column of every product, location and week
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,18 @@ def _check_columns(name: str, columns: list[str]) -> None:
         )
     if SCHEMA[name].others == "channels" and set(columns) <= set(SCHEMA[name].columns):
         raise ValueError(f"{name} has no channel of promotion. Add a column for each, which holds 0 to 1.")
+    n_channels = len(set(columns) - set(SCHEMA[name].columns))
+    if SCHEMA[name].others == "channels" and n_channels > MOST_CHANNELS:
+        raise ValueError(
+            f"{name} has {n_channels:,} columns that would be channels of promotion; at most {MOST_CHANNELS} can be read. "
+            "Write one column for each kind of promotion, and one row for each product, store and week."
+        )
 
 
 def _attribute(name: str, kind: str) -> str:
-    """An attribute keeps its type, but dates and what holds several values become text; blank text is empty."""
+    """An attribute keeps its type, but dates and what holds several values become text; blanks and errors are empty."""
     if kind == "VARCHAR":
-        return f"CASE WHEN {trimmed(quoted(name))} <> '' THEN {quoted(name)} END"
+        return f"CASE WHEN {trimmed(quoted(name))} NOT IN ('', {listed(BROKEN)}) THEN {quoted(name)} END"
     as_text = nested(kind) or kind.startswith(("DATE", "TIME", "INTERVAL", "BLOB"))
     return f"CAST({quoted(name)} AS VARCHAR)" if as_text else quoted(name)
 
@@ -140,6 +149,9 @@ def _check_rules(database: Database, name: str, columns: list[_Typed]) -> None:
         cell, column = quoted(typed.name), typed.column
         if not column.nullable:
             conditions.append((typed.name, f"{cell} IS NULL", "is empty, but every row needs a value"))
+        if column.kind == "id":
+            cut = f"{cell} LIKE '%E+%' AND regexp_full_match({cell}, '[0-9]([.,][0-9]+)?E[+][0-9]+')"
+            conditions.append((typed.name, cut, "is a long number that a spreadsheet has cut: export ids as text"))
         if column.kind in ("time", "week"):
             first, last = YEARS
             outside = f"year({cell}) NOT BETWEEN {first} AND {last}"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.database import Database, quoted
 from shelfcast.data.reading.files import find
+from shelfcast.data.reading.text.cell import SPACES
 from shelfcast.data.schema import SCHEMA
 from shelfcast.reading_options import Reading
 

@@ -19,7 +19,9 @@ WEEK = r"(\d{4}[- ]?)?(W|KW|CW|WK|WEEK|WOCHE)[- ]?\d{1,2}([- /]?\d{4})?"
 
 def advice_on_number(value: str, column: Column) -> str:
     """What the cell should be, and the option that may read it."""
-    cure = "write 1234.5, without thousands separators, unit or currency"
+    cure = "write 1234.5, without thousands separators, unit, percent or currency"
+    if column.kind == "flag":
+        cure = "write 0 to 1, such as 0.5 for 50%"
     if re.fullmatch(r"[-+]?\d{1,3}([.,' ])\d{3}(\1\d{3})*(?!\1)[.,]\d+", value):
         thousands, decimal = next(c for c in value if c in ".,' "), max(".,", key=value.rfind)
         cure += f", or set {OPTION}.thousands: {thousands!r}" + (" and decimal: ','" if decimal == "," else "")
@@ -55,6 +57,8 @@ def advice_on_date(value: str) -> str:
             "a date with a day; write 2022-01-31, a week as the date of its Monday. Months are too long: bring "
             "days or weeks"
         )
+    if re.match(r"0{4}", value):
+        return "a date; leave the cell empty where none is known"
     return DATE_ADVICE
 
 

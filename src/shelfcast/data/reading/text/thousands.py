@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shelfcast.data.reading.advice import OPTION
-from shelfcast.data.reading.cells import Cells
+from shelfcast.data.reading.text.advice import OPTION
+from shelfcast.data.reading.text.cell import Cells
 from shelfcast.reading_options import Reading
 
 COLUMNS = {"transactions": ("quantity", "sales_value", "discount"), "prices": ("price",), "behavior": ("count",)}
