@@ -53,10 +53,10 @@ class Simulation:
     seed: int = _param(0, "of everything random; a twin with the same seed meets the same shoppers and shocks")
     mechanism: Literal["log_linear", "choice"] = _param("log_linear", "how utility becomes sales")
     confounding: Literal["observed", "hidden", "none"] = _param("observed", "what prices react to")
-    n_products: int = _param(160, "products", ge=2, le=5000)
-    n_new: int = _param(24, "of these, launched within the weeks of sales: fewer than half", ge=0)
-    n_stores: int = _param(24, "stores", ge=2, le=1000)
-    n_weeks: int = _param(104, "weeks of sales", ge=43, le=1040)
+    n_products: int = _param(160, "products", ge=2, le=500)
+    n_new: int = _param(24, "of these, launched within the weeks of sales: at most half", ge=0)
+    n_stores: int = _param(24, "stores", ge=2, le=100)
+    n_weeks: int = _param(104, "weeks of sales", ge=43, le=520)
     horizon: int = _param(4, "weeks planned beyond the last week of sales", ge=1, le=52)
 
 

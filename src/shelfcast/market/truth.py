@@ -33,7 +33,6 @@ STREAMS = (
     "prices",
     "behavior",
 )
-MOST_CELLS = 20_000_000  # products x stores x weeks, which take a gigabyte or two
 PRICE_LAG = 4  # weeks by which prices follow popularity, where they do
 WARM_UP = 60  # weeks after which local shocks have forgotten their start
 Streams = dict[str, np.random.Generator]
@@ -52,7 +51,6 @@ def draw(simulation: Simulation) -> dict:
     mean, wanted, sold, out (P, S, T): mean units, units demanded and sold, whether there is a stock-out;
     luck, views, clicks (P, T); plan_holiday (A,), plan_display (P, S, A), plan_mailer, plan_rivals, plan_log_price (P, A).
     """
-    check_sizes(simulation)
     children = np.random.SeedSequence(simulation.seed).spawn(len(STREAMS))
     rng = {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
     products, stores = draw_products(rng["products"], simulation), draw_stores(rng["stores"], simulation)
@@ -85,26 +83,6 @@ def draw(simulation: Simulation) -> dict:
         **promotions,
         **{f"plan_{name}": values for name, values in plan.items()},
     }
-
-
-def check_sizes(simulation: Simulation) -> None:
-    """Refuse a market that has too few products of old, or that would not fit into memory.
-
-    Raises
-    ------
-    ValueError : names the settings.
-    """
-    if simulation.n_new > simulation.n_products / 2:
-        raise ValueError(
-            f"simulations: n_new is {simulation.n_new} of n_products {simulation.n_products}. At least half of the products "
-            "must be old: lower n_new, or raise n_products."
-        )
-    n_weeks = simulation.n_weeks + simulation.horizon
-    if simulation.n_products * simulation.n_stores * n_weeks > MOST_CELLS:
-        raise ValueError(
-            f"simulations: {simulation.n_products:,} products in {simulation.n_stores:,} stores over {n_weeks:,} weeks are "
-            f"more than {MOST_CELLS:,} together. Lower n_products, n_stores or n_weeks."
-        )
 
 
 def draw_latent_states(rng: Streams, products: pd.DataFrame, stores: pd.DataFrame, n_weeks: int) -> Arrays:
