@@ -41,8 +41,10 @@ def _values(text: str) -> str:
 def unknown_words(texts: list[str], tokenizer) -> tuple[list[str], int]:
     """The words of which the tokenizer makes its sign for unknown, or single letters; and how many words there are.
 
-    A word is what the tokenizer takes for one; numbers and signs are none.
+    A word is what the tokenizer takes for one, with a letter in it; slow tokenizers do not say, and nothing is counted.
     """
+    if not tokenizer.is_fast:
+        return [], 0
     unknown, n_words = [], 0
     for text in texts:
         encoded = tokenizer(text, add_special_tokens=False)
@@ -52,10 +54,10 @@ def unknown_words(texts: list[str], tokenizer) -> tuple[list[str], int]:
                 pieces.setdefault(word, []).append(encoded["input_ids"][at])
         for word, ids in pieces.items():
             span = encoded.word_to_chars(word)
-            letters = text[span.start : span.end]
-            if letters.isalpha():
+            name = text[span.start : span.end]
+            if any(letter.isalpha() for letter in name):
                 n_words += 1
-                spelled = len(letters) >= SPELLED and len(ids) >= len(letters)
+                spelled = len(ids) >= max(len(name), SPELLED) or len(ids) > len(name)
                 if spelled or tokenizer.unk_token_id in ids:
-                    unknown.append(letters)
+                    unknown.append(name)
     return unknown, n_words
