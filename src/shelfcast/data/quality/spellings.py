@@ -26,8 +26,9 @@ def near_ids(database: Database, table: str, column: str, known: str) -> str:
     """The end of a sentence on ids of a table that `known` does not have, but for another spelling; empty without any."""
     found = database.rows(f"""
         WITH strange AS (
-            SELECT {column} AS id, {_loose(column)} AS near, count(*) AS n FROM {table}
-            WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {column} FROM {known}) GROUP BY ALL),
+            SELECT id, {_loose("id")} AS near, n FROM (
+                SELECT {column} AS id, count(*) AS n FROM {table}
+                WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {column} FROM {known}) GROUP BY ALL)),
         ours AS (SELECT {_loose(column)} AS near, min({column}) AS id FROM {known} GROUP BY ALL)
         SELECT s.id, o.id, n FROM strange s JOIN ours o USING (near) WHERE near <> '' ORDER BY n DESC, s.id""")
     if not found:

@@ -154,7 +154,7 @@ def _check_rules(database: Database, name: str, columns: list[_Typed]) -> None:
             conditions.append((typed.name, cut, "is a long number that a spreadsheet has cut: export ids as text"))
         if column.kind in ("time", "week"):
             first, last = YEARS
-            outside = f"year({cell}) NOT BETWEEN {first} AND {last}"
+            outside = f"({cell} < DATE '{first}-01-01' OR {cell} >= DATE '{last + 1}-01-01')"
             cure = ", and is left empty where it is not known" if column.nullable else ""
             conditions.append((typed.name, outside, f"must be a date of the years {first} to {last}{cure}"))
         if column.kind in ("number", "flag"):
