@@ -22,7 +22,7 @@ base: setup  ## train the base in models/base again (half an hour): its frozen s
 	dvc repro --single-item --force base; status=$$?; mv dvc.yaml.frozen dvc.yaml; exit $$status
 
 new-market: setup  ## read a market's tables and add it: name=coffee category=COFFEE [tables=… rename=…]
-	@python -m shelfcast.pipeline.new_market $(name) $(if $(category),--category "$(category)") $(if $(tables),--tables $(tables)) $(if $(rename),--rename "$(rename)")
+	@python -m shelfcast.pipeline.new_market $(name) $(if $(category),--category "$(category)") $(if $(tables),--tables "$(tables)") $(if $(rename),--rename "$(rename)")
 
 test: setup  ## run all tests, on all cores
 	python -m pytest -n auto

@@ -288,7 +288,7 @@ def test_a_launch_after_weeks_of_sales_is_none():
     frame = sold(a=(10, 30, 2), b=(17, 30, 2), c=(0, 30, 2))
     kept, (count,) = without_false_launches(launched, frame, pd.DatetimeIndex(MONDAYS), 28)
     assert dict(kept) == {"b": 20}
-    assert (count.found, count.of, count.units, count.weeks) == (1, 2, 20.0, "launch in 2022-05-23")
+    assert (count.found, count.of, count.units, count.weeks) == (1, 2, 20.0, "2022-05-23")
     unseen, none = without_false_launches(launched, frame[frame["week"] >= 12], pd.DatetimeIndex(MONDAYS), 14)
     assert dict(unseen) == {"a": 20, "b": 20} and not none  # weeks after training decide nothing
 
@@ -405,8 +405,8 @@ def test_a_closed_store_weighs_nothing_today(retailer, tmp_path):
     today = train[~train["store_id"].isin(["s0", "s1"])]
     expected = today["store_id"].isin(["s2", "s3"]).mean()
     assert panel.locations["share"]["east"] == pytest.approx(expected)
-    ended = line(panel, "stores without rows at the end (store s0, s1)")
-    assert (ended.found, ended.of, ended.weeks) == (2, STORES, "last rows in 2022-04-11")
+    ended = line(panel, "stores whose rows end (store s0, s1)")
+    assert (ended.found, ended.of, ended.weeks) == (2, STORES, "2022-04-11")
     np.testing.assert_allclose(series(panel, panel.products.index[0], "east", "location_share"), expected)
     assert np.isfinite(series(panel, panel.products.index[0], "east", "y")[:WEEKS]).all(), "closed is not missing"
 

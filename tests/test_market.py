@@ -196,3 +196,24 @@ def test_command_line_writes_a_line_of_params(tmp_path, monkeypatch, capsys):
     Path("params.yaml").write_text(line.replace("n_weeks: 50", "n_weeks: many"))
     with pytest.raises(settings.SettingsError, match=r"^params\.yaml: simulations\.small: n_weeks is 'many'"):
         tables.main("small")
+
+
+@pytest.mark.parametrize(
+    ("settings_of_line", "words"),
+    [
+        ("n_weeks: 40", "n_weeks is 40"),
+        ("n_weeks: 100000", "n_weeks is 100000"),
+        ("n_products: 1", "n_products is 1"),
+        ("n_products: 9, n_new: 9", "n_new may be at most half of n_products"),
+        ("n_stores: 1", "n_stores is 1"),
+        ("n_stores: 100000", "n_stores is 100000"),
+        ("horizon: 0", "horizon is 0"),
+        ("n_new: -1", "n_new is -1"),
+    ],
+)
+def test_sizes_that_cannot_be_simulated(tmp_path, monkeypatch, settings_of_line, words):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"simulations:\n  small: {{{settings_of_line}}}\n")
+    with pytest.raises(settings.SettingsError, match=rf"params\.yaml: simulations\.small: {words}"):
+        tables.main("small")
+    assert not Path("build").exists()

@@ -55,6 +55,18 @@ def test_a_line_is_added_and_the_rest_stays(call):
         (("teas", "--tables", "shop", "--category", "TEE", "--rename", "sku=product_id"), "nearest: TEA"),
         (("teas", "--tables", "shop", "--category", "TEA"), "product_id"),
         (("teas", "--tables", "shop", "--source", "table"), "source is 'table'"),
+        (("checked", *OWN[1:]), "'checked' becomes a path. Write small letters, digits and _"),
+        (("base", *OWN[1:]), "none of base, checked, studies, template"),
+        (("template", *OWN[1:]), "'template' becomes a path"),
+        (("茶", *OWN[1:]), "'茶' becomes a path"),
+        (("my teas", *OWN[1:]), "'my teas' becomes a path"),
+        ((*OWN, "--country", "Germany"), "nearest: "),
+        ((*OWN, "--read", "decimals=,"), "no parameter 'decimals'; the nearest name is 'decimal'"),
+        ((*OWN, "--read", "decimal"), "--read 'decimal' has no value"),
+        ((*OWN, "--read", "keep_repeated=perhaps"), "keep_repeated is 'perhaps'"),
+        ((*OWN, "--read", "encoding=latin-99"), "there is no such encoding"),
+        ((*OWN, "--n-products", "3"), "n_products is 3"),
+        (("teas", "--tables", "shop/products.parquet"), "shop/products.parquet is a file"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_written(call, arguments, words):
@@ -76,3 +88,34 @@ def test_an_unusual_layout_is_left_to_its_owner(call):
     Path("params.yaml").write_text(text[:start] + "markets: {}\n" + text[end:])
     done = call(*OWN)
     assert done.exit_code == 1 and "by hand" in done.output and "teas: {source: tables" in done.output
+
+
+NAMES = ["my shop's tables", "café [2022]*?", "茶 店", 'a "quoted" {name}: #1, $HOME', "-n"]
+
+
+@pytest.mark.parametrize("folder", NAMES)
+def test_any_folder_can_be_named(call, folder):
+    Path("shop").rename(folder)
+    done = call("teas", f"--tables={folder}", *OWN[3:])
+    assert done.exit_code == 0, done.output
+    added = settings.load("teas").market
+    assert added.tables == folder and folder in Path("params.yaml").read_text(encoding="utf-8").replace("''", "'")
+    again = call("teas", "--look")
+    assert again.exit_code == 0 and "8 products" in again.output, again.output
+
+
+def test_a_market_that_is_there_is_looked_at_again(call):
+    assert call(*OWN).exit_code == 0
+    before = Path("params.yaml").read_text()
+    done = call("teas", "--look", "--n-products", "6", "--country", "DE")
+    assert done.exit_code == 0, done.output
+    assert "teas as it stands in params.yaml, with prepare changed" in done.output
+    assert "6 products" in done.output and "public holidays of DE" in done.output
+    assert Path("params.yaml").read_text() == before and settings.load("teas").prepare.n_products == 8
+
+
+def test_options_of_reading_are_written(call):
+    done = call(*OWN, "--read", "decimal=,", "--read", "keep_repeated=yes", "--read", "separator=tab")
+    assert done.exit_code == 0, done.output
+    read = settings.load("teas").market.read
+    assert (read.decimal, read.keep_repeated, read.separator) == (",", True, "\t")

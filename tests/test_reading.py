@@ -134,3 +134,17 @@ def test_spellings_of_a_category(raw, tmp_path):
     assert len(loaded.products) == 7
     assert loaded.quality.set_index("check").loc["product of category 'Tea' (products, rows 0)", "found"] == 1
     assert tables.load("tables", write_retailer(make_retailer(), tmp_path / "b"), "tea").category == "TEA"
+
+
+def test_the_stamp_of_weeks_does_not_move_sales_of_single_days(raw, tmp_path):
+    plain = tables.load("tables", write_retailer(raw, tmp_path / "monday"), "TEA")
+    raw["promotions"]["week"] -= pd.Timedelta(days=1)
+    folder = write_retailer(raw, tmp_path / "sunday")
+    with pytest.raises(ValueError, match=r"promotions.week must be the Monday.*read.week_stamp"):
+        tables.load("tables", folder, "TEA")
+    read = tables.load("tables", folder, "TEA", reading=Reading(week_stamp="sunday before"))
+    for table in ("sales", "promotions"):
+        rows = [loaded.query(f"SELECT * FROM {table} ORDER BY ALL") for loaded in (plain, read)]
+        pd.testing.assert_frame_equal(*rows)
+    line = read.quality.set_index("check").loc["rows of single days, not of weeks"]
+    assert line["found"] == len(raw["transactions"]) and "not moved" in line["action"]

@@ -77,7 +77,7 @@ def test_options_read_the_same_tables(tmp_path, how, reading):
 
 CASES = {
     "semicolons": ({"sep": ";"}, None, ["has one column", "read.separator: ';'"]),
-    "tabs": ({"sep": "\t"}, None, ["has one column", "read.separator: '\\t'"]),
+    "tabs": ({"sep": "\t"}, None, ["has one column", "read.separator: tab"]),
     "cp1252": ({"encoding": "cp1252"}, None, ["products.csv is not written in utf-8", "read.encoding: cp1252"]),
     "day or month first": (
         {},
@@ -127,7 +127,11 @@ CASES = {
         ],
         ["transactions.timestamp carries the time zone +01:00 and +02:00", "read.time_zone", "Europe/Berlin"],
     ),
-    "words for dates": ({}, first_cell("prices", "week", "week 1"), ["prices.week cannot be read", "read.dates"]),
+    "words for dates": (
+        {},
+        first_cell("prices", "week", "week 1"),
+        ["prices.week cannot be read", "the date of its Monday"],
+    ),
     "two orders of dates": (
         {},
         lambda raw: [stamps("%d/%m/%Y")(raw), first_cell("transactions", "timestamp", "01/13/2022")(raw)],
@@ -215,3 +219,128 @@ def test_ids_of_files_with_and_without_decimals_are_the_same(tmp_path):
     for name in ("sales", "promotions", "stores"):
         assert set(read.query(f"SELECT DISTINCT store_id FROM {name}")["store_id"]) == {"11", "NA"}, name
     assert set(read.promotions["product_id"]) == {"0401", "0402"}
+
+
+def of(name, change):
+    """A CSV file with other text (or bytes); a function is given what it holds."""
+
+    def spoil(folder):
+        path = folder / f"{name}.csv"
+        new = change(path.read_text(encoding="utf-8")) if callable(change) else change
+        path.write_bytes(new if isinstance(new, bytes) else new.encode())
+
+    return spoil
+
+
+def folder_for_file(folder):
+    (folder / "prices.csv").unlink()
+    (folder / "prices.csv").mkdir()
+
+
+def no_bytes(folder):
+    (folder / "prices.csv").unlink()
+    (folder / "prices.parquet").write_bytes(b"")
+
+
+FILES = {
+    "title above the header": (
+        of("transactions", lambda text: "Sales report\n\n" + text),
+        ["transactions.csv: line 3 has 5 cells, line 1 has 1", "must be in line 1"],
+    ),
+    "title with separators": (
+        of("products", lambda text: "Products 2022,,\n" + text),
+        ["products.csv: line 1 holds 'Products 2022' alone", "must be in line 1"],
+    ),
+    "comment above the header": (
+        of("transactions", lambda text: "# exported by a tool\n" + text),
+        ["transactions.csv: line 2 has 5 cells, line 1 has 1", "must be in line 1"],
+    ),
+    "header twice": (
+        of("products", lambda text: text + text),
+        ["products.csv: the header stands there again, instead of values (rows 2)"],
+    ),
+    "a name twice": (
+        of("transactions", lambda text: text.replace("sales_value", "Quantity", 1)),
+        ["transactions.csv: two columns are named 'quantity', whatever the case"],
+    ),
+    "cell with a separator": (
+        of("products", lambda text: text.replace("Grün", "Grün, Bio")),
+        ["products.csv: line 2 has 4 cells, line 1 has 3", "needs quotes around it"],
+    ),
+    "row too short": (
+        of("products", lambda text: text.replace(",Blau", "")),
+        ["products.csv: line 3 has 2 cells, line 1 has 3"],
+    ),
+    "open quote": (
+        of("products", lambda text: text.replace("Blau", '"Blau')),
+        ["products.csv: a quote is wrong from line 3 on", "Close it"],
+    ),
+    "UTF-16 without its mark": (
+        of("transactions", lambda text: text.encode("utf-16-le")),
+        ["transactions.csv holds bytes of zero, as UTF-16 does", "read.encoding: utf-16-le"],
+    ),
+    "UTF-16 of the other kind": (
+        of("transactions", lambda text: text.encode("utf-16-be")),
+        ["transactions.csv holds bytes of zero", "read.encoding: utf-16-be"],
+    ),
+    "a byte of zero": (
+        of("products", lambda text: text.replace("Grün", "Gr\0n")),
+        ["products.csv holds a byte of zero, first after"],
+    ),
+    "spreadsheet": (of("products", b"PK\x03\x04" + b"\x80" * 99), ["products.csv is a spreadsheet (.xlsx)", "Save"]),
+    "old spreadsheet": (of("products", b"\xd0\xcf\x11\xe0" + b"\0" * 99), ["products.csv is a spreadsheet (.xls)"]),
+    "packed": (of("products", b"\x1f\x8b" + b"\x80" * 99), ["products.csv is packed by gzip"]),
+    "Parquet by another name": (of("products", b"PAR1" + b"\x80" * 99), ["products.csv is Parquet, whatever its name"]),
+    "web page": (of("products", "<html><table></table></html>"), ["products.csv is a web page"]),
+    "no bytes": (of("prices", ""), ["prices.csv is empty", "take it out of the folder"]),
+    "no bytes of Parquet": (no_bytes, ["prices.parquet cannot be read as parquet", "Write it anew"]),
+    "folder for a file": (folder_for_file, ["prices.csv is a folder, not a file", "as one file"]),
+}
+
+
+@pytest.mark.parametrize("case", list(FILES))
+def test_a_file_of_another_kind(tmp_path, case):
+    spoil, words = FILES[case]
+    folder = write(tmp_path / "shop", make_tables())
+    spoil(folder)
+    with pytest.raises(ValueError) as error:
+        tables.load("tables", folder, "TEA")
+    for word in words:
+        assert word in str(error.value), str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + "\n" + ",,\n" * 30,
+        lambda text: text.replace("\n", "\n,,\n", 1),
+        lambda text: "\n".join(line + ",," for line in text.splitlines()),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("product_id", " product_id\u00a0"),
+    ],
+    ids=["blank rows", "blank row", "columns without name", "line ends of Windows", "mark", "blanks in the header"],
+)
+def test_what_spreadsheets_add_is_nothing(tmp_path, change):
+    folder = write(tmp_path / "shop", make_tables())
+    of("products", change)(folder)
+    read = tables.load("tables", folder, "TEA").products
+    assert read[["product_id", "category", "brand"]].to_numpy().tolist() == [
+        ["0401", "TEA", "Grün"],
+        ["0402", "TEA", "Blau"],
+    ]
+
+
+def test_iso_dates_stay_where_another_table_puts_the_day_first(tmp_path):
+    raw = make_tables()
+    stamps("%d/%m/%Y")(raw)
+    read = tables.load("tables", write(tmp_path / "shop", raw), "TEA", reading=Reading(dates="day first"))
+    assert sorted(read.promotions["week"].unique()) == sorted(MONDAYS) == sorted(read.prices["week"].unique())
+
+
+def test_the_separator_may_be_called_tab(tmp_path):
+    folder = write(tmp_path / "shop", make_tables(), sep="\t")
+    for name in ("tab", "\\t", "\t"):
+        assert len(tables.load("tables", folder, "TEA", reading=Reading(separator=name)).products) == 2
+    with pytest.raises(ValueError, match="write one sign"):
+        Reading(separator=";;")

@@ -30,6 +30,13 @@ def _known_zone(name: str | None) -> str | None:
         raise ValueError("there is no such time zone; write one such as Europe/Berlin") from None
 
 
+def _one_sign(text: str) -> str:
+    sign = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(sign) != 1 or sign in '"\r\n':
+        raise ValueError("write one sign, such as ';' or '|', or tab")
+    return sign
+
+
 def _date_order(text: str | None) -> str | None:
     if text not in (None, "day first", "month first") and not {"d", "m"} <= set(re.findall("%([a-zA-Z])", text)):
         raise ValueError("write 'day first', 'month first', or a format with %Y, %m and %d, such as %d.%m.%Y")
@@ -43,7 +50,9 @@ class Reading:
     encoding: Annotated[str | None, AfterValidator(_known_encoding)] = Field(
         default=None, description="of CSV files: cp1252, utf-16 …; null for UTF-8, or UTF-16 with its mark"
     )
-    separator: str = Field(default=",", description="between the cells of CSV files", min_length=1, max_length=1)
+    separator: Annotated[str, AfterValidator(_one_sign)] = Field(
+        default=",", description="between the cells of CSV files: one sign, or tab"
+    )
     decimal: Literal[".", ","] | None = Field(
         default=None, description="before decimals; null is a point, and refuses 1.234 among whole numbers"
     )

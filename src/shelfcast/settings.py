@@ -9,7 +9,6 @@ is an error that names the nearest known one, before anything runs.
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from shelfcast.reading_options import Reading
-from shelfcast.validate import Day, SettingsError, build, nearest, read_yaml
+from shelfcast.validate import Day, SettingsError, build, check_path_name, nearest, read_yaml
 
 PARAMS = Path("params.yaml")
 BASE_FOLDER = Path("models/base")
@@ -54,11 +53,11 @@ class Simulation:
     seed: int = _param(0, "of everything random; a twin with the same seed meets the same shoppers and shocks")
     mechanism: Literal["log_linear", "choice"] = _param("log_linear", "how utility becomes sales")
     confounding: Literal["observed", "hidden", "none"] = _param("observed", "what prices react to")
-    n_products: int = _param(160, "products", ge=2)
-    n_new: int = _param(24, "products launched within the weeks of sales", ge=0)
-    n_stores: int = _param(24, "stores", ge=2)
-    n_weeks: int = _param(104, "weeks of sales", ge=43)
-    horizon: int = _param(4, "weeks planned beyond the last week of sales", ge=1)
+    n_products: int = _param(160, "products", ge=2, le=500)
+    n_new: int = _param(24, "of these, launched within the weeks of sales: at most half", ge=0)
+    n_stores: int = _param(24, "stores", ge=2, le=100)
+    n_weeks: int = _param(104, "weeks of sales", ge=43, le=520)
+    horizon: int = _param(4, "weeks planned beyond the last week of sales", ge=1, le=52)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -239,11 +238,7 @@ def check(path: str | Path = PARAMS) -> Project:
     project = build(Project, read_yaml(path), str(path))
     for kind in ("markets", "simulations", "variants"):
         for name in getattr(project, kind):
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name in ("checked", "base"):  # stages write these
-                raise SettingsError(
-                    f"{path}: {kind}: {name!r} becomes a path. Write small letters, digits and _, a letter first, "
-                    "and neither 'checked' nor 'base'."
-                )
+            check_path_name(str(name), f"{path}: {kind}")
     for market in project.markets:
         for variant in project.variants:
             _resolve(project, market, variant, {}, str(path))
@@ -263,17 +258,17 @@ def _resolve(project: Project, market: str | None, variant: str, overrides: dict
         values: dict[str, Any] = {}
         for where, part in parts.items():
             build(kind, part, where)  # so that an error names the place where a value is written
-            values = _merge(values, part)
+            values = merge(values, part)
         sections[name] = build(kind, values, f"{path}: {name}")
     return Settings(name=market, variant=variant, market=line, **sections)
 
 
-def _merge(values: dict, part: dict) -> dict:
+def merge(values: dict, part: dict) -> dict:
     """The later part's values go first; a nested section is merged, not replaced."""
     merged = dict(values)
     for name, value in part.items():
         both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _merge(merged[name], value) if both else value
+        merged[name] = merge(merged[name], value) if both else value
     return merged
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from datetime import date
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 T = TypeVar("T")
+RESERVED = ("base", "checked", "studies", "template")  # folders of the project itself
 
 
 def _day(text: str) -> str:
@@ -68,6 +70,15 @@ def _nested_kind(kind: type, parents: list[str]) -> type:
     return kind
 
 
+def check_path_name(name: str, kind: str) -> None:
+    """Refuse a name that cannot be a folder of its own under build/ and reports/; `kind` is what has the name."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED:
+        raise SettingsError(
+            f"{kind}: {name!r} becomes a path. Write small letters, digits and _, a letter first, and none of "
+            f"{', '.join(RESERVED)}."
+        )
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a sentence that names what may have been meant."""
     names = list(names)
@@ -80,8 +91,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def read_yaml(path: str | Path) -> dict:
     """Read as DVC reads it (YAML 1.2: 1e-3 is a number)."""
     try:
-        values = YAML(typ="safe").load(Path(path).read_text()) or {}
-    except (OSError, YAMLError) as error:
+        values = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeError, YAMLError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{path} must hold 'name: value' pairs.")

@@ -78,6 +78,8 @@ def verify(folder: str | Path) -> str:
     """
     folder = Path(folder)
     if not folder.is_dir():
+        if folder.exists():
+            raise ValueError(f"{folder} is a file. Name the folder that holds the tables, one file each.")
         raise ValueError(f"{folder}/ does not exist. Run `make setup` (default data) or put your tables there.")
     md5, pin = folder_md5(folder), Path(f"{folder}.dvc")
     if pin.exists():

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from shelfcast.data.files import verify
-from shelfcast.data.quality import across
+from shelfcast.data.quality import across, spellings
 from shelfcast.data.quality.table import quality_table
 from shelfcast.data.quality.transactions import check_transactions
-from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.sources import SOURCES
+from shelfcast.data.reading.text.cell import SPACES
 from shelfcast.reading_options import Reading
 
 
@@ -102,6 +102,7 @@ def load_each(
     database, reading = Database(), reading or Reading()
     files = SOURCES[source](database, Path(folder), rename, reading)
     columns = {"products": copy(database, "products", files.relations["products"], reading)}
+    spellings.note_trimmed_categories(database, files.relations["products"])
     categories = across.find_categories(database, categories)
     names = ", ".join(literal(name) for name in categories if name is not None) or "NULL"
     database.execute(
@@ -112,6 +113,7 @@ def load_each(
         copies = threads.map(lambda name: copy(database.cursor(), name, files.relations[name], reading), others)
         columns |= dict(zip(others, copies, strict=True))
     retailer = across.drop_empty(database, columns) + check_transactions(database, columns, reading)
+    retailer += across.count_idle(database, columns) + spellings.check_spellings(database, columns)
     counts = across.check_ids(database, columns)
     database.execute("""
         CREATE TABLE visits AS

@@ -163,6 +163,8 @@ def main(name: str, path: str | Path = settings.PARAMS) -> None:
     simulations = settings.check(path).simulations
     if name not in simulations:
         raise SettingsError(f"{path} has no simulation {name!r}{nearest(name, simulations)}. Add a line for it.")
+    if simulations[name].n_new > simulations[name].n_products / 2:
+        raise SettingsError(f"{path}: simulations.{name}: n_new may be at most half of n_products. Lower it.")
     folder = Path("build") / name
     market = write(folder, simulations[name])
     print(f"{folder}: {len(market['products'])} products, {int(market['sold'].sum()):,} units sold")

@@ -113,5 +113,8 @@ def known_counts(tables: Tables, facts: Facts) -> list[Count]:
         known = facts.known.get(name, np.zeros(len(grid.weeks_ahead), bool))[: len(grid.weeks)]
         action = "unknown, not zero" if name in facts.known else "no record of training weeks: the table is ignored"
         if not known.all():
-            counts.append(Count(f"weeks without a {kind} of any product", int((~known).sum()), len(known), action))
+            article = "an" if kind == "event" else "a"
+            counts.append(
+                Count(f"weeks without {article} {kind} of any product", int((~known).sum()), len(known), action)
+            )
     return counts

@@ -6,19 +6,25 @@ in seconds and before a line is written.
 
 from __future__ import annotations
 
-import re
 import time
+from pathlib import Path
+from typing import Any
 
 import click
+import duckdb
 import yaml
 
 from shelfcast import settings
 from shelfcast.data import files, tables
 from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.model.texts import text_notes
 from shelfcast.panel.build import build
 from shelfcast.panel.calendar import check_country
 from shelfcast.panel.frame import Panel
 from shelfcast.training.base import Base
+from shelfcast.validate import check_path_name
+
+YES_NO = {"": True, "true": True, "yes": True, "false": False, "no": False}
 
 
 def read_panel(line: settings.Market) -> Panel:
@@ -34,8 +40,14 @@ def read_options(pairs: tuple[str, ...]) -> dict[str, str | bool]:
     """'decimal=,' and others as the section `read` of a market."""
     options = {}
     for pair in pairs:
-        key, _, value = pair.partition("=")
-        options[key.strip()] = value.strip() in ("", "true") if key.strip() == "keep_repeated" else value
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if key == "keep_repeated" and value.strip().lower() in YES_NO:
+            options[key] = YES_NO[value.strip().lower()]
+        elif equals and value:
+            options[key] = value
+        else:
+            raise ValueError(f"--read {pair!r} has no value. Write it as 'decimal=,' or 'encoding=cp1252'.")
     return options
 
 
@@ -67,17 +79,19 @@ def describe(panel: Panel) -> list[str]:
         weeks = f", weeks {row.weeks}" if isinstance(row.weeks, str) and row.weeks else ""
         found = f"{row.found:,} of {row.of:,} ({row.share:.1%}){units}{weeks}"
         lines.append(f"{row.check}: {found}: {row.action}")
-    return [*lines, *(f"ignored: {text}" for text in meta["ignored"]), training_start(panel)]
+    backbone = settings.load().finetune.backbone
+    tokenizer = load_tokenizer(backbone)
+    lines += [f"ignored: {text}" for text in meta["ignored"]]
+    return [*lines, *text_notes(panel.products, tokenizer), training_start(panel, tokenizer, backbone)]
 
 
-def training_start(panel: Panel) -> str:
+def training_start(panel: Panel, tokenizer, backbone: str) -> str:
     """Whether training will start from the base."""
-    finetune = settings.load().finetune
     base = Base.load(settings.BASE_FOLDER)
     if base is None:
         return "training starts from the backbone alone: there is no base"
-    market = market_tensors(panel, load_tokenizer(finetune.backbone))
-    why = base.mismatch(panel, market, finetune.backbone)
+    market = market_tensors(panel, tokenizer)
+    why = base.mismatch(panel, market, backbone)
     return (
         f"training starts from the backbone alone. The base does not fit: {why}"
         if why
@@ -88,14 +102,15 @@ def training_start(panel: Panel) -> str:
 def add_line(name: str, line: dict) -> None:
     """Write one more line under `markets:` of params.yaml; everything else of the file stays as it is."""
     path, before = settings.PARAMS, settings.read_yaml(settings.PARAMS)
-    rows = path.read_text().splitlines(keepends=True)
+    rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
     start = next((i for i, row in enumerate(rows) if row.split("#")[0].rstrip() == "markets:"), 0)
     end = start + 1
     while end < len(rows) and rows[end].strip() and rows[end].startswith((" ", "#")):
         end += 1
-    entry = f"  {name}: {yaml.safe_dump(line, default_flow_style=True, sort_keys=False, width=10_000).strip()}\n"
+    text = yaml.safe_dump(line, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True)
+    entry = f"  {name}: {text.strip()}\n"
     with files.atomic(path) as part:
-        part.write_text("".join([*rows[:end], entry, *rows[end:]]))
+        part.write_text("".join([*rows[:end], entry, *rows[end:]]), encoding="utf-8")
         try:
             after = settings.read_yaml(part)
         except settings.SettingsError:
@@ -104,40 +119,48 @@ def add_line(name: str, line: dict) -> None:
             raise ValueError(f"{path} has an unusual layout. Add this line under `markets:` by hand:\n{entry}")
 
 
+def new_line(given: dict[str, Any]) -> dict[str, Any]:
+    """A market's line of what was given on the command line; what was not given has its default."""
+    default = Path(given.get("tables", "data")) == Path("data")
+    line = {"source": "complete_journey" if default else "tables", "tables": "data", "category": None}
+    return line | given
+
+
 @click.command(help=__doc__.split("\n\n")[0])
 @click.argument("name")
 @click.option("--category", help="As the tables write it; without it, all products.")
-@click.option("--tables", "folder", default="data", show_default=True, help="Folder of the raw tables.")
+@click.option("--tables", help="Folder of the raw tables.  [default: data]")
 @click.option(
     "--source", help="complete_journey, simulated or tables.  [default: complete_journey for data, else tables]"
 )
-@click.option("--rename", default="", help="Columns to rename, theirs to ours: 'sku=product_id, shop=store_id'.")
+@click.option("--rename", help="Columns to rename, theirs to ours: 'sku=product_id, shop=store_id'.")
 @click.option(
     "--read", "options", multiple=True, help="How files are written, once for each option: --read 'decimal=,'."
 )
 @click.option("--country", help="Whose public holidays count: US, or US-CA for a part.  [default: prepare.country]")
 @click.option("--n-products", type=int, help="Products kept.  [default: prepare.n_products]")
-@click.option("--look", is_flag=True, help="Only read and describe; write nothing.")
-def main(name, category, folder, source, rename, options, country, n_products, look):
+@click.option("--look", is_flag=True, help="Only read and describe, also a market that is there; write nothing.")
+def main(name, look, options, country, n_products, **texts):
     began = time.perf_counter()
-    given = {"category": category, "rename": rename, "read": read_options(options)}
-    line = {"source": source or ("complete_journey" if folder == "data" else "tables"), "tables": folder}
-    line |= {key: value for key, value in given.items() if value or key == "category"}
-    prepare = {key: value for key, value in (("n_products", n_products), ("country", country)) if value is not None}
-    if prepare:
-        line["prepare"] = prepare
     try:
-        known = settings.check().markets
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ("checked", "base"):
-            raise ValueError(
-                f"{name!r} becomes a path. Write small letters, digits and _, a letter first, and neither 'checked' nor "
-                "'base'."
-            )
+        given = {key: value for key, value in texts.items() if value is not None}
+        if read := read_options(options):
+            given["read"] = read
+        prepare = {key: value for key, value in (("n_products", n_products), ("country", country)) if value is not None}
+        if prepare:
+            given["prepare"] = prepare
+        settings.check()
+        check_path_name(name, "the market's name")
+        known = settings.read_yaml(settings.PARAMS).get("markets", {})
         if name in known and not look:
             raise ValueError(
                 f"{settings.PARAMS} has a market {name!r} already. Choose another name, or look at it with --look."
             )
-        market = known[name] if name in known else settings.build(settings.Market, line, name)
+        if name in known:
+            changed = ", ".join(given) or "nothing"
+            print(f"{name} as it stands in {settings.PARAMS}, with {changed} changed")
+        line = settings.merge(known[name], given) if name in known else new_line(given)
+        market = settings.build(settings.Market, line, name)
         print(holidays_of(market))
         print(*describe(read_panel(market)), sep="\n")
         if not look:
@@ -146,7 +169,7 @@ def main(name, category, folder, source, rename, options, country, n_products, l
             print(
                 f"\n{name} was added to {settings.PARAMS} ({seconds:.0f} s). To its report:\n  dvc repro report@{name}"
             )
-    except ValueError as error:
+    except (ValueError, OSError, duckdb.Error) as error:
         raise click.ClickException(f"nothing was written: {error}") from None
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 
+from shelfcast.data.quality.spellings import near_ids, other_categories
 from shelfcast.data.quality.table import Count, week_text
-from shelfcast.data.reading.database import Database, literal, quoted
+from shelfcast.data.reading.database import Database, quoted
+from shelfcast.data.reading.text.cell import SPACES
 from shelfcast.data.schema import SCHEMA
 
 USABLE = "quantity > 0"  # rows of zero prove that a day was observed, and sell nothing
@@ -32,6 +34,7 @@ def find_categories(database: Database, categories: list[str | None]) -> list[st
 
 
 def _find_category(category: str, names: list[str]) -> str:
+    category = category.strip(SPACES)
     if category in names:
         return category
     wanted = _spelling(category)
@@ -53,24 +56,61 @@ def _spelling(name: str) -> str:
 
 
 def drop_empty(database: Database, columns: dict[str, list[str]]) -> list[Count]:
-    """Take optional columns without any value out of `columns`; what is empty in part or throughout is counted."""
+    """Take columns without any value out of `columns`, but for required ones; what is empty is counted.
+
+    Raises
+    ------
+    ValueError : no channel of promotion is left, or a column of prices is empty in part.
+    """
     counts = []
     for table, names in columns.items():
-        optional = [c for c in names if c in SCHEMA[table].columns and not SCHEMA[table].columns[c].required]
-        for column in optional:
-            n_empty, n = database.rows(f"SELECT count(*) - count({quoted(column)}), count(*) FROM {table}")[0]
-            if 0 < n_empty == n:
+        filled = ", ".join(f"count({quoted(column)})" for column in names)
+        n, *n_filled = database.rows(f"SELECT count(*), {filled} FROM {table}")[0]
+        for column, n_column in zip(list(names), n_filled, strict=True):
+            declared = SCHEMA[table].columns.get(column)
+            n_empty = n - n_column
+            if n_empty == 0 or (declared is not None and declared.required):
+                continue
+            if n_empty == n:
                 names.remove(column)
                 counts.append(Count(f"{table}.{column} empty", n, n, "read as if the column were absent"))
-            elif n_empty and table == "prices":
-                rows = database.rows(f"SELECT rowid FROM prices WHERE {quoted(column)} IS NULL ORDER BY rowid LIMIT 3")
-                first = ", ".join(str(row) for (row,) in rows)
-                raise ValueError(
-                    f"prices.{column} is empty in {n_empty:,} of {n:,} rows (rows {first}). Fill it in every row, or "
-                    "remove the column where prices hold for all stores."
-                )
-            elif n_empty and table in ("transactions", "stores"):
+            elif table == "prices":
+                _refuse_gaps(database, column, n_empty, n)
+            elif declared is not None and table in ("transactions", "stores"):
                 counts.append(Count(f"{table}.{column} empty", n_empty, n, "kept"))
+    if "promotions" in columns and set(columns["promotions"]) <= set(SCHEMA["promotions"].columns):
+        raise ValueError(
+            "promotions: all channels are empty. Fill one with 0 to 1, or take promotions out of the folder."
+        )
+    return counts
+
+
+def _refuse_gaps(database: Database, column: str, n_empty: int, n: int) -> None:
+    rows = database.rows(f"SELECT rowid FROM prices WHERE {quoted(column)} IS NULL ORDER BY rowid LIMIT 3")
+    first = ", ".join(str(row) for (row,) in rows)
+    raise ValueError(
+        f"prices.{column} is empty in {n_empty:,} of {n:,} rows (rows {first}). Fill it in every row, or "
+        "remove the column where prices hold for all stores."
+    )
+
+
+def count_idle(database: Database, columns: dict[str, list[str]]) -> list[Count]:
+    """Channels that promote nothing, and kinds of events that were never counted: kept, and told."""
+    counts = []
+    channels = [column for column in columns.get("promotions", ()) if column not in SCHEMA["promotions"].columns]
+    if channels:
+        used = ", ".join(f"count(*) FILTER ({quoted(channel)} <> 0)" for channel in channels)
+        n, *n_used = database.rows(f"SELECT count(*), {used} FROM promotions")[0]
+        idle = [channel for channel, n_own in zip(channels, n_used, strict=True) if n and n_own == 0]
+        counts += [
+            Count(f"promotions.{channel} is 0", n, n, "kept; nothing can be learned from it") for channel in idle
+        ]
+    if "behavior" in columns:
+        rows = database.rows("""
+            SELECT event, count(*), sum(count(*)) OVER (), max(coalesce("count", 1)) AS most
+            FROM behavior GROUP BY event QUALIFY most = 0 ORDER BY event""")
+        action = "kept; nothing can be learned from them"
+        counts += [Count(f"events of kind {kind!r} with a count of 0", n, int(of), action) for kind, n, of, _ in rows]
     return counts
 
 
@@ -84,6 +124,8 @@ def check_ids(database: Database, columns: dict[str, list[str]]) -> dict[str, li
     n_all = database.rows("SELECT count(*) FROM transactions")[0][0]
     strange = dropped(database, "unknown product_id", f"transactions WHERE {UNKNOWN_PRODUCT}", n_all)
     _check_share(database, strange, f"transactions WHERE {UNKNOWN_PRODUCT}")
+    near = near_ids(database, "transactions", "product_id", "products") if strange.found else ""
+    strange = strange._replace(action=f"dropped; {near}" if near else "dropped")
     counts = {"transactions": [strange]}
     database.execute("CREATE TABLE sellers AS SELECT DISTINCT store_id FROM transactions")
     for table, rows in ROWS_OF.items():
@@ -110,18 +152,16 @@ def _unknown(database: Database, table: str, column: str, known: str, check: str
         raise ValueError(
             f"{table}.{column}: none of its ids, such as {', '.join(theirs)}, is one of {other}, such as "
             f"{', '.join(ours)}. Write ids alike in all tables, or take {table} out of the folder."
-            + _lost_zeros(database, table, column, known)
+            + _hint(database, table, column, known)
         )
-    return Count(check, n, of, action)
+    near = near_ids(database, table, column, known) if n else ""
+    return Count(check, n, of, f"{action}; {near}" if near else action)
 
 
-def _lost_zeros(database: Database, table: str, column: str, known: str) -> str:
-    """The end of a sentence where ids would be known but for zeros in front."""
-    found = database.rows(f"""
-        SELECT a.{column}, b.{column} FROM (SELECT DISTINCT {column} FROM {table}) a
-        JOIN (SELECT DISTINCT {column} FROM {known}) b ON ltrim(a.{column}, '0') = ltrim(b.{column}, '0')
-        WHERE a.{column} <> b.{column} ORDER BY 1 LIMIT 1""")
-    return f" {found[0][0]} may be {found[0][1]}: zeros in front were lost or added." if found else ""
+def _hint(database: Database, table: str, column: str, known: str) -> str:
+    """One more sentence where ids would be known if they were spelled otherwise."""
+    near = near_ids(database, table, column, known)
+    return f" {near}." if near else ""
 
 
 def _check_stores(database: Database, columns: list[str]) -> list[Count]:
@@ -132,11 +172,18 @@ def _check_stores(database: Database, columns: list[str]) -> list[Count]:
         names = [store for (store,) in rows[:3]]
         raise ValueError(
             f"stores lacks {len(rows)} stores that sell, such as {names}. Add them."
-            + _lost_zeros(database, "sellers", "store_id", "stores")
+            + _hint(database, "sellers", "store_id", "stores")
         )
     idle = "store_id NOT IN (SELECT store_id FROM sellers)"
     n_idle, n = database.rows(f"SELECT count(*) FILTER ({idle}), count(*) FROM stores")[0]
-    counts = [Count("store without sales", n_idle, n, "not used")]
+    near = near_ids(database, "stores", "store_id", "sellers") if n_idle else ""
+    counts = [Count("store without sales", n_idle, n, f"not used; {near}" if near else "not used")]
+    if {"latitude", "longitude"} <= set(columns):
+        nowhere = "latitude = 0 AND longitude = 0"
+        names = [name for (name,) in database.rows(f"SELECT store_id FROM stores WHERE {nowhere} ORDER BY 1")]
+        if names:
+            check = f"store at latitude 0 and longitude 0: {', '.join(names[:3])}"
+            counts.append(Count(check, len(names), n, "kept; empty both where the place is not known"))
     if "region" in columns:
         gap = "trim(CAST(region AS VARCHAR)) = '' OR region IS NULL"
         names = [name for (name,) in database.rows(f"SELECT store_id FROM stores WHERE {gap} ORDER BY 1")]
@@ -164,7 +211,7 @@ def check_category(
         Count("rows read", unknown.of, unknown.of, "all categories"),
         unknown,
         Count("rows of the category", n, unknown.of - unknown.found, "kept"),
-        *_other_spellings(database, category),
+        *other_categories(database, category),
         Count("quantity zero", n_zero, n, "no sale; the day was observed"),
         *_outliers(database, n),
         Count("sales value zero", n_free, n, "kept, no price seen"),
@@ -187,21 +234,6 @@ def check_category(
             Count("product without a picture", len(products - images), len(products), "kept, no picture"),
         ]
     return all_counts
-
-
-def _other_spellings(database: Database, category: str | None) -> list[Count]:
-    """Products whose category differs by case or inner white space alone: they are not in this one."""
-    if category is None:
-        return []
-    alike = rf"regexp_replace(lower(category), '\s+', ' ', 'g') = {literal(_spelling(category))}"
-    rows = database.rows(f"""
-        SELECT category, count(*), list(rowid ORDER BY rowid)[:3], (SELECT count(*) FROM main.products)
-        FROM main.products WHERE category <> {literal(category)} AND {alike} GROUP BY category ORDER BY category""")
-    counts = []
-    for name, n, first, of in rows:
-        check = f"product of category {name!r} (products, rows {', '.join(map(str, first))})"
-        counts.append(Count(check, n, of, f"left out; write {category!r} where it is the same"))
-    return counts
 
 
 def _outliers(database: Database, n_rows: int) -> list[Count]:
@@ -235,9 +267,10 @@ def dropped(database: Database, check: str, source: str, of: int) -> Count:
 def _check_share(database: Database, count: Count, source: str) -> None:
     """Stop where more than a share of the rows would be left out; `source` are these rows."""
     if count.found > MOST_UNUSABLE * count.of:
-        first = database.frame(f"SELECT * FROM {source} LIMIT 3").dropna(axis=1).to_dict("records")
+        rows = database.rows(f"SELECT rowid, product_id FROM {source} ORDER BY rowid LIMIT 3")
+        first = ", ".join(f"row {row}: {product}" for row, product in rows)
         raise ValueError(
             f"transactions: {count.check} in {count.found:,} of {count.of:,} rows ({count.found / count.of:.1%}, at most "
-            f"{MOST_UNUSABLE:.0%} may be dropped), first {first}. Mend the table or choose another category."
-            + _lost_zeros(database, "transactions", "product_id", "products")
+            f"{MOST_UNUSABLE:.0%} may be dropped), first {first}. Mend the table, or add the products to products."
+            + _hint(database, "transactions", "product_id", "products")
         )

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from shelfcast.data.quality.table import Count, week_text
-from shelfcast.data.reading.cells import OPTION
 from shelfcast.data.reading.database import Database
+from shelfcast.data.reading.text.advice import OPTION
 from shelfcast.reading_options import WEEKDAYS, Reading
 
 ONE_OF_MOST = 0.1  # an id with this share of rows, and ...
 TIMES_THE_NEXT = 10  # ... with so many times the rows of the next one, is a number for nobody
 FEW_REFUNDS = 0.01  # of the rows with a discount may have the other sign
 LOADED_TWICE = 0.95  # of a day's different rows stand there twice (four times, ...), or three times
+MANY_WEEKDAYS = 3  # with sales, from which on rows are not totals of weeks
 FEW_ROWS = 20  # different rows, from which on a day is looked at
 MOST_REPEATED = 0.01  # of all rows may be on days that were loaded twice
 
@@ -38,6 +39,10 @@ def _week_stamps(database: Database, reading: Reading) -> list[Count]:
         SELECT count(*), count(DISTINCT CAST(timestamp AS DATE)), count(DISTINCT isodow(timestamp)),
                count(*) FILTER (isodow(timestamp) = 1), min(isodow(timestamp)) FROM transactions""")[0]
     if reading.week_stamp != "monday":
+        if n_weekdays >= MANY_WEEKDAYS and n_mondays < n / 2:  # as they were before they were moved
+            database.execute(f"UPDATE transactions SET timestamp = timestamp + INTERVAL ({reading.stamp_days}) DAY")
+            action = f"not moved: {OPTION}.week_stamp concerns the weeks of promotions and prices alone"
+            return [Count("rows of single days, not of weeks", n, n, action)]
         if n_mondays < n:
             first = "SELECT rowid, timestamp FROM transactions WHERE isodow(timestamp) <> 1 ORDER BY rowid LIMIT 1"
             row, moved = database.rows(first)[0]

@@ -11,12 +11,19 @@ from dataclasses import dataclass
 
 import duckdb
 
-from shelfcast.data.reading.cells import DATE_ADVICE, OPTION, SQL_TYPE, Cells, advice_on_number, in_week, read_cell
+from shelfcast.data.reading.cells import BROKEN, SQL_TYPE, nested, read_cell
 from shelfcast.data.reading.database import Database, quoted
+from shelfcast.data.reading.text.advice import advice_on_date, advice_on_number, total_hint
+from shelfcast.data.reading.text.cell import Cells, listed, trimmed
+from shelfcast.data.reading.text.dates import in_week
+from shelfcast.data.reading.text.thousands import check_thousands
 from shelfcast.data.schema import CHANNEL, SCHEMA, Column
 from shelfcast.reading_options import Reading
 
 LARGEST = 1e15  # a number beyond it, or an infinite one, is a mistake
+YEARS = (1900, 2200)  # a date outside is a mistake, or stands for none
+MOST_NAMES = 20  # columns that a message lists
+MOST_CHANNELS = 100  # of promotion; each is a column of every product, location and week
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def copy(database: Database, name: str, relation: str, reading: Reading) -> list
             typed[c] = _typed(Cells(database, name, relation, c, types[c]), column, reading)
         from_text = [column for column in typed.values() if column.from_text]
         _check_readable(from_text)
-        _check_thousands(from_text, reading)
+        for column in typed.values():
+            check_thousands(column.cells, column.sql, reading)
         selected = {c: column.sql for c, column in typed.items()}
         if table.others == "attributes":
             selected = {c: selected.get(c, _attribute(c, kind)) for c, kind in types.items()}
@@ -67,6 +75,8 @@ def copy(database: Database, name: str, relation: str, reading: Reading) -> list
         database.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM {relation}")
     except duckdb.Error as error:
         raise ValueError(f"{name} cannot be read: {str(error).splitlines()[0]}. Write its file anew.") from error
+    if name == "products" and not database.rows("SELECT 1 FROM products LIMIT 1"):
+        raise ValueError("products has no rows. Add one for each product.")
     _check_rules(database, name, list(typed.values()))
     _check_key(database, name, [c for c in table.key if c in types])
     if name == "transactions":
@@ -81,16 +91,27 @@ def _check_columns(name: str, columns: list[str]) -> None:
             near = difflib.get_close_matches(column, columns, n=1)
             faults.append(f"{name}.{column} is missing" + (f" (nearest: {near[0]!r})" if near else ""))
     if faults:
+        more = f" and {len(columns) - MOST_NAMES:,} more" if len(columns) > MOST_NAMES else ""
         raise ValueError(
-            f"{'; '.join(faults)}. Add it, or rename yours through markets.<name>.rename; the table has {', '.join(columns)}."
+            f"{'; '.join(faults)}. Add it, or rename yours through markets.<name>.rename; the table has "
+            f"{', '.join(columns[:MOST_NAMES])}{more}."
         )
     if SCHEMA[name].others == "channels" and set(columns) <= set(SCHEMA[name].columns):
         raise ValueError(f"{name} has no channel of promotion. Add a column for each, which holds 0 to 1.")
+    n_channels = len(set(columns) - set(SCHEMA[name].columns))
+    if SCHEMA[name].others == "channels" and n_channels > MOST_CHANNELS:
+        raise ValueError(
+            f"{name} has {n_channels:,} columns that would be channels of promotion; at most {MOST_CHANNELS} can be read. "
+            "Write one column for each kind of promotion, and one row for each product, store and week."
+        )
 
 
 def _attribute(name: str, kind: str) -> str:
-    """An attribute keeps its type, but a date becomes text."""
-    return f"CAST({quoted(name)} AS VARCHAR)" if kind == "DATE" else quoted(name)
+    """An attribute keeps its type, but dates and what holds several values become text; blanks and errors are empty."""
+    if kind == "VARCHAR":
+        return f"CASE WHEN {trimmed(quoted(name))} NOT IN ('', {listed(BROKEN)}) THEN {quoted(name)} END"
+    as_text = nested(kind) or kind.startswith(("DATE", "TIME", "INTERVAL", "BLOB"))
+    return f"CAST({quoted(name)} AS VARCHAR)" if as_text else quoted(name)
 
 
 def _typed(cells: Cells, column: Column, reading: Reading) -> _Typed:
@@ -111,53 +132,46 @@ def _check_readable(columns: list[_Typed]) -> None:
         if wrong:
             row, value, n = wrong[0]
             numeric = typed.column.kind in ("number", "flag")
-            advice = advice_on_number(value, typed.column) if numeric else DATE_ADVICE
+            advice = advice_on_number(value, typed.column) if numeric else advice_on_date(value)
             raise ValueError(
                 f"{cells.table}.{typed.name} cannot be read in {n:,} rows, first in row {row}: {value!r} is not {advice}."
-            )
-
-
-def _check_thousands(columns: list[_Typed], reading: Reading) -> None:
-    """Refuse numbers of text that are whole, but for some that all have three decimals: these may be thousands."""
-    if reading.decimal is not None or reading.thousands is not None:
-        return
-    for typed in columns:
-        cells, name = typed.cells, f"{typed.cells.table}.{typed.name}"
-        if typed.column.kind != "number" or cells.table not in ("transactions", "prices", "behavior"):
-            continue
-        dotted = f"regexp_full_match({cells.filled}, '-?[1-9][0-9]{{0,2}}[.][0-9]{{3}}')"
-        whole = f"regexp_full_match({cells.filled}, '-?[0-9]+')"
-        n_dotted, n_whole, n = cells.database.rows(f"""
-            SELECT count(*) FILTER ({dotted}), count(*) FILTER ({whole}), count({cells.filled}) FROM {cells.relation}""")[
-            0
-        ]
-        if n_dotted and n_whole and n_dotted + n_whole == n:
-            first = cells.database.rows(f"SELECT {cells.filled} FROM {cells.relation} WHERE {dotted} LIMIT 1")[0][0]
-            raise ValueError(
-                f"{name} is whole but for {n_dotted:,} of {n:,} rows with three decimals, such as {first}: these may be "
-                f"thousands. Set {OPTION}.thousands: '.' if they are, or {OPTION}.decimal: '.' if not."
+                + total_hint(row, cells.count("true"))
             )
 
 
 def _check_rules(database: Database, name: str, columns: list[_Typed]) -> None:
-    """Empty cells and the rules of columns; every fault is a line of the message."""
+    """Empty cells and the rules of columns; every fault is a line of the message.
+
+    A channel of promotion may be empty throughout, which is told later.
+    """
     conditions = []
     for typed in columns:
         cell, column = quoted(typed.name), typed.column
         if not column.nullable:
             conditions.append((typed.name, f"{cell} IS NULL", "is empty, but every row needs a value"))
+        if column.kind == "id":
+            cut = f"{cell} LIKE '%E+%' AND regexp_full_match({cell}, '[0-9]([.,][0-9]+)?E[+][0-9]+')"
+            conditions.append((typed.name, cut, "is a long number that a spreadsheet has cut: export ids as text"))
+        if column.kind in ("time", "week"):
+            first, last = YEARS
+            outside = f"({cell} < DATE '{first}-01-01' OR {cell} >= DATE '{last + 1}-01-01')"
+            cure = ", and is left empty where it is not known" if column.nullable else ""
+            conditions.append((typed.name, outside, f"must be a date of the years {first} to {last}{cure}"))
         if column.kind in ("number", "flag"):
             conditions.append((typed.name, f"abs({cell}) > {LARGEST}", "is too large to be true"))
         if column.rule is not None:
             conditions.append((typed.name, column.rule.fault.format(cell), column.rule.expected))
     counts = ", ".join(f"count(*) FILTER ({condition})" for _, condition, _ in conditions)
-    n_wrong = database.rows(f"SELECT {counts} FROM {name}")[0]
+    n_rows, *n_wrong = database.rows(f"SELECT count(*), {counts} FROM {name}")[0]
+    channels = {typed.name for typed in columns if typed.column is CHANNEL}
     faults = []
     for n, (column, condition, what) in zip(n_wrong, conditions, strict=True):
-        if n:
+        if n and not (n == n_rows and column in channels and condition.endswith("IS NULL")):
             first = f"SELECT rowid, {quoted(column)} FROM {name} WHERE {condition} ORDER BY rowid LIMIT 3"
             cells = ", ".join(f"row {row}: {value}" for row, value in database.rows(first))
-            faults.append(f"{name}.{column} {what}. Mend {n:,} rows ({cells}).")
+            last = database.rows(f"SELECT max(rowid) FROM {name} WHERE {condition}")[0][0]
+            hint = total_hint(last, n_rows) if n == 1 else ""
+            faults.append(f"{name}.{column} {what}. Mend {n:,} rows ({cells}).{hint}")
     if faults:
         raise ValueError("\n".join(faults))
 

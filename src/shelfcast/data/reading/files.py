@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import difflib
 import tempfile
 from pathlib import Path
 
 import duckdb
 
-from shelfcast.data.reading.cells import MISSING, OPTION, number_of_text, trimmed
 from shelfcast.data.reading.database import Database, literal, quoted
+from shelfcast.data.reading.text.advice import OPTION
+from shelfcast.data.reading.text.cell import MISSING, SPACES, trimmed
+from shelfcast.data.reading.text.numbers import number_of_text
 from shelfcast.data.schema import SCHEMA
 from shelfcast.reading_options import Reading
 
 CHUNK = 1 << 20  # bytes
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+ABOVE = "Remove what stands above the names of columns, which must be in line 1"
+OTHER_KINDS = {  # first bytes of files that people rename to .csv
+    b"PK\x03\x04": "a spreadsheet (.xlsx) or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet (.xls)",
+    b"\x1f\x8b": "packed by gzip",
+    b"PAR1": "Parquet",
+}
 
 
 def find(database: Database, folder: Path, name: str, reading: Reading) -> str | None:
@@ -26,43 +37,152 @@ def find(database: Database, folder: Path, name: str, reading: Reading) -> str |
     ------
     ValueError : a required file is missing, both files are there, or one cannot be read.
     """
-    parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
-    if parquet.exists() and csv.exists():
-        raise ValueError(f"{name} stands there twice, as {parquet} and as {csv}. Remove the one that is out of date.")
-    path = parquet if parquet.exists() else csv
+    parquet, csv_file = folder / f"{name}.parquet", folder / f"{name}.csv"
+    if parquet.exists() and csv_file.exists():
+        raise ValueError(
+            f"{name} stands there twice, as {parquet} and as {csv_file}. Remove the one that is out of date."
+        )
+    path = parquet if parquet.exists() else csv_file
     if not path.exists():
         if not SCHEMA[name].required:
             return None
-        raise ValueError(f"{folder}/ has no {name}.parquet or {name}.csv, which is required. Add it.")
+        raise ValueError(f"{folder}/ has no {name}.parquet or {name}.csv, which is required. {_cure(folder, name)}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a file. Write the table {name} as one file of that name.")
     try:
         if path == parquet:
-            relation = f"read_parquet({literal(str(path))})"
-            database.columns(relation)
-            return relation
+            return _parquet(database, path)
         _copy_csv(database, path, name, reading)
     except duckdb.Error as error:
-        raise ValueError(
-            f"{path} cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}. Write it anew."
-        ) from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {reason}. Write it anew.") from error
     if SCHEMA[name].others == "attributes":
         _type_attributes(database, f"file_{name}", set(SCHEMA[name].columns), reading)
     return f"file_{name}"
 
 
+def _parquet(database: Database, path: Path) -> str:
+    """What one selects a Parquet file from; a ValueError where two of its columns have one name."""
+    relation = f"read_parquet({literal(str(path))})"
+    written = {name for (name,) in database.rows(f"SELECT name FROM parquet_schema({literal(str(path))})")}
+    renamed = [
+        column for column in database.columns(relation) if column not in written
+    ]  # by DuckDB, as they were alike
+    if renamed:
+        name = renamed[0].rsplit("_", 1)[0]
+        raise ValueError(f"{path}: two columns are named {name!r}, whatever the case. Rename or remove one of them.")
+    return relation
+
+
+def _cure(folder: Path, name: str) -> str:
+    """What to do about a missing file, by the files that are there."""
+    by_stem = {path.name.split(".")[0].casefold(): path.name for path in sorted(folder.iterdir())}
+    near = difflib.get_close_matches(name, by_stem, n=1, cutoff=0.7)
+    return f"Write {by_stem[near[0]]} as {name}.csv." if near else "Add it."
+
+
 def _copy_csv(database: Database, path: Path, name: str, reading: Reading) -> None:
+    """Copy a CSV file as text; rows without any value are no rows.
+
+    Raises
+    ------
+    ValueError : the file is of another kind or encoding, or its header is wrong, or stands there again.
+    """
+    _check_kind(path, reading)
     with tempfile.TemporaryDirectory(prefix="shelfcast-") as folder:
-        plain = _in_utf8(path, Path(folder) / path.name, reading)
+        plain = _in_utf8(path, Path(folder) / "table.csv", reading)
+        names = _header(plain, path, reading)
         options = f"header = true, delim = {literal(reading.separator)}, quote = '\"', escape = '\"', skip = 0"
         relation = f"read_csv({literal(str(plain))}, {options}, comment = '', nullstr = '', all_varchar = true)"
-        with plain.open(encoding="utf-8-sig") as file:
-            header = file.readline().rstrip()
-        for other in ";\t|,":
-            if reading.separator not in header and other in header:
-                raise ValueError(
-                    f"{path} has one column, {header[:80]!r}: its cells are not separated by {reading.separator!r}. "
-                    f"Set {OPTION}.separator: {other!r}."
-                )
-        database.execute(f"CREATE TABLE file_{name} AS SELECT * FROM {relation}")
+        try:
+            columns = database.columns(relation)
+        except duckdb.Error:
+            _check_rows(plain, path, reading)
+            raise
+        cells = [trimmed(quoted(column)) for column in columns]
+        filled = " OR ".join(f"{cell} <> ''" for cell in cells)
+        try:
+            database.execute(f"CREATE TABLE file_{name} AS SELECT * FROM {relation} WHERE {filled}")
+        except duckdb.Error:
+            _check_rows(plain, path, reading)
+            raise
+    again = " AND ".join(f"coalesce({cell}, '') = {literal(own)}" for cell, own in zip(cells, names, strict=False))
+    rows = [row for (row,) in database.rows(f"SELECT rowid FROM file_{name} WHERE {again} ORDER BY rowid LIMIT 3")]
+    if rows:
+        where = ", ".join(map(str, rows))
+        raise ValueError(f"{path}: the header stands there again, instead of values (rows {where}). Remove it there.")
+
+
+def _check_kind(path: Path, reading: Reading) -> None:
+    """Refuse a file that is empty, no CSV at all, or UTF-16 without a mark that nobody declared."""
+    with path.open("rb") as file:
+        begin = file.read(4096)
+    if not begin.strip(b"\0 \r\n\t\xef\xbb\xbf"):
+        raise ValueError(f"{path} is empty. Write it anew, or take it out of the folder.")
+    for mark, kind in OTHER_KINDS.items():
+        if begin.startswith(mark):
+            raise ValueError(f"{path} is {kind}, whatever its name says. Save the table as CSV or Parquet.")
+    if begin.lstrip().lower().startswith((b"<html", b"<table", b"<!doctype", b"<?xml")):
+        raise ValueError(f"{path} is a web page or XML, whatever its name says. Save the table as CSV or Parquet.")
+    if b"\0" in begin and reading.encoding is None and not begin.startswith(UTF_16_MARKS):
+        if begin.count(b"\0") < len(begin) / 4:
+            at = begin.find(b"\0")
+            raise ValueError(
+                f"{path} holds a byte of zero, first after {at:,} bytes. Remove such bytes, or write it anew."
+            )
+        order = "le" if begin.find(b"\0") % 2 else "be"
+        raise ValueError(
+            f"{path} holds bytes of zero, as UTF-16 does. Set {OPTION}.encoding: utf-16-{order}, or write it as UTF-8."
+        )
+
+
+def _header(plain: Path, path: Path, reading: Reading) -> list[str]:
+    """The names in the first row, trimmed; a ValueError where the separator is another, or a name stands there twice."""
+    with plain.open(encoding="utf-8-sig", newline="") as file:
+        names = [name.strip(SPACES) for name in next(csv.reader(file, delimiter=reading.separator), [])]
+    line = reading.separator.join(names)
+    for other in ";\t|,":
+        if len(names) == 1 and other in line:
+            raise ValueError(
+                f"{path} has one column, {line[:80]!r}: its cells are not separated by {reading.separator!r}. "
+                f"Set {OPTION}.separator: {'tab' if other == chr(9) else repr(other)}."
+            )
+    if len(names) > 1 and _n_filled(names) == 1:
+        raise ValueError(f"{path}: line 1 holds {next(filter(None, names))!r} alone. {ABOVE}.")
+    lower = [name.casefold() for name in names]
+    twice = [name for name in names if name and lower.count(name.casefold()) > 1]
+    if twice:
+        raise ValueError(
+            f"{path}: two columns are named {twice[0]!r}, whatever the case. Rename or remove one of them."
+        )
+    return names
+
+
+def _check_rows(plain: Path, path: Path, reading: Reading) -> None:
+    """What is wrong with the rows of a CSV file that cannot be read: their cells, or a quote that is never closed.
+
+    Raises
+    ------
+    ValueError : names the line.
+    """
+    with plain.open(encoding="utf-8-sig", newline="") as file:
+        rows, header, line = csv.reader(file, delimiter=reading.separator, strict=True), [], 1
+        try:
+            for row in rows:
+                header = header or row
+                if row and len(row) != len(header):
+                    above = _n_filled(header) <= 2 < _n_filled(row)
+                    cure = ABOVE if above else "A cell that holds the separator needs quotes around it"
+                    raise ValueError(f"{path}: line {line} has {len(row)} cells, line 1 has {len(header)}. {cure}.")
+                line = rows.line_num + 1
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}: a quote is wrong from line {line} on ({error}). Close it, or write quotes inside of a cell twice."
+            ) from None
+
+
+def _n_filled(row: list[str]) -> int:
+    return sum(bool(cell.strip(SPACES)) for cell in row)
 
 
 def _in_utf8(path: Path, copy: Path, reading: Reading) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shelfcast.data.reading.cells import SPACES
 from shelfcast.data.reading.database import Database, quoted
 from shelfcast.data.reading.files import find
+from shelfcast.data.reading.text.cell import SPACES
 from shelfcast.data.schema import SCHEMA
 from shelfcast.reading_options import Reading
 
@@ -78,7 +78,15 @@ def tables_folder(database: Database, folder: Path, rename: str, reading: Readin
     relations = {name: _renamed(name, relation, columns[name], names) for name, relation in relations.items()}
     expected = {f"{name}{ending}" for name in SCHEMA for ending in (".parquet", ".csv")} | {"images"}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in expected)
-    return Source(relations, tuple(f"{name}: no table of this schema" for name in strange))
+    return Source(relations, tuple(f"{name}: {_no_table(name, relations)}" for name in strange))
+
+
+def _no_table(file: str, found: dict[str, str]) -> str:
+    """Why a file is ignored, and which table it may be."""
+    lacking = {name for name in SCHEMA if name not in found}
+    near = difflib.get_close_matches(file.split(".")[0].casefold(), sorted(lacking), n=1, cutoff=0.7)
+    hint = f"; if it is {near[0]}, write it as {near[0]}.csv or {near[0]}.parquet" if near else ""
+    return f"no table of this schema{hint}"
 
 
 def _columns(database: Database, relation: str) -> dict[str, str]:

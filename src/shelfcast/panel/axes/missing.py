@@ -97,9 +97,9 @@ def missing_counts(
         counts.append(Count(check, n, silent.size, action, weeks=when))
     ended = _ended(rows.loc[:, ~weeks.missing])
     if len(ended):
-        check, when = f"stores without rows at the end ({_some(ended.index)})", week_text(index[sorted(set(ended))])
-        action = "taken as closed: zero, not missing"
-        counts.append(Count(check, len(ended), len(rows), action, weeks=f"last rows in {when}"))
+        check, when = f"stores whose rows end ({_some(ended.index)})", week_text(index[sorted(set(ended))])
+        action = "taken as closed after these weeks: zero, not missing"
+        counts.append(Count(check, len(ended), len(rows), action, weeks=when))
     for name, own in zip(locations, observed, strict=True):
         found = ~own & ~weeks.missing
         if found.any():

@@ -58,9 +58,9 @@ def without_false_launches(
         f"products.launch lies after {SEVERAL} or more weeks of sales (product {some}{' …' if len(false) > 3 else ''})",
         len(false),
         len(launched),
-        "kept with their whole history; the launch is ignored. Mend or empty products.launch",
+        "kept with their whole history; the launch, in these weeks, is ignored. Mend or empty products.launch",
         units,
-        f"launch in {week_text(weeks[sorted(set(launched[false]))])}",
+        week_text(weeks[sorted(set(launched[false]))]),
     )
     return launched.drop(false), [count]
 
