@@ -166,8 +166,7 @@ def choices() -> str:
     """Settings of the training over markets: mean ratio to LightGBM, change against the present ones."""
     rows = pd.read_csv(STUDIES / "choices/results/scores.csv")
     table = tables.means(rows)
-    n_markets = rows.groupby("choice")["market"].nunique()
-    table["better_on"] = table["better_on"].astype(str) + " of " + n_markets.reindex(table.index).astype(str)
+    table["better_on"] = table["better_on"].astype(str) + " of " + table.pop("of").astype(str)
     table["ratio"], table["change"] = table["ratio"].map("{:.4f}".format), table["change"].map("{:+.2%}".format)
     table.columns = ["mean ratio to LightGBM", "change", "better on"]
     return markdown(table.loc[rows["choice"].unique()].reset_index())

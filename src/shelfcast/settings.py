@@ -113,7 +113,7 @@ class Training:
     )
     lora_rank: int = _param(8, "of the adapters, where mode is lora", ge=1)
     precision: Literal["fp32", "bf16"] = _param("fp32", "bf16 where the hardware has it")
-    level_noise: float = _param(0.5, "standard deviation of noise on the log level in training", ge=0)
+    level_noise: float = _param(0.0, "standard deviation of noise on the log level in training", ge=0)
     hide_plan: float = _param(0.3, "share of forecasts in training that do not know the plan", ge=0, le=1)
 
 
@@ -151,7 +151,6 @@ class Base(Training, Network):
     steps: int = _param(8000, "all are run", ge=1)
     judge_steps: int = _param(1000, "between two judgements on the validation weeks", ge=1)
     warmup: int = _param(500, "steps over which the learning rate rises; then it stays", ge=0)
-    level_noise: float = _param(0.0, "standard deviation of noise on the log level in training", ge=0)
     seed: int = _param(0, "of the training")
 
 
