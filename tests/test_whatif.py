@@ -5,9 +5,15 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import add_optional_tables, load_retailer, make_retailer
+import torch
+from conftest import add_optional_tables, changed_after, load_retailer, make_retailer
 
+from shelfcast.model.forecast import forecast
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.why.whatif.anchor import Anchor, Response, anchor, weight_by_error
 from shelfcast.why.whatif.changes import Change, check, coming_weeks, usual_prices
+from shelfcast.why.whatif.forecast import Ready, difference_range, what_if
 from shelfcast.why.whatif.plan import Plan, planned
 
 PRICE, PROMOTION = ("price", "price_cut", "price_known"), ("promotion", "promotion: display", "promotion: mailer")
@@ -224,3 +230,152 @@ def test_usual_prices_are_those_of_the_training_weeks(panel):
     train = frame[frame["ds"] <= panel.meta["train_end"]]
     shelf = np.exp(train["price"] + train["price_level"])
     assert usual_prices(panel)[product] == pytest.approx(shelf.median(), rel=0.01)
+
+
+# ---------------------------------------------------------------- forecasts
+
+
+def make_models(panel, backbone, body="compact", seeds=(0, 1)):
+    """Models whose every part matters: what starts at zero gets random weights; and the facts that training writes."""
+    market, models = market_tensors(panel, load_tokenizer(backbone)), []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        model = SalesBert.from_backbone(backbone, layers=2, width=32, body=body, **market.sizes())
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if name.endswith("gate") or name.startswith(("head.1", "head_plan", "spillover")):
+                    p.copy_(0.1 * torch.randn_like(p))
+        models.append(model.eval())
+    return models, {"backbone": backbone, "price_plan": False, "scale": market.scale}
+
+
+@pytest.fixture(scope="module", params=["compact", "backbone"])
+def trained(request, panel, tiny_bert):
+    return make_models(panel, tiny_bert, request.param)
+
+
+@pytest.fixture(scope="module")
+def ready(panel, tiny_bert):
+    return Ready.of(panel, *make_models(panel, tiny_bert))
+
+
+def test_it_forecasts_what_the_model_forecasts_of_the_other_panel(panel, weeks, trained):
+    models, facts = trained
+    first, second = panel.products.index[:2]
+    changes = [
+        Change(first, "chain", weeks[:2], price_factor=0.8, promotion={"display": 1.0}),
+        Change(second, panel.locations.index[1], weeks[3], price_factor=1.2),
+    ]
+    frame = what_if(panel, models, facts, changes)
+    for plan, of in (("present", panel), ("other", planned(panel, changes))):
+        market = market_tensors(of, load_tokenizer(facts["backbone"]), scale=facts["scale"])
+        wanted = forecast(models, market, panel.cutoffs["latest"]).set_index(["unique_id", "horizon"])
+        wanted = wanted.loc[list(zip(frame["unique_id"], frame["horizon"], strict=True))]
+        np.testing.assert_allclose(frame[f"mean_{plan}"], wanted["mean"], rtol=1e-4)
+        np.testing.assert_array_equal(frame[f"q900_{plan}"], wanted["q900"])
+    assert frame["difference"].abs().max() > 1e-3
+
+
+def test_differences_are_paired_and_add_up(ready, panel, weeks):
+    frame = ready.ask([Change(panel.products.index[0], "chain", weeks, promotion={"promotion": 1.0})])
+    np.testing.assert_allclose(frame["difference"], frame["mean_other"] - frame["mean_present"])
+    assert (frame["low"] <= frame["difference"]).all() and (frame["difference"] <= frame["high"]).all()
+    chain = frame["location"] == "chain"
+    keys = ["product_id", "ds"]
+    of_regions = frame[~chain].groupby(keys)["difference"].sum()
+    np.testing.assert_allclose(of_regions, frame[chain].groupby(keys)["difference"].sum(), atol=1e-9)
+    spread = (frame["high"] - frame["low"]) / (frame["q900_present"] - frame["q100_present"]).clip(lower=1)
+    assert spread.max() < 2, "the same luck meets both plans"
+
+
+def test_only_products_that_can_change_are_forecast(ready, panel, weeks):
+    first = panel.products.index[0]
+    by_price = ready.ask([Change(first, "chain", weeks, price_factor=0.9)])
+    assert set(by_price["product_id"]) == {first} and by_price["stated"].all()
+    promoted = ready.ask([Change(first, "chain", weeks, promotion={"mailer": 1.0})])
+    assert set(promoted["product_id"]) == set(panel.products.index)
+    assert set(promoted.loc[promoted["stated"], "product_id"]) == {first}
+    other = promoted[~promoted["stated"]]
+    assert other["difference"].abs().max() > 0
+
+
+def test_the_present_plan_makes_no_difference(ready, panel, weeks):
+    frame = ready.ask([Change(panel.products.index[0], "chain", weeks, price_factor=1.0)])
+    assert (frame[["difference", "low", "high"]] == 0).all(None)
+
+
+def test_nothing_after_the_cutoff_is_read(panel, tiny_bert):
+    models, facts = make_models(panel, tiny_bert)
+    cutoff = panel.cutoffs["test"][0]
+    change = [Change(panel.products.index[0], "chain", cutoff + pd.Timedelta(weeks=1), price_factor=0.9)]
+    as_it_was = what_if(panel, models, facts, change, cutoff=cutoff)
+    otherwise = what_if(changed_after(panel, cutoff), models, facts, change, cutoff=cutoff)
+    pd.testing.assert_frame_equal(as_it_was, otherwise)
+
+
+def test_wrong_input_is_refused_before_anything_is_forecast(ready, weeks):
+    with pytest.raises(ValueError, match="no product 'p000'"):
+        ready.ask([Change("p000", "chain", weeks, price_factor=0.9)])
+
+
+def test_a_range_by_hand():
+    """Sales of 8 at the lowest quantile to 12 at the highest; two models that say 10 % and 20 % more."""
+    quantiles = np.linspace(8, 12, 13)[None]
+    low, high = difference_range(quantiles, np.array([[1.1], [1.2]]), np.zeros(1))
+    assert 0.8 <= low[0] < 1.0 and 2.0 < high[0] <= 2.4
+    wider = difference_range(quantiles, np.array([[1.1], [1.2]]), np.array([0.3]))
+    assert wider[0][0] < low[0] and wider[1][0] > high[0]
+    none = difference_range(quantiles, np.ones((2, 1)), np.zeros(1))
+    assert none[0][0] == none[1][0] == 0
+
+
+# ---------------------------------------------------------------- anchored to an estimate
+
+
+def test_the_weight_of_an_estimate_by_hand():
+    assert weight_by_error(-1, -2, 0.5) == pytest.approx(0.75)
+    assert weight_by_error(-1.9, -2, 0.5) == 0
+    assert weight_by_error(-1, -2, 0) == 1
+    assert weight_by_error(-2, -2, 0) == 0
+    assert np.exp(anchor(np.log(0.9), np.log(0.7), 0.5)) == pytest.approx(0.9**0.5 * 0.7**0.5)
+
+
+def test_parts_of_a_change_are_weighed_by_what_they_move():
+    leaning = Anchor(Response(-2.0, 0.1, 0.5, 0.2), price=1.0, promotion=0.0)
+    assert leaning.log_factor(0.3, np.log(0.9), 0.0) == pytest.approx(-2 * np.log(0.9))
+    assert leaning.log_factor(0.3, 0.0, 1.0) == pytest.approx(0.3)
+    assert leaning.log_factor(0.3, 0.0, 0.0) == pytest.approx(0.3)
+    assert leaning.error(np.log(0.9), 1.0) == pytest.approx(-0.1 * np.log(0.9))
+    half = Anchor(Response(elasticity=-2.0), price=1.0, promotion=0.5)
+    assert half.log_factor(0.3, 0.0, 1.0) == pytest.approx(0.3), "no estimate of the lift"
+
+
+def test_a_model_anchored_to_certainty_follows_the_estimate(ready, panel, weeks):
+    product = panel.products.index[0]
+    certain = Anchor(Response(elasticity=-2.0), price=1.0, promotion=0.0)
+    frame = ready.ask([Change(product, "chain", weeks, price_factor=0.8)], certain)
+    np.testing.assert_allclose(frame["mean_other"] / frame["mean_present"], 0.8**-2, rtol=1e-6)
+    unsure = dataclasses.replace(certain, response=Response(elasticity=-2.0, elasticity_se=0.5))
+    wider = ready.ask([Change(product, "chain", weeks, price_factor=0.8)], unsure)
+    assert (wider["high"] - wider["low"]).sum() > (frame["high"] - frame["low"]).sum()
+
+
+def test_models_own_response_is_that_of_single_products(ready, panel, weeks):
+    elasticity, lift = ready.own_response()
+    single = [
+        ready.log_factors(ready.plan.changed([Change(name, "chain", weeks, price_factor=1.1)]))[:, i, 0].mean()
+        for i, name in enumerate(panel.products.index)
+    ]
+    assert elasticity == pytest.approx(np.mean(single) / np.log(1.1), rel=1e-4)
+    promoted = [
+        [
+            ready.log_factors(ready.plan.changed([Change(name, "chain", weeks, promotion={"promotion": s})]))[
+                :, i, 0
+            ].mean()
+            for i, name in enumerate(panel.products.index)
+        ]
+        for s in (0.0, 1.0)
+    ]
+    assert lift == pytest.approx(np.mean(promoted[1]) - np.mean(promoted[0]), rel=1e-4)
+    leaning = ready.anchored_to(Response(elasticity, 0.0, lift + 1, 0.5))
+    assert (leaning.price, leaning.promotion) == (0, pytest.approx(0.75))
