@@ -95,6 +95,11 @@ class Ready:
         difference = frame["mean_other"] - frame["mean_present"]
         return frame.assign(difference=difference, low=np.minimum(low, difference), high=np.maximum(high, difference))
 
+    def as_planned(self, product: str) -> pd.DataFrame:
+        """What `ask` returns for a product whose plan stays."""
+        present = self._present(self.plan.products.get_indexer([product]))
+        return _beside(present, present).assign(stated=True, difference=0.0, low=0.0, high=0.0)
+
     def forecast(self, other: Plan, products: np.ndarray, anchor: Anchor | None = None) -> tuple[Parts, np.ndarray]:
         """Each model's mean and dispersion under another plan, and (P, L, H) the log factors' error, of some products."""
         tensor = self._tensor(other, products)
@@ -199,6 +204,21 @@ def load(folder: str | Path, variant: str = "shelfcast", cutoff: pd.Timestamp | 
     own = Path(folder) / "models" / variant
     models, panel = load_models(own), Panel.load(Path(folder) / "panel")
     return Ready.of(panel, models, json.loads((own / "variant.json").read_text()), cutoff)
+
+
+def ahead(frame: pd.DataFrame, plan: str) -> pd.DataFrame:
+    """ds, mean, q100 … q900 of one plan ('present' or 'other') of `what_if`'s frame, ready for a fan."""
+    names = {f"{name}_{plan}": name for name in SHOWN}
+    return frame[["ds", *names]].rename(columns=names)
+
+
+def totals(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row per series (index unique_id) of `what_if`'s frame, its weeks summed: means, difference, low and high.
+
+    The range is the widest that fits the weeks' ranges: that of weeks which all have the same luck.
+    """
+    sums = frame.groupby("unique_id")[["mean_present", "mean_other", "difference", "low", "high"]].sum()
+    return sums.join(frame.drop_duplicates("unique_id").set_index("unique_id")[["product_id", "location", "stated"]])
 
 
 def moves(present: Plan, other: Plan, products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
