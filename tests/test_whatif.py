@@ -13,7 +13,7 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.why.whatif.anchor import Anchor, Response, anchor, weight_by_error
 from shelfcast.why.whatif.changes import Change, check, coming_weeks, usual_prices
-from shelfcast.why.whatif.forecast import Ready, difference_range, what_if
+from shelfcast.why.whatif.forecast import Ready, ahead, difference_range, totals, what_if
 from shelfcast.why.whatif.plan import Plan, planned
 
 PRICE, PROMOTION = ("price", "price_cut", "price_known"), ("promotion", "promotion: display", "promotion: mailer")
@@ -301,7 +301,18 @@ def test_only_products_that_can_change_are_forecast(ready, panel, weeks):
 
 def test_the_present_plan_makes_no_difference(ready, panel, weeks):
     frame = ready.ask([Change(panel.products.index[0], "chain", weeks, price_factor=1.0)])
-    assert (frame[["difference", "low", "high"]] == 0).all(None)
+    np.testing.assert_allclose(frame[["difference", "low", "high"]], 0, atol=1e-4)
+    planned_now = ready.as_planned(panel.products.index[0])
+    pd.testing.assert_frame_equal(frame, planned_now[list(frame)], check_exact=False, atol=1e-4)
+
+
+def test_weeks_are_summed_by_series(ready, panel, weeks):
+    frame = ready.ask([Change(panel.products.index[0], "chain", weeks, price_factor=0.9)])
+    sums = totals(frame)
+    assert len(sums) == 3 and sums["stated"].all()
+    np.testing.assert_allclose(sums["difference"], sums["mean_other"] - sums["mean_present"])
+    other = ahead(frame[frame["location"] == "chain"], "other")
+    assert list(other) == ["ds", "mean", "q100", "q250", "q500", "q750", "q900"] and len(other) == 4
 
 
 def test_nothing_after_the_cutoff_is_read(panel, tiny_bert):
