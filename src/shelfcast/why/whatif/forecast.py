@@ -88,7 +88,7 @@ class Ready:
         frame = frame.assign(stated=np.repeat(stated[products], np.prod(shape[1:])))
         now = [(mean[products], dispersion) for mean, dispersion in self.present]
         factors = np.stack(
-            [_coherent(after[0]) / _coherent(before[0]) for before, after in zip(now, parts, strict=True)]
+            [coherent_means(after[0]) / coherent_means(before[0]) for before, after in zip(now, parts, strict=True)]
         )
         quantiles = self._present(products)[QUANTILE_COLUMNS].to_numpy()
         low, high = difference_range(quantiles, factors.reshape(len(factors), -1), error.ravel())
@@ -128,10 +128,10 @@ class Ready:
         everything = {"products": self.plan.products, "locations": "chain", "weeks": self.plan.weeks}
         elasticity = lift = np.nan
         if "price" in self.plan.values:
-            risen = self._own(Change(**everything, price_factor=TRIAL))
+            risen = self.each_alone(Change(**everything, price_factor=TRIAL))
             elasticity = self.log_factors(risen)[:, :, 0].mean() / np.log(TRIAL)
         if PROMOTION in self.plan.values:
-            plans = (self._own(Change(**everything, promotion={PROMOTION: share})) for share in (0.0, 1.0))
+            plans = (self.each_alone(Change(**everything, promotion={PROMOTION: share})) for share in (0.0, 1.0))
             none, all_stores = (self.log_factors(plan)[:, :, 0].mean() for plan in plans)
             lift = all_stores - none
         return float(elasticity), float(lift)
@@ -140,7 +140,7 @@ class Ready:
         """The anchor by which these models lean on an estimate; see `anchor.weight_by_error`."""
         return Anchor.of(response, *self.own_response())
 
-    def _own(self, change: Change) -> Plan:
+    def each_alone(self, change: Change) -> Plan:
         """The plan with a change of all products, as if each were changed alone."""
         other = self.plan.changed([change])
         alone = {name: x for name, x in self.plan.values.items() if name == "category_promotion"}
@@ -255,7 +255,7 @@ def difference_range(quantiles: np.ndarray, factors: np.ndarray, error: np.ndarr
     return low, high
 
 
-def _coherent(mean: np.ndarray) -> np.ndarray:
+def coherent_means(mean: np.ndarray) -> np.ndarray:
     """(P, L, 1, H) means whose regions are scaled to the chain, as `judge.coherence` does."""
     regions = mean[:, 1:]
     scale = mean[:, :1] / np.maximum(regions.sum(1, keepdims=True), 1e-9)
