@@ -177,3 +177,30 @@ def answer_choices() -> str:
         f"better on {others['better_on'][best]} of {(rows['choice'] == best).sum()} markets. '{worst}' is the worst "
         f"({others['change'][worst]:+.1%}), and {(others['change'] < 0).sum()} choices change the mean for the better."
     )
+
+
+def answer_whatif() -> str:
+    scores = _csv("whatif", "scores").query("plan == 'all' and level == 'product'").set_index(["market", "method"])
+    rises = _csv("whatif", "rises").query("level == 'product'")
+    raised = (rises["share"] * rises["n"]).groupby(rises["market"]).sum() / rises.groupby("market")["n"].sum()
+    names = {
+        "simulated_none": "where prices follow nothing that sells",
+        "simulated": "where they follow season",
+        "simulated_hidden": "where they follow popularity that no table shows",
+    }
+    judged = [market for market in names if (market, "model") in scores.index]
+    response = scores["response"]
+    plain = ", ".join(f"{response[market, 'model']:.3f} {names[market]}" for market in judged)
+    anchored = [market for market in judged if (market, "anchored") in scores.index]
+    better = ", ".join(f"{response[market, 'anchored']:.3f} {names[market]}" for market in anchored)
+    leaning = f"anchored to the estimate of causes it is {better}" if anchored else "no estimate has anchored it yet"
+    first = judged[0]
+    return (
+        f"On the simulated market the models' answer to another plan, applied to what truly sells under the present one, "
+        f"misses the truth by this share of the chain's units: {plain}; {leaning}. "
+        f"Forecasts under other plans as a whole, which also miss what the present plan sells, are off by "
+        f"{scores['forecast'][first, 'model']:.3f}, against {scores['present'][first, 'model']:.3f} under the present plan "
+        f"({names[first]}). "
+        f"A price rise raises the chain's forecast in {raised.min():.1%} to {raised.max():.1%} of products and weeks, over "
+        f"{len(raised)} market{'s' if len(raised) > 1 else ''}."
+    )
