@@ -99,7 +99,7 @@ def test_the_page_moves_and_refuses(ready):
     ):
         page.fields[name].value = value
         assert word in page.alert.value and page.picture.value == moved
-        page.fields[name].value = ""
+        page.fields["share"].value, page.fields["price"].value = "", "1.50"
     assert page.alert.value == ""
 
 
@@ -122,8 +122,8 @@ def served(market):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (market / "voila.log").open("w")
-    command = ["voila", str(own), "--Voila.ip=127.0.0.1", f"--port={port}", "--no-browser"]
-    env = ENV | {"PYTHONPATH": str(ROOT / "src")}
+    command = ["voila", str(own), "--template=offline", "--Voila.ip=127.0.0.1", f"--port={port}", "--no-browser"]
+    env = ENV | {"PYTHONPATH": str(ROOT / "src"), "JUPYTER_PATH": str(ROOT / "notebooks")}
     server = subprocess.Popen(command, cwd=market, env=env, stdout=log, stderr=subprocess.STDOUT)
     try:
         for _ in range(PATIENCE):
