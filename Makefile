@@ -41,7 +41,7 @@ lab: setup  ## open the notebooks in JupyterLab
 whatif: setup  ## a page to try other prices and promotions, after `make run` [market=simulated] [port=8866]
 	@mkdir -p build/$(or $(market),simulated)/notebooks
 	papermill --prepare-only notebooks/whatif.ipynb build/$(or $(market),simulated)/notebooks/whatif.ipynb -p market $(or $(market),simulated)
-	JUPYTER_PATH=notebooks voila build/$(or $(market),simulated)/notebooks/whatif.ipynb --template=offline --Voila.ip=127.0.0.1 --port=$(or $(port),8866) --no-browser
+	JUPYTER_PATH=$(CURDIR)/notebooks voila build/$(or $(market),simulated)/notebooks/whatif.ipynb --template=offline --Voila.ip=127.0.0.1 --port=$(or $(port),8866) --no-browser
 
 docs: setup  ## publish the latest run's results to docs/results, fill the documents' tables, draw the report
 	python docs/fill.py

@@ -82,18 +82,26 @@ class Ready:
         stated = self.plan.products.isin([name for change in changes for name in change.products])
         products = np.flatnonzero(stated | self.plan.differs(other).any((1, 2)))
         parts, error = self.forecast(other, products, anchor)
-        market = self._some(products)
-        frame = _beside(self._present(products), as_frame(parts, market, [self.cutoff]))
-        shape = (len(products), *self.plan.rows.shape[1:])
-        frame = frame.assign(stated=np.repeat(stated[products], np.prod(shape[1:])))
         now = [(mean[products], dispersion) for mean, dispersion in self.present]
-        factors = np.stack(
-            [coherent_means(after[0]) / coherent_means(before[0]) for before, after in zip(now, parts, strict=True)]
-        )
-        quantiles = self._present(products)[QUANTILE_COLUMNS].to_numpy()
-        low, high = difference_range(quantiles, factors.reshape(len(factors), -1), error.ravel())
+        present = self._present(products)
+        frame = _beside(present, self._other(present, now, parts, products, stated[products]))
+        factors = np.stack([_factor([before], [after]) for before, after in zip(now, parts, strict=True)])
+        low, high = difference_range(present[QUANTILE_COLUMNS].to_numpy(), factors, error.ravel())
         difference = frame["mean_other"] - frame["mean_present"]
-        return frame.assign(difference=difference, low=np.minimum(low, difference), high=np.maximum(high, difference))
+        return frame.assign(
+            stated=np.repeat(stated[products], error[0].size),
+            difference=difference,
+            low=np.minimum(low, difference),
+            high=np.maximum(high, difference),
+        )
+
+    def _other(self, present: pd.DataFrame, now: Parts, parts: Parts, products: np.ndarray, stated: np.ndarray):
+        """`SHOWN` under the other plan; of products that are not stated the present distribution times the factor."""
+        other = present[SHOWN].mul(_factor(now, parts), axis=0)
+        rows = np.repeat(stated, len(present) // len(products))
+        own = [(mean[stated], dispersion[stated]) for mean, dispersion in parts]
+        other.loc[rows] = as_frame(own, self._some(products[stated]), [self.cutoff])[SHOWN].to_numpy()
+        return other
 
     def as_planned(self, product: str) -> pd.DataFrame:
         """What `ask` returns for a product whose plan stays."""
@@ -190,7 +198,8 @@ def what_if(
     -------
     A row per series and week of the products that are stated or whose plan changes with theirs: unique_id, product_id,
     location, cutoff, horizon, ds; mean, q100 … q900 of both plans, ending in _present and _other; stated; difference of
-    the means, which adds up over regions to the chain's; low and high, its 80 % range; units a week.
+    the means, which adds up over regions to the chain's; low and high, its 80 % range; units a week. The quantiles of
+    products that are not stated are the present ones times the factor on the mean.
 
     Raises
     ------
@@ -260,6 +269,12 @@ def coherent_means(mean: np.ndarray) -> np.ndarray:
     regions = mean[:, 1:]
     scale = mean[:, :1] / np.maximum(regions.sum(1, keepdims=True), 1e-9)
     return np.concatenate([mean[:, :1], regions * scale], 1)
+
+
+def _factor(now: Parts, parts: Parts) -> np.ndarray:
+    """(rows of P, L, H) the models' mean under the other plan over that under the present one, coherent."""
+    before, after = (coherent_means(np.mean([mean for mean, _ in x], 0)) for x in (now, parts))
+    return (after / before).ravel()
 
 
 def _beside(present: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
