@@ -353,18 +353,37 @@ def test_the_weight_of_an_estimate_by_hand():
 
 
 def test_parts_of_a_change_are_weighed_by_what_they_move():
-    leaning = Anchor(Response(-2.0, 0.1, 0.5, 0.2), price=1.0, promotion=0.0)
-    assert leaning.log_factor(0.3, np.log(0.9), 0.0) == pytest.approx(-2 * np.log(0.9))
-    assert leaning.log_factor(0.3, 0.0, 1.0) == pytest.approx(0.3)
-    assert leaning.log_factor(0.3, 0.0, 0.0) == pytest.approx(0.3)
-    assert leaning.error(np.log(0.9), 1.0) == pytest.approx(-0.1 * np.log(0.9))
-    half = Anchor(Response(elasticity=-2.0), price=1.0, promotion=0.5)
-    assert half.log_factor(0.3, 0.0, 1.0) == pytest.approx(0.3), "no estimate of the lift"
+    estimate = Response(-2.0, 0.1, {"promotion": 0.5}, {"promotion": 0.2})
+    leaning = Anchor(estimate, {"price": 1.0, "promotion": 0.0})
+    cheaper = {"price": np.log(0.9), "promotion": 0.0}
+    assert leaning.log_factor(0.3, cheaper) == pytest.approx(-2 * np.log(0.9))
+    assert leaning.log_factor(0.3, {"price": 0.0, "promotion": 1.0}) == pytest.approx(0.3)
+    assert leaning.log_factor(0.3, {"price": 0.0, "promotion": 0.0}) == pytest.approx(0.3)
+    assert leaning.error({"price": np.log(0.9), "promotion": 1.0}) == pytest.approx(-0.1 * np.log(0.9))
+    both = Anchor(estimate, {"price": 1.0, "promotion": 0.5}).log_factor(0.3, {"price": -0.25, "promotion": 1.0})
+    assert both == pytest.approx(0.75 * 1.0 + 0.25 * 0.3), "each part moves .5, so the weight is .75"
+    unknown = Anchor(Response(elasticity=-2.0), {"price": 1.0})
+    assert unknown.log_factor(0.3, {"price": 0.0, "promotion": 1.0}) == pytest.approx(0.3), "no estimate of the lift"
+    assert unknown.log_factor(0.3, {"price": -0.25, "promotion": 1.0}) == pytest.approx(0.3), "nor of both together"
+    assert unknown.error({"price": -0.25, "promotion": 1.0}) == 0
+    named = Anchor(
+        Response(lift={"promotion: display": 0.4}, lift_se={"promotion: display": 0.1}), {"promotion: display": 1.0}
+    )
+    assert named.log_factor(0.3, {"price": 0.0, "promotion": 1.0, "promotion: display": 0.5}) == pytest.approx(0.2)
+
+
+def test_a_response_that_counts_twice_is_refused():
+    with pytest.raises(ValueError, match="any channel and by channel"):
+        Response(
+            lift={"promotion": 0.5, "promotion: display": 0.4}, lift_se={"promotion": 0.1, "promotion: display": 0.1}
+        )
+    with pytest.raises(ValueError, match="no standard error of the lift of 'promotion'"):
+        Response(lift={"promotion": 0.5})
 
 
 def test_a_model_anchored_to_certainty_follows_the_estimate(ready, panel, weeks):
     product = panel.products.index[0]
-    certain = Anchor(Response(elasticity=-2.0), price=1.0, promotion=0.0)
+    certain = Anchor(Response(elasticity=-2.0), {"price": 1.0})
     frame = ready.ask([Change(product, "chain", weeks, price_factor=0.8)], certain)
     np.testing.assert_allclose(frame["mean_other"] / frame["mean_present"], 0.8**-2, rtol=1e-6)
     unsure = dataclasses.replace(certain, response=Response(elasticity=-2.0, elasticity_se=0.5))
@@ -373,21 +392,16 @@ def test_a_model_anchored_to_certainty_follows_the_estimate(ready, panel, weeks)
 
 
 def test_models_own_response_is_that_of_single_products(ready, panel, weeks):
-    elasticity, lift = ready.own_response()
-    single = [
-        ready.log_factors(ready.plan.changed([Change(name, "chain", weeks, price_factor=1.1)]))[:, i, 0].mean()
-        for i, name in enumerate(panel.products.index)
-    ]
-    assert elasticity == pytest.approx(np.mean(single) / np.log(1.1), rel=1e-4)
-    promoted = [
-        [
-            ready.log_factors(ready.plan.changed([Change(name, "chain", weeks, promotion={"promotion": s})]))[
-                :, i, 0
-            ].mean()
-            for i, name in enumerate(panel.products.index)
-        ]
-        for s in (0.0, 1.0)
-    ]
-    assert lift == pytest.approx(np.mean(promoted[1]) - np.mean(promoted[0]), rel=1e-4)
-    leaning = ready.anchored_to(Response(elasticity, 0.0, lift + 1, 0.5))
-    assert (leaning.price, leaning.promotion) == (0, pytest.approx(0.75))
+    own = ready.own_response()
+    assert set(own) == {"price", "promotion", "promotion: display", "promotion: mailer"}
+
+    def of_single_products(**stated) -> float:
+        plans = [ready.plan.changed([Change(name, "chain", weeks, **stated)]) for name in panel.products.index]
+        return np.mean([ready.log_factors(plan)[:, i, 0].mean() for i, plan in enumerate(plans)])
+
+    assert own["price"] == pytest.approx(of_single_products(price_factor=1.1) / np.log(1.1), rel=1e-4)
+    shown = [of_single_products(promotion={"display": share}) for share in (0.0, 1.0)]
+    assert own["promotion: display"] == pytest.approx(shown[1] - shown[0], rel=1e-4)
+    lift = own["promotion"]
+    leaning = ready.anchored_to(Response(own["price"], 0.0, {"promotion": lift + 1}, {"promotion": 0.5}))
+    assert leaning.weights == {"price": 0, "promotion": pytest.approx(0.75)}

@@ -92,7 +92,7 @@ def folder(tmp_path_factory, tiny_bert):
     """A small simulated market with random models, as the pipeline leaves it."""
     folder = tmp_path_factory.mktemp("build") / "small"
     write_market(folder, Simulation(**SMALL))
-    raw = tables.load("simulated", folder / "tables")
+    raw = tables.load("simulated", folder / "tables", None)
     panel = build(raw, Prepare(n_products=10, n_regions=2, validation_weeks=5, test_weeks=5))
     panel.save(folder / "panel")
     models, facts = make_models(panel, tiny_bert)

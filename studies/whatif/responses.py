@@ -35,12 +35,14 @@ def response(panel: Panel, costs: pd.DataFrame | None = None) -> Response:
     price: Effect | None = None
     if "price" in panel.planned:
         price = estimate(known, PRICE, "instrument" if costs is not None else "dml")
-    lift = estimate(known, PROMOTION, "dml") if PROMOTION in known.treatments else None
+    promotions = [name for name in known.treatments if name.startswith(PROMOTION)]
+    channels = [name for name in promotions if name != PROMOTION] or promotions
+    lifts = {name: estimate(known, name, "dml") for name in channels}
     return Response(
         elasticity=price and price.estimate,
         elasticity_se=price.se if price else 0.0,
-        lift=lift and lift.estimate,
-        lift_se=lift.se if lift else 0.0,
+        lift={name: effect.estimate for name, effect in lifts.items()},
+        lift_se={name: effect.se for name, effect in lifts.items()},
     )
 
 

@@ -59,7 +59,11 @@ def anchors(ready: Ready, response: Response | None) -> dict[str, Anchor | None]
     """Method -> anchor: the models alone, anchored by the errors, and the estimate alone."""
     if response is None:
         return {"model": None}
-    return {"model": None, "anchored": ready.anchored_to(response), "estimate": Anchor(response, 1.0, 1.0)}
+    return {
+        "model": None,
+        "anchored": ready.anchored_to(response),
+        "estimate": Anchor(response, dict.fromkeys(response.effects, 1.0)),
+    }
 
 
 def score(ready: Ready, market: dict, study: Study, response: Response | None) -> pd.DataFrame:
@@ -67,7 +71,7 @@ def score(ready: Ready, market: dict, study: Study, response: Response | None) -
 
     truth : true expected units under the plan. forecast : absolute errors of the forecast. response : those of the true
     units under the present plan times the forecast's factor, which leaves out what the present forecast misses.
-    log_true, log_forecast : logs of the factors, summed; n of them. weight_price, weight_promotion : of the estimate.
+    log_true, log_forecast : logs of the factors, summed; n of them. weight_<part> : of the estimate of a part of the plan.
     """
     stores, products = ready.panel.stores_by_location, np.arange(len(ready.plan.products))
     own = pd.Index(market["products"]["product_id"]).get_indexer(ready.plan.products)
@@ -90,7 +94,7 @@ def score(ready: Ready, market: dict, study: Study, response: Response | None) -
                 "log_true": np.log(true / np.maximum(true_before, 1e-12)),
                 "log_forecast": np.log(after / before),
             }
-            weights = {"weight_price": anchor.price, "weight_promotion": anchor.promotion} if anchor else {}
+            weights = {f"weight_{part}": weight for part, weight in anchor.weights.items()} if anchor else {}
             rows += _by_level({"plan": name, "method": method}, sums, weights)
     return pd.DataFrame(rows)
 

@@ -19,14 +19,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from shelfcast.data.schema import CHAIN
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES
 from shelfcast.model.columns import CLIP, CONSTANT
 from shelfcast.model.forecast import as_frame, load_models, read_text_once
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
-from shelfcast.why.whatif.anchor import Anchor, Response
-from shelfcast.why.whatif.changes import PROMOTION, Change, check, coming_weeks
+from shelfcast.why.whatif.anchor import PRICE, Anchor, Response
+from shelfcast.why.whatif.changes import Change, check, coming_weeks
 from shelfcast.why.whatif.past import Past
 from shelfcast.why.whatif.plan import Plan
 
@@ -118,9 +119,9 @@ class Ready:
         anchored = []
         for (before, _), (after, dispersion) in zip(self.present, parts, strict=True):
             model = np.log(after[:, :, 0] / before[products][:, :, 0])
-            factor = np.exp(anchor.log_factor(model, *moved))
+            factor = np.exp(anchor.log_factor(model, moved))
             anchored.append((before[products] * factor[:, :, None], dispersion))
-        return anchored, anchor.error(*moved)
+        return anchored, np.broadcast_to(anchor.error(moved), self.plan.rows[products].shape)
 
     def log_factors(self, other: Plan) -> np.ndarray:
         """(S, P, L, H) logs of each model's mean under another plan over that under the present one."""
@@ -128,25 +129,26 @@ class Ready:
         pairs = zip(self.present, parts, strict=True)
         return np.stack([np.log(after[:, :, 0] / before[:, :, 0]) for (before, _), (after, _) in pairs])
 
-    def own_response(self) -> tuple[float, float]:
-        """The models' mean elasticity and promotion lift in the chain: what a product's own plan does, all else the same.
+    def own_response(self) -> dict[str, float]:
+        """The models' mean elasticity and promotion lifts in the chain, of each product's own plan, all else the same.
 
-        NaN for what the retailer has no table of.
+        Part of a plan (see `Response.effects`) -> log units; without what the retailer has no table of.
         """
-        everything = {"products": self.plan.products, "locations": "chain", "weeks": self.plan.weeks}
-        elasticity = lift = np.nan
-        if "price" in self.plan.values:
-            risen = self.each_alone(Change(**everything, price_factor=TRIAL))
-            elasticity = self.log_factors(risen)[:, :, 0].mean() / np.log(TRIAL)
-        if PROMOTION in self.plan.values:
-            plans = (self.each_alone(Change(**everything, promotion={PROMOTION: share})) for share in (0.0, 1.0))
-            none, all_stores = (self.log_factors(plan)[:, :, 0].mean() for plan in plans)
-            lift = all_stores - none
-        return float(elasticity), float(lift)
+
+        def mean_log(**stated) -> float:
+            change = Change(self.plan.products, CHAIN, self.plan.weeks, **stated)
+            return float(self.log_factors(self.each_alone(change))[:, :, 0].mean())
+
+        own = {}
+        if PRICE in self.plan.values:
+            own[PRICE] = mean_log(price_factor=TRIAL) / np.log(TRIAL)
+        for name in self.plan.promotions:
+            own[name] = mean_log(promotion={name: 1.0}) - mean_log(promotion={name: 0.0})
+        return own
 
     def anchored_to(self, response: Response) -> Anchor:
         """The anchor by which these models lean on an estimate; see `anchor.weight_by_error`."""
-        return Anchor.of(response, *self.own_response())
+        return Anchor.of(response, self.own_response())
 
     def each_alone(self, change: Change) -> Plan:
         """The plan with a change of all products, as if each were changed alone."""
@@ -230,15 +232,13 @@ def totals(frame: pd.DataFrame) -> pd.DataFrame:
     return sums.join(frame.drop_duplicates("unique_id").set_index("unique_id")[["product_id", "location", "stated"]])
 
 
-def moves(present: Plan, other: Plan, products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(P, L, H) each: by how much two plans differ in logs of prices, and in shares of stores that promote."""
-    promotion, price = np.zeros(present.rows[products].shape), np.zeros(present.rows[products].shape)
-    if "price" in present.values:
-        price = (other.log_price - present.log_price)[products]
-    if PROMOTION in present.values:
-        before, after = (np.nan_to_num(plan.values[PROMOTION][products]) for plan in (present, other))
-        promotion = after - before
-    return price, promotion
+def moves(present: Plan, other: Plan, products: np.ndarray) -> dict[str, np.ndarray]:
+    """Part of a plan -> (P, L, H) what two plans differ by: logs of prices, and shares of stores by column."""
+    price = {PRICE: (other.log_price - present.log_price)[products]} if PRICE in present.values else {}
+    pairs = {
+        name: (np.nan_to_num(plan.values[name][products]) for plan in (present, other)) for name in present.promotions
+    }
+    return price | {name: after - before for name, (before, after) in pairs.items()}
 
 
 def difference_range(quantiles: np.ndarray, factors: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

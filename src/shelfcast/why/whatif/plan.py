@@ -111,6 +111,12 @@ class Plan:
         filled = np.where(last >= 0, np.take_along_axis(every, np.maximum(last, 0), -1), self.price_level[..., None])
         return filled[..., -price.shape[-1] :]
 
+    @property
+    def promotions(self) -> list[str]:
+        """The columns of promotions that can be stated: any channel, then each; none without a table."""
+        own = [name for name in self.values if name.startswith(CHANNEL)]
+        return [PROMOTION, *own] if PROMOTION in self.values else []
+
     def differs(self, other: Plan) -> np.ndarray:
         """(P, L, H) whether any column differs."""
         pairs = ((x, other.values[name]) for name, x in self.values.items())
@@ -134,7 +140,7 @@ class Plan:
         self.values["price_known"][stated] = 1.0
 
     def _state_promotion(self, stated: dict[str, float], at: tuple[np.ndarray, ...]) -> None:
-        names = [PROMOTION, *(name for name in self.values if name.startswith(CHANNEL))]
+        names = self.promotions
         before = {name: np.nan_to_num(self.values[name]) for name in names}
         now = {name: x[at] for name, x in before.items()}
         mix = {name: self.mix[name][at[0]] for name in names[1:]}
