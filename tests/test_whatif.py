@@ -11,7 +11,7 @@ from conftest import add_optional_tables, changed_after, load_retailer, make_ret
 from shelfcast.model.forecast import forecast
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
-from shelfcast.why.whatif.anchor import Anchor, Response, anchor, weight_by_error
+from shelfcast.why.whatif.anchor import Anchor, Response, weight_by_error
 from shelfcast.why.whatif.changes import Change, check, coming_weeks, usual_prices
 from shelfcast.why.whatif.forecast import Ready, ahead, difference_range, totals, what_if
 from shelfcast.why.whatif.plan import Plan, planned
@@ -349,27 +349,26 @@ def test_the_weight_of_an_estimate_by_hand():
     assert weight_by_error(-1.9, -2, 0.5) == 0
     assert weight_by_error(-1, -2, 0) == 1
     assert weight_by_error(-2, -2, 0) == 0
-    assert np.exp(anchor(np.log(0.9), np.log(0.7), 0.5)) == pytest.approx(0.9**0.5 * 0.7**0.5)
 
 
-def test_parts_of_a_change_are_weighed_by_what_they_move():
+def test_mean_effects_move_to_the_estimate_by_hand():
     estimate = Response(-2.0, 0.1, {"promotion": 0.5}, {"promotion": 0.2})
-    leaning = Anchor(estimate, {"price": 1.0, "promotion": 0.0})
+    leaning = Anchor(estimate, {"price": -1.0, "promotion": 0.8}, {"price": 0.5, "promotion": 1.0})
     cheaper = {"price": np.log(0.9), "promotion": 0.0}
-    assert leaning.log_factor(0.3, cheaper) == pytest.approx(-2 * np.log(0.9))
-    assert leaning.log_factor(0.3, {"price": 0.0, "promotion": 1.0}) == pytest.approx(0.3)
-    assert leaning.log_factor(0.3, {"price": 0.0, "promotion": 0.0}) == pytest.approx(0.3)
-    assert leaning.error({"price": np.log(0.9), "promotion": 1.0}) == pytest.approx(-0.1 * np.log(0.9))
-    both = Anchor(estimate, {"price": 1.0, "promotion": 0.5}).log_factor(0.3, {"price": -0.25, "promotion": 1.0})
-    assert both == pytest.approx(0.75 * 1.0 + 0.25 * 0.3), "each part moves .5, so the weight is .75"
-    unknown = Anchor(Response(elasticity=-2.0), {"price": 1.0})
-    assert unknown.log_factor(0.3, {"price": 0.0, "promotion": 1.0}) == pytest.approx(0.3), "no estimate of the lift"
-    assert unknown.log_factor(0.3, {"price": -0.25, "promotion": 1.0}) == pytest.approx(0.3), "nor of both together"
-    assert unknown.error({"price": -0.25, "promotion": 1.0}) == 0
-    named = Anchor(
-        Response(lift={"promotion: display": 0.4}, lift_se={"promotion: display": 0.1}), {"promotion: display": 1.0}
-    )
-    assert named.log_factor(0.3, {"price": 0.0, "promotion": 1.0, "promotion: display": 0.5}) == pytest.approx(0.2)
+    assert np.exp(leaning.log_factor(np.log(1.15), cheaper)) == pytest.approx(1.15 * 0.9**-0.5)
+    both = {"price": np.log(0.9), "promotion": 1.0}
+    assert leaning.log_factor(0.3, both) == pytest.approx(0.3 - 0.5 * np.log(0.9) - 0.3)
+    assert leaning.log_factor(0.3, {"price": 0.0, "promotion": 0.0}) == 0.3
+    assert leaning.error(both) == pytest.approx(np.hypot(0.05 * np.log(0.9), 0.2))
+    assert estimate.log_factor(both) == pytest.approx(-2 * np.log(0.9) + 0.5)
+
+
+def test_a_part_without_an_estimate_stays_the_models():
+    leaning = Anchor.of(Response(elasticity=-2.0), {"price": -1.0, "promotion": 0.8})
+    assert leaning.weights == {"price": 1.0}
+    assert leaning.log_factor(0.3, {"price": 0.0, "promotion": 1.0}) == 0.3
+    assert Anchor.of(Response(), {"price": -1.0}).log_factor(0.3, {"price": 0.5}) == 0.3
+    assert Anchor.of(Response(), {"price": -1.0}).error({"price": 0.5}) == 0
 
 
 def test_a_response_that_counts_twice_is_refused():
@@ -381,13 +380,14 @@ def test_a_response_that_counts_twice_is_refused():
         Response(lift={"promotion": 0.5})
 
 
-def test_a_model_anchored_to_certainty_follows_the_estimate(ready, panel, weeks):
-    product = panel.products.index[0]
-    certain = Anchor(Response(elasticity=-2.0), {"price": 1.0})
-    frame = ready.ask([Change(product, "chain", weeks, price_factor=0.8)], certain)
-    np.testing.assert_allclose(frame["mean_other"] / frame["mean_present"], 0.8**-2, rtol=1e-6)
+def test_an_anchored_forecast_moves_by_the_distance_of_the_mean_effects(ready, panel, weeks):
+    change = [Change(panel.products.index[0], "chain", weeks, price_factor=0.8)]
+    certain = Anchor(Response(elasticity=-2.0), {"price": -1.5}, {"price": 1.0})
+    frame, alone = ready.ask(change, certain), ready.ask(change)
+    np.testing.assert_allclose(frame["mean_other"] / alone["mean_other"], 0.8**-0.5, rtol=1e-6)
     unsure = dataclasses.replace(certain, response=Response(elasticity=-2.0, elasticity_se=0.5))
-    wider = ready.ask([Change(product, "chain", weeks, price_factor=0.8)], unsure)
+    wider = ready.ask(change, unsure)
+    np.testing.assert_allclose(wider["difference"], frame["difference"])
     assert (wider["high"] - wider["low"]).sum() > (frame["high"] - frame["low"]).sum()
 
 

@@ -26,9 +26,9 @@ from shelfcast.data.files import atomic, folder_md5, revision
 from shelfcast.market.tables import load_truth
 from shelfcast.model.forecast import load_models
 from shelfcast.panel.frame import Panel
-from shelfcast.why.whatif.anchor import Anchor, Response
+from shelfcast.why.whatif.anchor import Response
 from shelfcast.why.whatif.changes import Change
-from shelfcast.why.whatif.forecast import Ready, coherent_means
+from shelfcast.why.whatif.forecast import Parts, Ready, coherent_means, moves
 from studies import parameters
 from studies.resume import resumed
 from studies.whatif.truth import PRESENT, Alone, expected
@@ -36,6 +36,7 @@ from studies.whatif.truth import PRESENT, Alone, expected
 BUILD, WORK, RESULTS = Path("build"), Path("build/studies/whatif"), Path("studies/whatif/results")
 VARIANT, SIMULATED = "shelfcast", "simulated"
 LEVELS = {"product": slice(0, 1), "product_region": slice(1, None)}
+TINY = 1e-12  # units
 NO_RISE = 1e-6  # relative; below it a forecast stays
 
 
@@ -55,17 +56,6 @@ def change(ready: Ready, plan: Alone) -> Change:
     return Change(ready.plan.products, "chain", ready.plan.weeks, price_factor=factor, promotion=promotion or None)
 
 
-def anchors(ready: Ready, response: Response | None) -> dict[str, Anchor | None]:
-    """Method -> anchor: the models alone, anchored by the errors, and the estimate alone."""
-    if response is None:
-        return {"model": None}
-    return {
-        "model": None,
-        "anchored": ready.anchored_to(response),
-        "estimate": Anchor(response, dict.fromkeys(response.effects, 1.0)),
-    }
-
-
 def score(ready: Ready, market: dict, study: Study, response: Response | None) -> pd.DataFrame:
     """A row per plan, method, level and horizon of one cutoff, with sums from which `summary` makes errors.
 
@@ -75,28 +65,35 @@ def score(ready: Ready, market: dict, study: Study, response: Response | None) -
     """
     stores, products = ready.panel.stores_by_location, np.arange(len(ready.plan.products))
     own = pd.Index(market["products"]["product_id"]).get_indexer(ready.plan.products)
-    methods, rows = anchors(ready, response), []
-    before = coherent_means(np.mean([mean for mean, _ in ready.present], 0))[:, :, 0] * ready.market.size
+    anchor = None if response is None else ready.anchored_to(response)
+    weights = {f"weight_{part}": weight for part, weight in anchor.weights.items()} if anchor else {}
+    before = means(ready, ready.present)
     true_before = expected(market, ready.plan.weeks, stores, PRESENT)[own]
+    rows = []
     for name, values in study.plans.items():
-        plan = Alone(**values)
-        true = expected(market, ready.plan.weeks, stores, plan)[own]
-        other = ready.each_alone(change(ready, plan))
-        for method, anchor in methods.items():
-            parts, _ = ready.forecast(other, products, anchor)
-            after = coherent_means(np.mean([mean for mean, _ in parts], 0))[:, :, 0] * ready.market.size
+        true = expected(market, ready.plan.weeks, stores, Alone(**values))[own]
+        other = ready.each_alone(change(ready, Alone(**values)))
+        forecasts = {"model": means(ready, ready.forecast(other, products)[0])}
+        if anchor:
+            forecasts["anchored"] = means(ready, ready.forecast(other, products, anchor)[0])
+            forecasts["estimate"] = before * np.exp(response.log_factor(moves(ready.plan, other, products)))
+        for method, after in forecasts.items():
             sums = {
                 "truth": true,
                 "forecast": np.abs(after - true),
                 "response": np.abs(true_before * after / before - true),
                 "present": np.abs(before - true_before),
                 "present_truth": true_before,
-                "log_true": np.log(true / np.maximum(true_before, 1e-12)),
+                "log_true": np.log(np.maximum(true, TINY) / np.maximum(true_before, TINY)),
                 "log_forecast": np.log(after / before),
             }
-            weights = {f"weight_{part}": weight for part, weight in anchor.weights.items()} if anchor else {}
-            rows += _by_level({"plan": name, "method": method}, sums, weights)
+            rows += _by_level({"plan": name, "method": method}, sums, weights if method == "anchored" else {})
     return pd.DataFrame(rows)
+
+
+def means(ready: Ready, parts: Parts) -> np.ndarray:
+    """(P, L, H) expected units of models together, coherent."""
+    return coherent_means(np.mean([mean for mean, _ in parts], 0))[:, :, 0] * ready.market.size
 
 
 def _by_level(keys: dict, sums: dict[str, np.ndarray], weights: dict[str, float]) -> list[dict]:
@@ -118,11 +115,10 @@ def rises(ready: Ready, factors: list[float]) -> pd.DataFrame:
     rows: list[dict] = []
     if "price" not in ready.plan.values:
         return pd.DataFrame(rows)
-    before = coherent_means(np.mean([mean for mean, _ in ready.present], 0))[:, :, 0]
+    before, products = means(ready, ready.present), np.arange(len(ready.plan.products))
     for factor in factors:
         other = ready.each_alone(change(ready, Alone(price_factor=factor)))
-        parts, _ = ready.forecast(other, np.arange(len(ready.plan.products)))
-        raised = coherent_means(np.mean([mean for mean, _ in parts], 0))[:, :, 0] > before * (1 + NO_RISE)
+        raised = means(ready, ready.forecast(other, products)[0]) > before * (1 + NO_RISE)
         for level, locations in LEVELS.items():
             for h in range(raised.shape[-1]):
                 own = raised[:, locations, h]

@@ -81,7 +81,7 @@ def _fields(ready: Ready) -> dict[str, widgets.Widget]:
         fields["price"] = _text("Price", "as planned")
     if names := channel_names(ready):
         fields["channel"] = _choice("Promotion", names)
-        fields["share"] = _text("in % of stores", "as planned")
+        fields["share"] = _text("% of stores", "as planned")
     for name, field in fields.items():
         field.add_class(f"whatif-{name}")
     return fields

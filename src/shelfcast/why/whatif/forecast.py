@@ -194,7 +194,7 @@ def what_if(
 
     Parameters
     ----------
-    anchor : of the models' response to an estimate of causes; see `Ready.anchored_to`. None takes the models' own.
+    anchor : of the models' mean response to an estimate of causes; see `Ready.anchored_to`. None takes the models' own.
 
     Returns
     -------
