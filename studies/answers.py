@@ -185,8 +185,8 @@ def answer_whatif() -> str:
     raised = (rises["share"] * rises["n"]).groupby(rises["market"]).sum() / rises.groupby("market")["n"].sum()
     names = {
         "simulated_none": "where prices follow nothing that sells",
-        "simulated": "where they follow season",
-        "simulated_hidden": "where they follow popularity that no table shows",
+        "simulated": "where prices follow season",
+        "simulated_hidden": "where prices follow popularity that no table shows",
     }
     judged = [market for market in names if (market, "model") in scores.index]
     response = scores["response"]
@@ -199,8 +199,8 @@ def answer_whatif() -> str:
         f"On the simulated market the models' answer to another plan, applied to what truly sells under the present one, "
         f"misses the truth by this share of the chain's units: {plain}; {leaning}. "
         f"Forecasts under other plans as a whole, which also miss what the present plan sells, are off by "
-        f"{scores['forecast'][first, 'model']:.3f}, against {scores['present'][first, 'model']:.3f} under the present plan "
-        f"({names[first]}). "
-        f"A price rise raises the chain's forecast in {raised.min():.1%} to {raised.max():.1%} of products and weeks, over "
-        f"{len(raised)} market{'s' if len(raised) > 1 else ''}."
+        f"{scores['forecast'][first, 'model']:.3f} {names[first]}, against {scores['present'][first, 'model']:.3f} under the "
+        f"present plan. "
+        f"A price rise raises the chain's forecast in {raised.max():.2%} of products and weeks"
+        f"{f', or less, on each of {len(raised)} markets' if len(raised) > 1 else ''}."
     )

@@ -385,7 +385,7 @@ def test_an_anchored_forecast_moves_by_the_distance_of_the_mean_effects(ready, p
     certain = Anchor(Response(elasticity=-2.0), {"price": -1.5}, {"price": 1.0})
     frame, alone = ready.ask(change, certain), ready.ask(change)
     np.testing.assert_allclose(frame["mean_other"] / alone["mean_other"], 0.8**-0.5, rtol=1e-6)
-    unsure = dataclasses.replace(certain, response=Response(elasticity=-2.0, elasticity_se=0.5))
+    unsure = dataclasses.replace(certain, response=Response(elasticity=-2.0, elasticity_se=3.0))
     wider = ready.ask(change, unsure)
     np.testing.assert_allclose(wider["difference"], frame["difference"])
     assert (wider["high"] - wider["low"]).sum() > (frame["high"] - frame["low"]).sum()

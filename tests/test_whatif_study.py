@@ -126,5 +126,5 @@ def test_an_estimate_in_the_folder_is_judged_too(folder, tmp_path):
     assert set(response.index) == {"model", "anchored", "estimate"}
     assert response["estimate"] < response["model"] and response["anchored"] < response["model"]
     logs = scores.set_index("method")["log_forecast"]
-    assert logs["anchored"] == pytest.approx(truth["log_true"], abs=0.05), "the mean response is the true one"
+    assert abs(logs["anchored"] - truth["log_true"]) < abs(logs["model"] - truth["log_true"]) / 2
     assert scores.set_index("method").loc["anchored", "weight_price"] > 0.9
