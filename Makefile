@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run base new-market test test-fast lint lab docs bench ablate categories controls transfer tune choices retailers lock clean
+.PHONY: help setup run base new-market test test-fast lint lab whatif docs bench ablate categories controls transfer tune choices retailers lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): imports are compiled once
 
@@ -37,6 +37,11 @@ lint: .venv/stamp  ## check code and notebooks
 
 lab: setup  ## open the notebooks in JupyterLab
 	jupyter lab --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+
+whatif: setup  ## a page to try other prices and promotions, after `make run` [market=simulated] [port=8866]
+	@mkdir -p build/$(or $(market),simulated)/notebooks
+	papermill --prepare-only notebooks/whatif.ipynb build/$(or $(market),simulated)/notebooks/whatif.ipynb -p market $(or $(market),simulated)
+	JUPYTER_PATH=$(CURDIR)/notebooks voila build/$(or $(market),simulated)/notebooks/whatif.ipynb --template=offline --Voila.ip=127.0.0.1 --port=$(or $(port),8866) --no-browser
 
 docs: setup  ## publish the latest run's results to docs/results, fill the documents' tables, draw the report
 	python docs/fill.py

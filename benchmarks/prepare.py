@@ -44,9 +44,8 @@ def prepare(folder: Path, categories: list[str], n_products: int) -> int:
 
 def prepare_before(folder: Path, categories: list[str], n_products: int) -> int:
     """The same with the modules that the project had before DuckDB read its tables."""
-    from shelfcast.tables import load_each
-
     from shelfcast.panel import build
+    from shelfcast.tables import load_each
 
     each = load_each("complete_journey", folder, categories)
     return sum(len(build(tables, n_products=n_products).frame) for tables in each)

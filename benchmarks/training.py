@@ -52,9 +52,9 @@ def parts(source: Path, panel_folder: Path, from_base: bool) -> dict:
 def parts_before(source: Path, panel_folder: Path, from_base: bool) -> dict:
     """The same with the modules that the project had before its packages."""
     import yaml
+
     from shelfcast.base import Base
     from shelfcast.dataset import backbone_path, load_tokenizer, market_tensors
-
     from shelfcast.model import SalesBert
     from shelfcast.panel import Panel
     from shelfcast.training import Recipe, fit, select

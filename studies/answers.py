@@ -180,3 +180,30 @@ def answer_choices() -> str:
         f"Level noise was left out since, because no market was worse without it; dropout stays, because what it "
         f"changes is one market of eleven products, whose seeds differ by as much."
     )
+
+
+def answer_whatif() -> str:
+    scores = _csv("whatif", "scores").query("plan == 'all' and level == 'product'").set_index(["market", "method"])
+    rises = _csv("whatif", "rises").query("level == 'product'")
+    raised = (rises["share"] * rises["n"]).groupby(rises["market"]).sum() / rises.groupby("market")["n"].sum()
+    names = {
+        "simulated_none": "where prices follow nothing that sells",
+        "simulated": "where prices follow season",
+        "simulated_hidden": "where prices follow popularity that no table shows",
+    }
+    judged = [market for market in names if (market, "model") in scores.index]
+    response = scores["response"]
+    plain = ", ".join(f"{response[market, 'model']:.3f} {names[market]}" for market in judged)
+    anchored = [market for market in judged if (market, "anchored") in scores.index]
+    better = ", ".join(f"{response[market, 'anchored']:.3f} {names[market]}" for market in anchored)
+    leaning = f"anchored to the estimate of causes it is {better}" if anchored else "no estimate has anchored it yet"
+    first = judged[0]
+    return (
+        f"On the simulated market the models' answer to another plan, applied to what truly sells under the present one, "
+        f"misses the truth by this share of the chain's units: {plain}; {leaning}. "
+        f"Forecasts under other plans as a whole, which also miss what the present plan sells, are off by "
+        f"{scores['forecast'][first, 'model']:.3f} {names[first]}, against {scores['present'][first, 'model']:.3f} under the "
+        f"present plan. "
+        f"A price rise raises the chain's forecast in {raised.max():.2%} of products and weeks"
+        f"{f', or less, on each of {len(raised)} markets' if len(raised) > 1 else ''}."
+    )

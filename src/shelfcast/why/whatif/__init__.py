@@ -1,0 +1,1 @@
+"""What-if: forecasts under another plan of prices and promotions"""
