@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from shelfcast.data.files import folder_md5
 from shelfcast.data.tables import load_each
+from shelfcast.methods.zero_shot import with_outlook
 from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
 from shelfcast.settings import Base, Prepare
@@ -29,4 +30,5 @@ def category_panels(
     data_md5 = folder_md5(base.tables)
     tables_of_each = load_each(base.source, base.tables, categories, base.rename, base.read)
     for category, tables in zip(categories, tables_of_each, strict=True):
-        yield build(tables, prepare, {"category": category, "data_md5": data_md5})
+        panel = build(tables, prepare, {"category": category, "data_md5": data_md5})
+        yield with_outlook(panel) if prepare.outlook else panel

@@ -8,6 +8,7 @@ All of the base's categories improved them no further, and took twice the time.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from shelfcast import settings
@@ -32,7 +33,7 @@ def fit(folder: Path = FOLDER) -> trees.Trees:
     categories = own.base.categories[: study.n_joint]
     if len(categories) < 2:
         raise ValueError(f"base.categories names {len(categories)} categories. Joint trees need two at least.")
-    panels = list(category_panels(own.base, own.prepare, categories))
+    panels = list(category_panels(own.base, replace(own.prepare, outlook=False), categories))
     joint = trees.fit(panels, study.seed)
     with atomic(folder) as part:
         joint.save(part)

@@ -35,6 +35,7 @@ from shelfcast import settings
 from shelfcast.data.files import atomic
 from shelfcast.data.tables import load_each
 from shelfcast.judge.distribution import count_wql
+from shelfcast.methods.zero_shot import with_outlook
 from shelfcast.model import adapters
 from shelfcast.model.forecast import predict
 from shelfcast.model.salesbert import SalesBert
@@ -132,7 +133,7 @@ def prepare_panels(study: Study, folder: Path) -> None:
     tables_of_each = load_each("complete_journey", "data", study.categories)
     for category, tables in zip(study.categories, tables_of_each, strict=True):
         with atomic(folder / "panels" / category.lower().replace(" ", "_")) as part:
-            build(tables, prepare, {"category": category}).save(part)
+            with_outlook(build(tables, prepare, {"category": category})).save(part)
 
 
 def run(rows: list[str], seeds: list[int], folder: Path) -> pd.DataFrame:
