@@ -233,7 +233,7 @@ class SalesBert(PreTrainedModel):
         """The encoder's layers over x (B, L, N, D) behind the text (B, S); the last one of `tokens` alone."""
         n_locations, n = x.shape[1:3]
         causal = additive(torch.ones(n, n, dtype=torch.bool, device=x.device).tril())  # N N
-        text = torch.where(has_text[:, None, None], self._embed_text(input_ids), self.absent_text)  # B S D
+        text = torch.where(has_text[:, None, None], self.embed_text(input_ids), self.absent_text)  # B S D
         first_word = torch.arange(text_mask.shape[1], device=x.device) == 0  # an absent text is one learned token
         text_seen = additive(torch.where(has_text[:, None], text_mask, first_word))[:, None, None]  # B 1 1 S
         offset = self.first_position + text.shape[1]
@@ -258,7 +258,7 @@ class SalesBert(PreTrainedModel):
 
     def word_states(self, input_ids, text_mask) -> torch.Tensor:
         """(B, S) tokens -> (B, S, D) the encoder's last states."""
-        text, mask = self._embed_text(input_ids), additive(text_mask)[:, None, None]
+        text, mask = self.embed_text(input_ids), additive(text_mask)[:, None, None]
         for layer in self.layers:
             text = bert_pass(layer, text, mask)
         return text
@@ -273,12 +273,12 @@ class SalesBert(PreTrainedModel):
             log_factor = log_factor + look @ self.appeal_picture
         return log_factor.expand(len(picture), -1)
 
-    def _embed_text(self, input_ids) -> torch.Tensor:
+    def embed_text(self, input_ids) -> torch.Tensor:
         """(B, S) tokens -> (B, S, D) word vectors; these may also be given in place of tokens."""
         if input_ids.is_floating_point():
             return input_ids
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
-        kind = torch.zeros_like(input_ids)  # given, since the encoder's own default is a buffer that loading leaves unset
+        kind = torch.zeros_like(input_ids)  # given, as loading leaves the encoder's own default unset
         return self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
 
     def _head(self, x, weeks, product, plan, level):
