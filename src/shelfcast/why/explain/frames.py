@@ -182,11 +182,7 @@ def by_word(tokenizer, text: str, tokens: np.ndarray) -> list[tuple[str, float]]
     for (start, end), value in zip(spans, tokens, strict=False):
         if start == end:  # marks that the tokeniser adds
             rest += float(value)
-        elif (
-            words
-            and not text[words[-1][1] : start].strip()
-            and not any(c.isspace() for c in text[words[-1][1] : start])
-        ):
+        elif words and start == words[-1][1]:
             first, _, units = words[-1]
             words[-1] = first, end, units + float(value)
         else:

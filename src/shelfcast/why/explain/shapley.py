@@ -1,4 +1,4 @@
-"""Exact Shapley values over groups of inputs, and what else follows from the forecasts of all their sets.
+"""Exact Shapley values over groups of inputs.
 
 The Shapley value of a group is what it changes when it is added to a set of others, averaged over all orders (Shapley
 1953; Lundberg & Lee 2017). With nine groups there are 512 sets, so the sum is exact; captum's ShapleyValues goes through
@@ -48,27 +48,3 @@ def completeness_error(contributions: np.ndarray, usual: np.ndarray, forecast: n
     """How far contributions (G, …) are from adding up to forecast - usual (…), as a share of what they move in all."""
     moved = np.maximum(np.abs(contributions).sum(0), 1e-9)
     return np.abs(contributions.sum(0) - (forecast - usual)) / moved
-
-
-def curves(units: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far the forecast is from the whole one while groups are taken away, and while they are added, in an order.
-
-    Parameters
-    ----------
-    units : (2^G,) of every set. order : (G,) groups, the most important first.
-
-    Returns
-    -------
-    Deletion and insertion, each (G + 1,): distance to ``units[-1]`` after 0, 1, …, G groups. A good order has a large
-    area below the first and a small one below the second.
-    """
-    bits = np.concatenate([[0], np.cumsum(1 << np.asarray(order))])
-    return np.abs(units[len(units) - 1 - bits] - units[-1]), np.abs(units[bits] - units[-1])
-
-
-def random_curves(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of `curves` over all orders, exactly: over all sets of a size."""
-    size = coalitions(n_groups(units)).sum(1)
-    distance = np.abs(units - units[-1])
-    by_size = np.bincount(size, distance) / np.bincount(size)
-    return by_size[::-1], by_size
