@@ -52,7 +52,7 @@ def attention(models: list[SalesBert], inputs: Inputs, location: int = 0, rollou
     own, parts = 0.5 if rollout else 0.0, []
     for model in models:
         layers = _read(model, with_words(inputs, model))
-        gates = [float(space.gate.tanh().abs()) for space in model.space]
+        gates = [float(space.gate.detach().tanh().abs()) for space in model.space]
         if not rollout:
             layers, gates = _Layers(layers.tokens[-1:], layers.locations[-1:]), [1.0] * bool(gates)
         parts.append(_follow(layers, gates, len(inputs.context["static"]), location, own))
