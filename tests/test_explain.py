@@ -317,7 +317,7 @@ def test_the_latest_sum_is_that_of_its_weeks_and_repeats(variant):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (dict(products=["p0x"]), "no product 'p0x'.*'p0"),,
+        (dict(products=["p0x"]), "no product 'p0x'.*'p0"),
         (dict(location="region_9"), "no location 'region_9'"),
         (dict(cutoff="2031-01-06"), "cutoff 2031-01-06 is no observed week. Choose a Monday from 2022-01-03 to"),
         (dict(cutoff="soon"), "cutoff 'soon' is no day"),
