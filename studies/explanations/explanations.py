@@ -28,6 +28,7 @@ from shelfcast.why.explain.groups import groups_of
 from studies import parameters
 from studies.explanations import measure, scores
 from studies.explanations.measure import METHODS
+from studies.explanations.truth import GROUPS
 from studies.resume import resumed
 
 BUILD, RESULTS = Path("build"), Path("studies/explanations/results")
@@ -78,11 +79,20 @@ def results(study: Study, market: str, build: Path) -> tuple[dict, pd.DataFrame]
     """What the file of a market holds, and its curves."""
     frames, variant = explanations(study, market, build)
     groups = [group.name for group in groups_of(variant.market)]
-    tables, curves = {}, []
+    tables, of_groups, curves = {}, {}, []
     for location in study.locations:
         own = {name: frame[frame["location"] == location] for name, frame in frames.items()}
         rows = scores.table(own, groups, METHODS, study.matters)
         tables[location] = {name: row.dropna().round(4).to_dict() for name, row in rows.iterrows()}
+        whole = own["all"]
+        if (whole["method"] == "truth").any():
+            true = scores.contributions(whole, "truth", GROUPS)
+            of_groups[location] = {
+                name: {
+                    g: round(x, 4) for g, x in scores.by_group(scores.contributions(whole, name, GROUPS), true).items()
+                }
+                for name in METHODS[:2]  # attention has no direction
+            }
         curves.append(scores.mean_curves(own["all"]).reset_index().assign(market=market, location=location))
     whole = frames["all"]
     made = {
@@ -93,7 +103,12 @@ def results(study: Study, market: str, build: Path) -> tuple[dict, pd.DataFrame]
         "groups": groups,
         "matters": study.matters,
     }
-    return {"made": made, "completeness": completeness(whole, groups), "scores": tables}, pd.concat(curves)
+    return {
+        "made": made,
+        "completeness": completeness(whole, groups),
+        "scores": tables,
+        "by_group": of_groups,
+    }, pd.concat(curves)
 
 
 def completeness(frame: pd.DataFrame, groups: list[str]) -> dict[str, float]:

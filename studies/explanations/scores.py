@@ -10,6 +10,8 @@ from sklearn.metrics import average_precision_score
 from studies.explanations.measure import KEYS
 from studies.explanations.truth import GROUPS
 
+NOTHING = 1e-3  # of the usual units
+
 
 def contributions(frame: pd.DataFrame, method: str, groups: list[str]) -> pd.DataFrame:
     """Rows of a method by `KEYS`, columns groups, as shares of the usual units (of attention: as they are)."""
@@ -42,6 +44,13 @@ def precision_recall(found: pd.DataFrame, true: pd.DataFrame, matters: float) ->
     if not truly.any():
         return float("nan"), 0.0
     return float(average_precision_score(truly, found.loc[true.index].abs().to_numpy().ravel())), float(truly.mean())
+
+
+def by_group(found: pd.DataFrame, true: pd.DataFrame) -> dict[str, float]:
+    """Group -> Spearman's rank correlation over forecasts; groups that truly never move anything are left out."""
+    true = true.loc[found.index]
+    moves = [group for group in true if true[group].abs().max() > NOTHING]
+    return {group: float(found[group].corr(true[group], method="spearman")) for group in moves}
 
 
 def areas(frame: pd.DataFrame) -> pd.DataFrame:
@@ -77,15 +86,15 @@ def table(frames: dict[str, pd.DataFrame], groups: list[str], methods: tuple[str
 
     Returns
     -------
-    Index method; deletion, insertion; seeds, shuffled: rank agreement between seeds, and with shuffled weights; where
-    the truth is known: size_agreement and agreement, rank agreement with it by size and with sign, and precision_recall.
+    Index method; deletion, insertion; seeds, shuffled: rank agreement between seeds (none where all are one model, as
+    where a market stays with the base), and with shuffled weights; where the truth is known: size_agreement and agreement, rank agreement with it by size and with sign, and precision_recall.
     """
     whole = frames["all"]
     rows = areas(whole).loc[list(methods)]
     seeds = [frame for name, frame in frames.items() if name.startswith("seed_")]
     for method in methods:
         own = contributions(whole, method, groups)
-        pairs = [(a, b) for i, a in enumerate(seeds) for b in seeds[i + 1 :]]
+        pairs = [(a, b) for i, a in enumerate(seeds) for b in seeds[i + 1 :] if not a.equals(b)]
         between = [rank_agreement(*(contributions(x, method, groups) for x in pair)) for pair in pairs]
         rows.loc[method, "seeds"] = np.mean(between) if between else np.nan
         rows.loc[method, "shuffled"] = rank_agreement(own, contributions(frames["shuffled"], method, groups))

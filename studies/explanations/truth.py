@@ -27,8 +27,8 @@ import pandas as pd
 
 from shelfcast.market import laws
 from shelfcast.market.laws import EFFECTS, LAW
-from shelfcast.why.explain.shapley import shapley
-from shelfcast.why.explain.usual import RECENT, USUAL_PRICE_WEEKS
+from shelfcast.panel.frame import LEVEL_FLOOR
+from shelfcast.why.explain.usual import USUAL_PRICE_WEEKS, weights_of_level
 from shelfcast.why.explain.value import coalitions
 
 GROUPS = ["promotion", "price", "season", "own", "category", "regions", "behavior"]
@@ -73,11 +73,6 @@ def true_units(
     return np.stack(units)
 
 
-def true_contributions(units: np.ndarray) -> np.ndarray:
-    """(G, B, L, H) from what `true_units` returned."""
-    return shapley(units)
-
-
 def _fixed(market: dict, rows: np.ndarray, now: int, horizon: int) -> np.ndarray:
     """(B, S, H) log demand that is in no group: appeal, taste, age, and a rival that is open at the cutoff."""
     products, stores = market["products"].iloc[rows], market["stores"]
@@ -94,6 +89,10 @@ def _effect(group: str, market: dict, rows: np.ndarray, now: int, horizon: int) 
     """The effect of a group on log demand in the coming weeks, and as usual; both broadcast to (B, S, H)."""
     products, ahead = market["products"].iloc[rows], np.arange(1, horizon + 1)
     weeks, past = now + ahead, np.arange(now + 1)
+
+    def usual_mean(x: np.ndarray) -> np.ndarray:
+        return (x * _weights(market, rows, now)).sum(1, keepdims=True)  # B T -> B 1
+
     if group == "promotion":
         mailer = products["text_promotion"].to_numpy()[:, None] * market["plan_mailer"][rows][:, weeks]
         display = products["picture_display"].to_numpy()[:, None, None] * market["plan_display"][rows][:, :, weeks]
@@ -108,17 +107,19 @@ def _effect(group: str, market: dict, rows: np.ndarray, now: int, horizon: int) 
     if group == "price":
         log_price = market["plan_log_price"][rows]
         response = products["elasticity"].to_numpy()[:, None] * market["regime"][now]
-        usual = np.median(log_price[:, past][:, -USUAL_PRICE_WEEKS:], 1, keepdims=True)
+        on_sale = _weights(market, rows, now) > 0
+        recent = np.where(on_sale, log_price[:, past], np.nan)[:, -USUAL_PRICE_WEEKS:]
+        usual = np.nanmedian(recent, 1, keepdims=True)
         return _everywhere(response * log_price[:, weeks], response * usual)
     if group == "season":
         both = [laws.season(products, t) + LAW.holiday * market["plan_holiday"][t] for t in (weeks, past)]
-        return _everywhere(both[0], _usual_mean(both[1]))
+        return _everywhere(both[0], usual_mean(both[1]))
     if group == "category":
         rivals = LAW.rivals * market["plan_rivals"][rows]
-        return _everywhere(rivals[:, weeks], _usual_mean(rivals[:, past]))
+        return _everywhere(rivals[:, weeks], usual_mean(rivals[:, past]))
     interest = market["interest"][rows]  # views show that of the coming week
     foretold = interest[:, [now + 1]] * LAW.interest.persistence ** (ahead - 1)
-    return _everywhere(foretold, _usual_mean(interest[:, past]))
+    return _everywhere(foretold, usual_mean(interest[:, past]))
 
 
 def _popularity(
@@ -131,8 +132,9 @@ def _popularity(
     popularity = market["popularity"][rows]
     foretold = popularity[:, [now]] * LAW.popularity.persistence ** np.arange(1, horizon + 1)
     without = market["mean"][rows][..., : now + 1] * np.exp(-popularity[:, None, : now + 1])  # B S T
-    by_location = np.einsum("bst,ls->blt", without, members)
-    return foretold[:, None], np.log(level[..., None] / _usual_mean(by_location))
+    without = np.einsum("bst,ls,bt->bl", without, members, _weights(market, rows, now))
+    level = np.maximum(level - LEVEL_FLOOR, LEVEL_FLOOR / 2)  # without what keeps it above zero
+    return foretold[:, None], np.log(level / without)[..., None]
 
 
 def _everywhere(*effects: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -140,6 +142,7 @@ def _everywhere(*effects: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(x[:, None] for x in effects)
 
 
-def _usual_mean(x: np.ndarray) -> np.ndarray:
-    """(…, T) -> (…, 1), as the level weighs the weeks so far."""
-    return 0.5 * x[..., -RECENT:].mean(-1, keepdims=True) + 0.5 * x.mean(-1, keepdims=True)
+def _weights(market: dict, rows: np.ndarray, now: int) -> np.ndarray:
+    """(B, T) of the weeks so far, as `usual` weighs them, from the launch on."""
+    launch = market["products"]["launch"].to_numpy()[rows]
+    return weights_of_level(now + 1 - np.clip(launch, 0, now + 1), now + 1)

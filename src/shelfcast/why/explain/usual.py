@@ -12,7 +12,8 @@ Usual is what the level is made of, so that the usual forecast is about as much 
 | regions | every region sells its usual share |
 | text, picture | the mean over the market's products |
 
-What is not known stays unknown. Nothing after the cutoff is read but known-future columns.
+Weeks count from a product's launch on. What is not known stays unknown. Nothing after the cutoff is read but
+known-future columns.
 
 Axes: B products, L locations, T weeks up to the cutoff, H horizons, S words, D width, F columns.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -80,9 +82,12 @@ def read_inputs(market: MarketTensors, products: list[int], cutoff: pd.Timestamp
     rows = {name: x[products] for name, x in market.tensors.items()}
     weeks, plan = rows["weeks"][:, :, :n], rows["plan"][:, :, :n]
     actual = {WEEKS: weeks, PLAN: plan[:, :, -1], SHOCK: rows["location_shock"][:, :, n - 1], PICTURE: rows["picture"]}
+    on_sale = _on_sale(market, weeks)
+    weights = torch.tensor(weights_of_level(on_sale.sum(1).numpy(), n), dtype=weeks.dtype)
+    mean = torch.einsum("blt...,bt->bl...", weeks, weights)
     usual = {
-        WEEKS: _usual_mean(weeks)[:, :, None].expand_as(weeks),
-        PLAN: _usual_plan(market, weeks, plan),
+        WEEKS: torch.where(on_sale[:, None, :, None], mean[:, :, None], weeks),
+        PLAN: _usual_plan(market, weeks, plan, on_sale, weights),
         SHOCK: torch.zeros_like(actual[SHOCK]),
         PICTURE: _mean_picture(market).expand_as(actual[PICTURE]),
     }
@@ -93,12 +98,28 @@ def read_inputs(market: MarketTensors, products: list[int], cutoff: pd.Timestamp
     return Inputs(actual, usual, context, names, market.size, texts)
 
 
-def _usual_mean(weeks: torch.Tensor) -> torch.Tensor:
-    """(B, L, T, …) -> (B, L, …): half the mean of the last 13 weeks, half that of all so far, as the level is made."""
-    return 0.5 * weeks[:, :, -RECENT:].mean(2) + 0.5 * weeks.mean(2)
+def weights_of_level(n_on_sale: np.ndarray, n_weeks: int) -> np.ndarray:
+    """(B, T) weights of past weeks as the level is made: half the last 13, half all since the launch; they add up to 1.
+
+    n_on_sale : (B,) weeks since the launch, the last of n_weeks; a product before its launch has weights of all weeks.
+    """
+    n = np.where(n_on_sale > 0, n_on_sale, n_weeks)[:, None]
+    ago = np.arange(n_weeks)[::-1]
+    recent = np.minimum(n, RECENT)
+    return 0.5 * (ago < recent) / recent + 0.5 * (ago < n) / n
 
 
-def _usual_plan(market: MarketTensors, weeks: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
+def _on_sale(market: MarketTensors, weeks: torch.Tensor) -> torch.Tensor:
+    """(B, T) bool, from the launch on."""
+    if "on_sale" not in market.names["weeks"]:
+        return torch.ones(weeks.shape[0], weeks.shape[2], dtype=torch.bool)
+    mean, deviation = market.scale["on_sale"]
+    return weeks[:, 0, :, market.names["weeks"].index("on_sale")] * deviation + mean > 0.5
+
+
+def _usual_plan(
+    market: MarketTensors, weeks: torch.Tensor, plan: torch.Tensor, on_sale: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
     """(B, L, H, F): the plan's columns as in past weeks, the outlook as in the past at the same horizon.
 
     Promotions are none; what the plan does not reach stays as it is.
@@ -107,15 +128,16 @@ def _usual_plan(market: MarketTensors, weeks: torch.Tensor, plan: torch.Tensor) 
     usual, now = plan[:, :, -1].clone(), plan[:, :, -1]
     for i, name in enumerate(names):
         if name not in market.names["weeks"]:  # the outlook
-            usual[..., i] = _usual_mean(plan[..., i])
+            usual[..., i] = torch.einsum("blth,bt->blh", plan[..., i], weights)
             continue
         past = weeks[..., market.names["weeks"].index(name)]  # B L T
         if name.startswith("price"):
-            value = past[:, :, -USUAL_PRICE_WEEKS:].median(2).values
+            seen = past.masked_fill(~on_sale[:, None], torch.nan)[:, :, -USUAL_PRICE_WEEKS:].nanmedian(2).values
+            value = torch.where(seen.isnan(), now[:, :, 0, i], seen)
         elif name.startswith("promotion"):
             value = torch.full_like(past[:, :, 0], _nothing(market, name))
         else:
-            value = _usual_mean(past)
+            value = torch.einsum("blt,bt->bl", past, weights)
         usual[..., i] = value[..., None].expand(-1, -1, horizon)
     for known, kind in (("promotion_known", ("promotion", "category_promotion")), ("price_known", ("price",))):
         if known in names:

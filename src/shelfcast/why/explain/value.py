@@ -68,22 +68,21 @@ def coalitions(n: int) -> np.ndarray:
     return (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
 
 
-@torch.no_grad()
 def coalition_units(models: list[SalesBert], inputs: Inputs, groups: list[Group]) -> np.ndarray:
-    """(2^G, B, L, H) units forecast with each set of groups as it is and the others as usual; the last row is the forecast.
-
-    Weeks are read once for each set of the groups that they are read with, a few of all sets.
-    """
-    sets = coalitions(len(groups))
-    total = 0.0
-    for model in models:
-        own, states, units = with_words(inputs, model), {}, []
-        seen = [bool(set(ENCODED) & set(g.columns) & set(own.actual)) for g in groups]
-        for members in sets:
-            key = tuple(members[seen])
-            fields = own.mixed(dict(zip([g.name for g in groups], members, strict=True)), groups)
-            if key not in states:
-                states[key] = encode(model, fields, own.context)
-            units.append(decode(model, states[key], fields, own.context).double())
-        total = total + torch.stack(units)
+    """(2^G, B, L, H) units forecast with each set of groups as it is and the others as usual; the last row is the forecast."""
+    total = sum(_each_set(model, inputs, groups) for model in models)
     return inputs.size * coherent_units(total / len(models)).numpy()
+
+
+@torch.no_grad()
+def _each_set(model: SalesBert, inputs: Inputs, groups: list[Group]) -> torch.Tensor:
+    """(2^G, B, L, H) of one model. Weeks are read once for each set of the groups that they are read with, a few of all."""
+    own, states, units = with_words(inputs, model), {}, []
+    encoded = [bool(set(ENCODED) & set(g.columns) & set(own.actual)) for g in groups]
+    for members in coalitions(len(groups)):
+        key = tuple(members[encoded])
+        fields = own.mixed(dict(zip([g.name for g in groups], members, strict=True)), groups)
+        if key not in states:
+            states[key] = encode(model, fields, own.context)
+        units.append(decode(model, states[key], fields, own.context).double())
+    return torch.stack(units)
