@@ -63,7 +63,7 @@ def contributions(rows: pd.DataFrame, title: str, size=HALF) -> Figure:
     return figure
 
 
-def strip(pairs: str, title: str, size=SMALL) -> Figure:
+def strip(pairs: str, title: str, size=SMALL, label: str = "units") -> Figure:
     """Units by week (the JSON of `weeks`) as bars, up and down."""
     frame = pd.DataFrame(json.loads(pairs), columns=["ds", "units"])
     figure, ax = canvas(title, size)
@@ -73,7 +73,7 @@ def strip(pairs: str, title: str, size=SMALL) -> Figure:
     locator = MonthLocator(interval=2)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
-    ax.set_ylabel("units")
+    ax.set_ylabel(label)
     return figure
 
 
