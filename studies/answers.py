@@ -184,7 +184,7 @@ def answer_explanations() -> str:
     best = best_explanation()
     chain, drinks = simulated["scores"]["chain"], real["scores"]["chain"][best]
     found = chain[best]
-    groups = pd.Series(simulated["by_group"]["chain"][best]).sort_values(ascending=False)
+    groups = pd.Series(simulated["by_group"]["chain"][best]).drop("season_in_own").sort_values(ascending=False)
     names = {"own": "own recent sales", "behavior": "shoppers' behaviour", "regions": "neighbouring regions"}
     told = [f"{names.get(name, name)} ({value:.2f})" for name, value in groups.items()]
     return (

@@ -47,10 +47,15 @@ def precision_recall(found: pd.DataFrame, true: pd.DataFrame, matters: float) ->
 
 
 def by_group(found: pd.DataFrame, true: pd.DataFrame) -> dict[str, float]:
-    """Group -> Spearman's rank correlation over forecasts; groups that truly never move anything are left out."""
+    """Group -> Spearman's rank correlation over forecasts; groups that truly never move anything are left out.
+
+    `season_in_own` is that of own recent sales with the true season, which recent sales show as well.
+    """
     true = true.loc[found.index]
-    moves = [group for group in true if true[group].abs().max() > NOTHING]
-    return {group: float(found[group].corr(true[group], method="spearman")) for group in moves}
+    pairs = {group: (group, group) for group in true if true[group].abs().max() > NOTHING}
+    if {"own", "season"} <= pairs.keys():
+        pairs["season_in_own"] = ("own", "season")
+    return {name: float(found[a].corr(true[b], method="spearman")) for name, (a, b) in pairs.items()}
 
 
 def areas(frame: pd.DataFrame) -> pd.DataFrame:
