@@ -184,12 +184,13 @@ def answer_explanations() -> str:
     best = best_explanation()
     chain, drinks = simulated["scores"]["chain"], real["scores"]["chain"][best]
     found = chain[best]
+    agreement = ", ".join(f"{rows[best]['size_agreement']:.2f} for {at}" for at, rows in simulated["scores"].items())
     groups = pd.Series(simulated["by_group"]["chain"][best]).drop("season_in_own").sort_values(ascending=False)
     names = {"own": "own recent sales", "behavior": "shoppers' behaviour", "regions": "neighbouring regions"}
     told = [f"{names.get(name, name)} ({value:.2f})" for name, value in groups.items()]
     return (
-        f"On the simulated market, whose laws are known, {EXPLANATIONS[best]} order the inputs by how much they move a "
-        f"forecast for the whole chain nearest to the truth (rank correlation {found['size_agreement']:.2f}), and find the "
+        f"On the simulated market, whose laws are known, {EXPLANATIONS[best]} order the inputs of a forecast by size "
+        f"nearest to the truth (rank correlation {agreement}), and find for the whole chain the "
         f"inputs that truly matter with an area under precision–recall of {found['precision_recall']:.2f}, where guessing "
         f"reaches {found['chance']:.2f}; attention reaches {chain['attention']['size_agreement']:.2f} and "
         f"{chain['attention']['precision_recall']:.2f}. "
