@@ -13,14 +13,15 @@ from shelfcast.model.columns import OUTLOOK
 from shelfcast.model.forecast import forecast
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
-from shelfcast.why.explain import plots
-from shelfcast.why.explain.attention import attention, by_group
+from shelfcast.why.explain import frames, plots
+from shelfcast.why.explain.attention import attention
 from shelfcast.why.explain.frames import SCHEMA, Variant, by_word, explain
 from shelfcast.why.explain.gradients import attributions
 from shelfcast.why.explain.groups import CONTEXT, NAMES, groups_of
 from shelfcast.why.explain.shapley import completeness_error, shapley
 from shelfcast.why.explain.usual import read_inputs
 from shelfcast.why.explain.value import coalition_units, coalitions
+from studies.explanations.measure import attention_by_group
 
 BODIES = [dict(body="backbone"), dict(body="compact")]
 ROWS = [0, 2, 5]
@@ -256,7 +257,7 @@ def test_attention_is_shared_out_whole(variant, rollout):
     total = attended.weeks.sum((1, 2)) + attended.product + attended.words.sum(1)
     np.testing.assert_allclose(total, 1, rtol=1e-5)
     assert (attended.weeks >= 0).all() and attended.weeks.shape[2] == inputs.actual["weeks"].shape[2]
-    assert by_group(attended, variant.market, groups, 1).shape == (len(groups), len(ROWS))
+    assert attention_by_group(attended, variant.market, groups, 1).shape == (len(groups), len(ROWS))
     assert (attended.words.sum() > 0) == (variant.models[0].body is None)
 
 
@@ -328,6 +329,15 @@ def test_the_latest_sum_is_that_of_its_weeks_and_repeats(variant):
 def test_wrong_questions_get_a_sentence(variant, wrong, message):
     with pytest.raises(ValueError, match=message):
         explain(variant, **({"products": variant.market.products[:1]} | wrong))
+
+
+def test_many_products_are_explained_in_parts(variant, monkeypatch):
+    products = variant.market.products[:3]
+    whole = explain(variant, products, horizon=1)
+    monkeypatch.setattr(frames, "AT_A_TIME", 2)
+    parts = explain(variant, products, horizon=1)
+    np.testing.assert_allclose(parts["units"], whole["units"], rtol=1e-4, atol=1e-5)
+    assert parts["product_id"].tolist() == whole["product_id"].tolist()
 
 
 def test_words_end_at_spaces(tiny_bert):

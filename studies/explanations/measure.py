@@ -16,10 +16,11 @@ import torch
 from tqdm.auto import tqdm
 
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.why.explain.attention import attention, by_group
+from shelfcast.model.tensors import MarketTensors
+from shelfcast.why.explain.attention import Attention, attention
 from shelfcast.why.explain.frames import Variant
 from shelfcast.why.explain.gradients import attributions
-from shelfcast.why.explain.groups import groups_of
+from shelfcast.why.explain.groups import Group, group_of_past, group_of_plan, groups_of
 from shelfcast.why.explain.shapley import shapley
 from shelfcast.why.explain.usual import read_inputs
 from shelfcast.why.explain.value import coalition_units, coalitions
@@ -88,7 +89,7 @@ def _explain(
         own = units[:, :, where]
         scores = {"shapley": shapley(own), "gradients": attributions(models, inputs, groups, where).groups}
         for name, rollout in (("attention", False), ("rollout", True)):
-            scores[name] = by_group(attention(models, inputs, where, rollout), market, groups, where)
+            scores[name] = attention_by_group(attention(models, inputs, where, rollout), market, groups, where)
         keys = {"product_id": products, "location": location, "cutoff": cutoff}
         for name, contributions in scores.items():
             values = dict(zip(names, contributions, strict=True)) | {"usual": own[0], "forecast": own[-1]}
@@ -101,6 +102,32 @@ def _explain(
             values |= {"usual": true[0, :, where], "forecast": true[-1, :, where]}
             frames.append(pd.DataFrame(keys | {"method": "truth"} | values))
     return frames
+
+
+def attention_by_group(
+    attended: Attention, market: MarketTensors, groups: list[Group], location: int = 0
+) -> np.ndarray:
+    """(G, B): attention read as if it explained groups of inputs.
+
+    Attention to weeks at the location is shared among groups by how many of the weeks' columns are theirs by name (past
+    promotions count for promotion), that at other locations counts for the regions, and the product's token for its text
+    and picture. This is the kindest reading: attention has no entry for the plan of the coming weeks.
+    """
+    names = [group.name for group in groups]
+    owners = [
+        group_of_plan(c, market.planned) if c in market.names["plan"] else group_of_past(c, False)
+        for c in market.names["weeks"]
+    ]
+    here = attended.weeks[:, location].sum(1)
+    scores = {name: owners.count(name) / len(owners) * here for name in names}
+    if "regions" in scores:
+        scores["regions"] = attended.weeks.sum((1, 2)) - here
+    of_product = [name for name in ("text", "picture") if name in scores]
+    for name in of_product:
+        scores[name] = attended.product / len(of_product)
+    if "text" in scores:
+        scores["text"] = scores["text"] + attended.words.sum(1)
+    return np.stack([scores[name] for name in names])
 
 
 def _curves(units: np.ndarray, order: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -20,8 +20,7 @@ from torch import nn
 
 from shelfcast.model.layers.attention import additive
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.model.tensors import MarketTensors
-from shelfcast.why.explain.groups import PICTURE, WEEKS, WORDS, Group, group_of_past, group_of_plan
+from shelfcast.why.explain.groups import PICTURE, WEEKS, WORDS
 from shelfcast.why.explain.usual import Inputs
 from shelfcast.why.explain.value import with_words
 
@@ -151,27 +150,3 @@ def _follow(
         words = words + (1 - own) * attended[..., :n_words].sum(1)
         share = (1 - own) * attended[..., n_words:] + own * share
     return share, words
-
-
-def by_group(attended: Attention, market: MarketTensors, groups: list[Group], location: int = 0) -> np.ndarray:
-    """(G, B): attention read as if it explained groups of inputs.
-
-    Attention to weeks at the location is shared among groups by how many of the weeks' columns are theirs by name (past
-    promotions count for promotion), that at other locations counts for the regions, and the product's token for its text
-    and picture. This is the kindest reading: attention has no entry for the plan of the coming weeks.
-    """
-    names = [group.name for group in groups]
-    owners = [
-        group_of_plan(c, market.planned) if c in market.names["plan"] else group_of_past(c, False)
-        for c in market.names["weeks"]
-    ]
-    here = attended.weeks[:, location].sum(1)
-    scores = {name: owners.count(name) / len(owners) * here for name in names}
-    if "regions" in scores:
-        scores["regions"] = attended.weeks.sum((1, 2)) - here
-    of_product = [name for name in ("text", "picture") if name in scores]
-    for name in of_product:
-        scores[name] = attended.product / len(of_product)
-    if "text" in scores:
-        scores["text"] = scores["text"] + attended.words.sum(1)
-    return np.stack([scores[name] for name in names])

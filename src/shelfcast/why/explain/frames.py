@@ -36,6 +36,7 @@ from shelfcast.why.explain.usual import read_inputs
 from shelfcast.why.explain.value import coalition_units
 
 STRIP_WEEKS = 26  # recent weeks that are kept
+AT_A_TIME = 16  # products, so that many need no more memory
 ADDS_UP = 1e-4  # of what the groups move in all
 
 
@@ -107,8 +108,13 @@ def explain(
     ------
     ValueError : an unknown product or location, a cutoff that was not observed, or a horizon beyond the forecast's.
     """
+    products = list(dict.fromkeys(products))
+    if len(products) > AT_A_TIME:
+        batches = [products[i : i + AT_A_TIME] for i in range(0, len(products), AT_A_TIME)]
+        frames = [explain(variant, batch, location, cutoff, horizon) for batch in batches]
+        return pd.concat(frames, ignore_index=True)
     market = variant.market
-    rows = [_index(product, market.products, "product") for product in dict.fromkeys(products)]
+    rows = [_index(product, market.products, "product") for product in products]
     where = _index(location, market.locations, "location")
     last = market.tensors["labels"].shape[-1]
     if horizon is not None and not 1 <= horizon <= last:
