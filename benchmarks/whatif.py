@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shelfcast.report.whatif.answer import Form, answer
+from shelfcast.why.page.answer import Form, answer
 from shelfcast.why.whatif.changes import PROMOTION, Change
 from shelfcast.why.whatif.forecast import Ready, load
 

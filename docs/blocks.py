@@ -288,3 +288,42 @@ def new_products() -> str:
             columns[f"{market}, {LEVELS[level]}"] = wape.map("{:.3f}".format)
             columns[f"against the mean, {market}, {LEVELS[level]}"] = relative
     return markdown(pd.DataFrame(columns).fillna("").rename_axis("forecast").reset_index())
+
+
+def explanations() -> str:
+    """Scores of each way to explain a forecast, by market and location."""
+    columns = {
+        "size_agreement": "rank agreement by size",
+        "agreement": "with sign",
+        "precision_recall": "precision–recall",
+        "deletion": "deletion",
+        "insertion": "insertion",
+        "seeds": "between seeds",
+        "shuffled": "shuffled weights",
+    }
+    parts = {}
+    for market, results in study_results("explanations").items():
+        for location, methods in results["scores"].items():
+            parts[market, location] = pd.DataFrame(methods).T.reindex(columns=list(columns))
+    table = pd.concat(parts, names=["market", "location", "method"]).rename(columns=columns)
+    return markdown(table.map(lambda x: "" if pd.isna(x) else f"{x:.2f}").reset_index())
+
+
+def explanation_groups() -> str:
+    """Rank correlation with the truth over forecasts, by group of inputs."""
+    parts = study_results("explanations")["simulated"]["by_group"]
+    table = pd.concat({at: pd.DataFrame(methods) for at, methods in parts.items()}, axis=1)
+    table.columns = [f"{method}, {at}" for at, method in table.columns]
+    return markdown(table.map("{:.2f}".format).rename_axis("group").reset_index())
+
+
+def explanations_made() -> str:
+    lines = []
+    for market, results in study_results("explanations").items():
+        made, errors = results["made"], results["completeness"]
+        lines.append(
+            f"- `{market}`: {made['forecasts']} forecasts of {made['models']} models, revision {made['revision']}, panel "
+            f"{made['panel_md5']}. Contributions miss adding up by {errors['shapley']:.2%} (Shapley values) and "
+            f"{errors['gradients']:.2%} (integrated gradients) at most."
+        )
+    return "\n".join(lines)

@@ -15,8 +15,8 @@ from projects import ENV, ROOT, call, message
 from test_whatif import make_models
 
 from shelfcast.model import adapters
-from shelfcast.report.whatif.answer import Form, answer, changes_of, number, present_plan, week_names
-from shelfcast.report.whatif.page import Page
+from shelfcast.why.page.answer import Form, answer, changes_of, number, present_plan, week_names
+from shelfcast.why.page.page import Page
 from shelfcast.why.whatif.forecast import Ready, load
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -7,8 +7,8 @@ a week, gated to zero at the start so that the pretrained encoder is intact at s
 cutoff and the plan for week t + h into a negative binomial (Salinas et al. 2020, DeepAR) whose mean is the causal level
 times exp(·), times the outlook of a zero-shot model to a learned power, times the spillover between locations.
 
-Axes: B products, L locations, S text tokens, T weeks, N = 1 + T static and week tokens, C weeks forecast from (all T
-where none are chosen), H horizons, D width.
+Axes: B products, L locations, S text tokens, T weeks, N = 1 + T static and week tokens, C weeks forecast from, H
+horizons, D width.
 """
 
 from __future__ import annotations
@@ -129,10 +129,8 @@ class SalesBert(PreTrainedModel):
         kind, n_layers = encoder_config.model_type, encoder_config.num_hidden_layers
         if kind not in BERT_TYPES:
             raise ValueError(f"backbone {path!r} is a {kind!r}. Choose one of BERT type: {', '.join(BERT_TYPES)}.")
-        if not 1 <= config.get("layers", 3) <= n_layers:
-            raise ValueError(
-                f"layers is {config.get('layers', 3)}, and backbone {path!r} has {n_layers}. Ask for fewer."
-            )
+        if not 1 <= (asked := config.get("layers", 3)) <= n_layers:
+            raise ValueError(f"layers is {asked}, and backbone {path!r} has {n_layers}. Ask for fewer.")
         options = encoder_config.to_dict()
         options.pop("_name_or_path", None)  # differs by folder
         model = cls(SalesBertConfig(backbone=options, **config))
@@ -170,7 +168,6 @@ class SalesBert(PreTrainedModel):
         """
         if self.config.use_text and read is None and (self.body is not None or cold_start is not None):
             read = self.read_text(input_ids, text_mask)
-        first = self._product_token(static, read, has_text, picture, has_picture)  # B L D
         by_week = (weeks, plan, level, typical, location_shock)
         weeks_at, plan, level, typical, shock = by_week if at is None else (x[:, :, at] for x in by_week)
         new = None
@@ -179,20 +176,28 @@ class SalesBert(PreTrainedModel):
             new = self.cold_start(typical[..., None], appeal, static[:, :, None, None], plan)
             if cold_start.all():  # nothing of a history is needed
                 return self._output(*new, labels)
+        states = self.encode(static, weeks, graph, input_ids, text_mask, has_text, read, picture, has_picture, at)
+        mean, dispersion = self.decode(*states, static, weeks_at, plan, level, shock)
+        if new is not None:
+            is_new = cold_start[:, None, None, None]
+            mean, dispersion = torch.where(is_new, new[0], mean), torch.where(is_new, new[1], dispersion)
+        return self._output(mean, dispersion, labels)
+
+    def encode(self, static, weeks, graph, input_ids, text_mask, has_text, read, picture, has_picture, at):
+        """What `decode` needs of all but plan, level and shocks: the product token (B, L, D), states of weeks (B, L, C, D)."""
+        first = self._product_token(static, read, has_text, picture, has_picture)
         x = torch.cat([first[:, :, None], self.week_in(weeks)], 2)  # B L N D
         tokens = None if at is None else 1 + at  # that the last layer is computed for
         if self.body is None:
             x = self._through_backbone(x, input_ids, text_mask, has_text, graph, tokens)
         else:
             x = self._through_compact(x, graph, tokens)
-        x = x[:, :, 1:] if at is None else x  # B L C D
-        mean, dispersion = self._head(x, weeks_at, torch.cat([self.product(first), static], -1), plan, level)
-        if self.config.use_space:
-            mean = mean * self.spillover(shock).exp()
-        if new is not None:
-            is_new = cold_start[:, None, None, None]
-            mean, dispersion = torch.where(is_new, new[0], mean), torch.where(is_new, new[1], dispersion)
-        return self._output(mean, dispersion, labels)
+        return first, x[:, :, 1:] if at is None else x
+
+    def decode(self, first, x, static, weeks, plan, level, shock) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and dispersion (B, L, C, H) from what `encode` returned and the inputs of the C weeks."""
+        mean, dispersion = self._head(x, weeks, torch.cat([self.product(first), static], -1), plan, level)
+        return mean * self.spillover(shock).exp() if self.config.use_space else mean, dispersion
 
     def _output(self, mean, dispersion, labels) -> SalesBertOutput:
         loss = None if labels is None else self.loss(mean, dispersion, labels)
@@ -228,7 +233,7 @@ class SalesBert(PreTrainedModel):
         """The encoder's layers over x (B, L, N, D) behind the text (B, S); the last one of `tokens` alone."""
         n_locations, n = x.shape[1:3]
         causal = additive(torch.ones(n, n, dtype=torch.bool, device=x.device).tril())  # N N
-        text = torch.where(has_text[:, None, None], self._embed_text(input_ids), self.absent_text)  # B S D
+        text = torch.where(has_text[:, None, None], self.embed_text(input_ids), self.absent_text)  # B S D
         first_word = torch.arange(text_mask.shape[1], device=x.device) == 0  # an absent text is one learned token
         text_seen = additive(torch.where(has_text[:, None], text_mask, first_word))[:, None, None]  # B 1 1 S
         offset = self.first_position + text.shape[1]
@@ -248,10 +253,15 @@ class SalesBert(PreTrainedModel):
         if len(input_ids) > TEXTS:
             parts = zip(input_ids.split(TEXTS), text_mask.split(TEXTS), strict=True)
             return torch.cat([self.read_text(*part) for part in parts])
-        text, mask = self._embed_text(input_ids), additive(text_mask)[:, None, None]
+        text = self.word_states(input_ids, text_mask)
+        return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
+
+    def word_states(self, input_ids, text_mask) -> torch.Tensor:
+        """(B, S) tokens -> (B, S, D) the encoder's last states."""
+        text, mask = self.embed_text(input_ids), additive(text_mask)[:, None, None]
         for layer in self.layers:
             text = bert_pass(layer, text, mask)
-        return (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)
+        return text
 
     def appeal(self, read, has_text, picture, has_picture) -> torch.Tensor:
         """(B, L) log of what a product sells over what is typical, by its text (as read) and picture."""
@@ -259,16 +269,16 @@ class SalesBert(PreTrainedModel):
         if self.config.use_text:
             log_factor = log_factor + (read - self.appeal_text_centre) * has_text[:, None] @ self.appeal_text
         if self.config.n_picture:
-            log_factor = (
-                log_factor + (picture - self.appeal_picture_centre) * has_picture[:, None] @ self.appeal_picture
-            )
+            look = (picture - self.appeal_picture_centre) * has_picture[:, None]
+            log_factor = log_factor + look @ self.appeal_picture
         return log_factor.expand(len(picture), -1)
 
-    def _embed_text(self, input_ids) -> torch.Tensor:
-        """(B, S) tokens -> (B, S, D) word vectors."""
+    def embed_text(self, input_ids) -> torch.Tensor:
+        """(B, S) tokens -> (B, S, D) word vectors; these may also be given in place of tokens."""
+        if input_ids.is_floating_point():
+            return input_ids
         position = torch.arange(input_ids.shape[1], device=input_ids.device)[None] + self.first_position
-        # given, since the encoder's own default is a buffer that loading leaves unset
-        kind = torch.zeros_like(input_ids)
+        kind = torch.zeros_like(input_ids)  # given, as loading leaves the encoder's own default unset
         return self.embeddings(input_ids=input_ids, token_type_ids=kind, position_ids=position)
 
     def _head(self, x, weeks, product, plan, level):

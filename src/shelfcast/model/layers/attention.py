@@ -45,13 +45,22 @@ class SpaceAttention(nn.Module):
 
     def forward(self, x: torch.Tensor, graph: torch.Tensor) -> torch.Tensor:
         """x: (B, L, N, D), graph: (B, L, L) -> (B, L, N, D)."""
+        q, k, v, bias = self._parts(x, graph)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # B N A L d
+        return x + torch.tanh(self.gate) * self.out(y.transpose(2, 3).flatten(-2)).transpose(1, 2)
+
+    def weights(self, x: torch.Tensor, graph: torch.Tensor) -> torch.Tensor:
+        """(B, N, L, L): how much each location (row) attends to each (column), the mean over heads."""
+        q, k, _, bias = self._parts(x, graph)
+        return (q @ k.transpose(-1, -2) / k.shape[-1] ** 0.5 + bias).softmax(-1).mean(2)
+
+    def _parts(self, x: torch.Tensor, graph: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Queries, keys and values (B, N, A, L, d), and the bias (B, N, A, L, L) that the graph gives."""
         b, _, n, _ = x.shape
         y = self.query_key_value(self.norm(x)).transpose(1, 2)  # B N L 3·A·d
         q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(2, 3) for z in y.chunk(3, -1))  # B N A L d
         prior = self.strength[:, None, None] * torch.log(graph + 1e-2)[:, None]  # B A L L
-        bias = prior[:, None].expand(b, n, -1, -1, -1)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # B N A L d
-        return x + torch.tanh(self.gate) * self.out(y.transpose(2, 3).flatten(-2)).transpose(1, 2)
+        return q, k, v, prior[:, None].expand(b, n, -1, -1, -1)
 
 
 def compact_layer(width: int, dropout: float) -> nn.TransformerEncoderLayer:

@@ -7,7 +7,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from shelfcast.report.whatif.answer import (
+from shelfcast.why.page.answer import (
     Answer,
     Form,
     answer,
