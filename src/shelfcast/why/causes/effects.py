@@ -82,7 +82,7 @@ def estimate(
     ------
     ValueError : an unknown method, learner or column, a treatment that hardly varies, fewer than two clusters, no cost.
     """
-    _check(rows, treatment, method, clusters, learner)
+    check(rows, treatment, method, clusters, learner)
     n_series = rows.frame["unique_id"].nunique()
     first_stage = np.nan
     if method in ("naive", "two_way"):
@@ -133,7 +133,10 @@ def _groups_of(rows: Rows) -> list[str]:
     return [name for name in ("category", "brand", "price_tier") if name in rows.frame]
 
 
-def _check(rows: Rows, treatment: str, method: str, clusters: tuple[str, ...], learner: str) -> None:
+def check(
+    rows: Rows, treatment: str, method: str = "dml", clusters: tuple[str, ...] = CLUSTERS, learner: str = "linear"
+) -> None:
+    """Raise a ValueError where an effect cannot be estimated, see `estimate`."""
     for name, known, what in ((method, METHODS, "method"), (learner, LEARNERS, "learner")):
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}. Choose of {', '.join(known)}.")
@@ -157,7 +160,8 @@ def _plain(frame: pd.DataFrame, treatment: str, method: str, clusters: tuple[str
     """Least squares without controls, clustered."""
     effects = "unique_id" if method == "naive" else "unique_id + week"
     names = list(dict.fromkeys(["log_units", "unique_id", "week", *clusters]))
-    model = _regress(f"log_units ~ treatment | {effects}", frame[names].assign(treatment=frame[treatment]), clusters)
+    data = frame[names].assign(treatment=frame[treatment])
+    model = regress(f"log_units ~ treatment | {effects}", data, clusters)
     return float(model.coef()["treatment"]), float(model.se()["treatment"])
 
 
@@ -207,7 +211,7 @@ def fit(
         names, roles, kind = names | {COST: "z"}, roles | {"z_cols": "z"}, doubleml.DoubleMLPLIV
     data = frame[list(names)].rename(columns=names).assign(fold=pd.factorize(frame[most])[0])
     learners = [_learner(learner, seed) for _ in range(3 if method == "instrument" else 2)]
-    with _seeded(seed):
+    with seeded(seed):
         folds = min(FOLDS, frame[most].nunique())
         return kind(doubleml.DoubleMLData(data, **roles), *learners, n_folds=folds).fit()
 
@@ -226,21 +230,30 @@ def cross_fitted(model: Any, frame: pd.DataFrame, treatment: str, clusters: tupl
 
 
 def _last_stage(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:
-    """Clustered standard error of the effect, from the regression of residuals on residuals."""
+    """Clustered standard error of the effect, from the regression of residuals on residuals.
+
+    The largest of those by both ways of clustering and by each alone, since that by both may be too small, or have no
+    root at all, where clusters are few.
+    """
     formula = "y ~ 1 | d ~ z" if "z" in residuals else "y ~ d"
-    return float(_regress(formula, residuals, clusters).se()["d"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of that root
+        model = regress(formula, residuals, clusters)
+        errors = [model.se()["d"]]
+        for name in clusters if len(clusters) > 1 else ():
+            errors.append(model.vcov({"CRV1": name}).se()["d"])
+    return float(np.nanmax(errors))
 
 
 def _first_stage(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:
     """F statistic of the cost on the price, clustered."""
-    stage = _regress("d ~ z", residuals, clusters)
+    stage = regress("d ~ z", residuals, clusters)
     return float((stage.coef()["z"] / stage.se()["z"]) ** 2)
 
 
-def _regress(formula: str, data: pd.DataFrame, clusters: tuple[str, ...]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tells of series of one row, which do not matter
-        return _pyfixest().feols(formula, data, vcov={"CRV1": " + ".join(clusters)})
+def regress(formula: str, data: pd.DataFrame, clusters: tuple[str, ...]) -> Any:
+    """Least squares by pyfixest, clustered."""
+    return _pyfixest().feols(formula, data, vcov={"CRV1": " + ".join(clusters)})
 
 
 def _learner(name: str, seed: int):
@@ -257,7 +270,7 @@ def _learner(name: str, seed: int):
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """DoubleML draws its folds from numpy's global stream, which is left as it was."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
