@@ -17,29 +17,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # regressions of this size are sl
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from shelfcast.data import tables
 from shelfcast.data.files import atomic, revision
-from shelfcast.market.tables import raw_tables
 from shelfcast.market.truth import draw
-from shelfcast.panel.build import build
-from shelfcast.settings import Prepare, Simulation
-from shelfcast.why.causes import checks, data, effects
-from shelfcast.why.causes.data import PRICE, Rows
+from shelfcast.settings import Simulation
+from shelfcast.why.causes import checks, effects
+from shelfcast.why.causes.data import PRICE
 from studies import parameters
-from studies.causes import plots, truth
+from studies.causes import plots
 from studies.causes.retailer import retailer
+from studies.causes.worlds import rows_of, true_effects
 from studies.resume import resumed
 
 WORK, RESULTS = Path("build/studies/causes"), Path("studies/causes/results")
-PROMOTIONS = {"mailer": "promotion: mailer", "display": "promotion: display"}  # a plan's channel -> a treatment
-ALARM = "false_alarm"  # of the checks: whether zero lies outside of their interval
 
 
 @dataclass(frozen=True, config=parameters.STRICT)
@@ -75,28 +70,6 @@ def world(simulation: Simulation, learner: str = "linear") -> pd.DataFrame:
     return effects.table(estimates).assign(**world, truth=[*truths, 0.0, 0.0])
 
 
-def rows_of(market: dict) -> Rows:
-    """The market's rows, read and built as any retailer's, with its cost."""
-    raw = raw_tables(market)
-    n_products = len(market["products"])
-    prepare = Prepare(n_products=n_products, n_regions=2, validation_weeks=4, test_weeks=4, outlook=False)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, frame in raw.items():
-            frame.to_parquet(f"{folder}/{name}.parquet", index=False)
-        panel = build(tables.load("simulated", folder, None), prepare)
-    return data.with_cost(data.rows(panel), raw["prices"])
-
-
-def true_effects(market: dict, rows: Rows) -> dict[str, float]:
-    """Treatment -> its true effect: the mean over rows, of promotions over those that have one, by share of the stores."""
-    true = {PRICE: float(truth.at_rows(market, truth.elasticities(market), rows.frame).mean())}
-    for channel, treatment in PROMOTIONS.items():
-        lift = truth.at_rows(market, truth.lifts(market, channel), rows.frame)
-        promoted = rows.frame[treatment].to_numpy() > 0
-        true[treatment] = float(lift[promoted].sum() / rows.frame[treatment].sum())
-    return true
-
-
 def worlds(study: Study, learner: str = "linear", work: Path = WORK) -> pd.DataFrame:
     """All worlds' estimates; those of an earlier run are read from `work`."""
     size = {name: getattr(study, name) for name in ("n_products", "n_stores", "n_weeks")}
@@ -120,7 +93,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     inside = table["truth"].between(table["low"], table["high"])
     right = (table["estimate"] * table["truth"] > 0).where(table["truth"] != 0)
     error = (table["estimate"] - table["truth"]) / table["truth"].abs().where(table["truth"] != 0, 1.0)
-    columns = table.assign(covered=inside, right_sign=right.astype(float), bias=error, width=table["high"] - table["low"])
+    columns = table.assign(
+        covered=inside, right_sign=right.astype(float), bias=error, width=table["high"] - table["low"]
+    )
     means = columns.groupby(["mechanism", "confounding", "treatment", "method"], sort=False).agg(
         worlds=("seed", "nunique"),
         truth=("truth", "mean"),
@@ -131,6 +106,16 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         width=("width", "mean"),
     )
     return means.reset_index()
+
+
+def _title(table: pd.DataFrame) -> str:
+    """What the picture shows, with its figures."""
+    price = table[(table["treatment"] == PRICE) & (table["confounding"] == "hidden")]
+    bias = (price["estimate"] - price["truth"]).groupby(price["method"]).mean()
+    return (
+        f"Where prices follow what only the retailer knows, the naive elasticity is off by {bias['naive']:+.2f} in the mean, "
+        f"double machine learning by {bias['dml']:+.2f}, with the cost as instrument by {bias['instrument']:+.2f}"
+    )
 
 
 def write(table: pd.DataFrame, name: str, to: Path = RESULTS) -> None:
@@ -168,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
     table = worlds(study, options.learner)
     write(table, name, options.results)
     write(summary(table), f"{name}_summary", options.results)
-    plots.save(table, name, options.results)
+    plots.save(plots.errors(table, _title(table)), options.results / f"{name}.svg")
     print(summary(table).to_string(index=False, float_format="{:.3f}".format))
 
 

@@ -18,7 +18,9 @@ from shelfcast.why.causes.effects import Effect
 
 AHEAD = 4  # weeks: next month's price
 NEXT_PRICE, OTHER_PROMOTION = "next_price", "other_promotion"
-KNOWN_CAUSE = [f"{name}_before" for name in LEVELS]  # what a hidden cause is compared with: a product's own sales so far
+KNOWN_CAUSE = [
+    f"{name}_before" for name in LEVELS
+]  # what a hidden cause is compared with: a product's own sales so far
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def negative_control(rows: Rows, **options) -> Effect:
     others = rows.frame[["product_id", "location", "week", PROMOTION]]
     others = others.rename(columns={"product_id": "other", PROMOTION: OTHER_PROMOTION})
     frame = rows.frame.assign(other=rows.frame["product_id"].map(pairs))
-    return effects.estimate(replace(rows, frame=frame.merge(others, on=["other", "location", "week"])), OTHER_PROMOTION, **options)
+    return effects.estimate(
+        replace(rows, frame=frame.merge(others, on=["other", "location", "week"])), OTHER_PROMOTION, **options
+    )
 
 
 def other_products(rows: Rows) -> pd.Series:

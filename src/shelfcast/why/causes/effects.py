@@ -6,8 +6,8 @@ where there are more of these), by the library DoubleML. Before that, each serie
 trend and season of the year are taken out of all columns by least squares (Frisch & Waugh 1933), so that a product's
 weeks are compared with its other weeks. With a cost as instrument only the part of a price that follows the cost counts.
 Standard errors are clustered by product and by block of weeks (Cameron, Gelbach & Miller 2011) from the cross-fitted
-residuals, by the library pyfixest: DoubleML's own for two ways sums within folds and counts noise of single rows twice,
-which makes intervals of such data about three times as wide as they need be. Intervals are Student's t with the smaller
+residuals: DoubleML's own for two ways sums within folds and counts noise of single rows twice, which makes intervals of
+such data about three times as wide as they need be. The plain regressions are those of the library pyfixest. Intervals are Student's t with the smaller
 number of clusters less one as degrees of freedom (Cameron & Miller 2015).
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +92,7 @@ def estimate(
         residuals = cross_fitted(model, frame, treatment, clusters)
         n_own = own_columns(frame).shape[1] * n_series  # what was taken out of each series costs degrees of freedom
         lost = np.sqrt(len(frame) / (len(frame) - n_own))
-        estimate, se = float(model.coef[0]), lost * _last_stage(residuals, clusters)
+        estimate, se = float(model.coef[0]), lost * clustered_se(residuals, float(model.coef[0]), clusters)
         first_stage = _first_stage(residuals, clusters) if method == "instrument" else np.nan
     counts = {name: rows.frame[name].nunique() for name in clusters}
     half = stats.t.ppf(0.975, min(counts.values()) - 1) * se
@@ -229,26 +228,31 @@ def cross_fitted(model: Any, frame: pd.DataFrame, treatment: str, clusters: tupl
     return frame[list(clusters)].assign(**residuals)
 
 
-def _last_stage(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:
-    """Clustered standard error of the effect, from the regression of residuals on residuals.
+def clustered_se(residuals: pd.DataFrame, effect: float, clusters: tuple[str, ...]) -> float:
+    """Clustered standard error of an effect: of y on d, with z as the instrument where there is a column z.
 
-    The largest of those by both ways of clustering and by each alone, since that by both may be too small, or have no
-    root at all, where clusters are few.
+    With two ways of clustering their variances are added and that of their intersections is taken away. The largest of
+    this and of each way alone counts, since it may be too small, or below zero, where clusters are few.
     """
-    formula = "y ~ 1 | d ~ z" if "z" in residuals else "y ~ d"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of that root
-        model = regress(formula, residuals, clusters)
-        errors = [model.se()["d"]]
-        for name in clusters if len(clusters) > 1 else ():
-            errors.append(model.vcov({"CRV1": name}).se()["d"])
-    return float(np.nanmax(errors))
+    treatment = residuals["d"].to_numpy()
+    mover = residuals["z"].to_numpy() if "z" in residuals else treatment
+    scores = pd.Series(mover * (residuals["y"].to_numpy() - effect * treatment), residuals.index)
+
+    def variance(names: list[str]) -> float:
+        sums = scores.groupby([residuals[name].to_numpy() for name in names]).sum()
+        return float((sums**2).sum() * len(sums) / (len(sums) - 1))
+
+    alone = [variance([name]) for name in clusters]
+    together = sum(alone) - variance(list(clusters)) if len(clusters) > 1 else alone[0]
+    return float(np.sqrt(max(together, *alone)) / abs((mover * treatment).sum()))
 
 
 def _first_stage(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:
     """F statistic of the cost on the price, clustered."""
-    stage = regress("d ~ z", residuals, clusters)
-    return float((stage.coef()["z"] / stage.se()["z"]) ** 2)
+    price, cost = residuals["d"], residuals["z"]
+    slope = float((price * cost).sum() / (cost**2).sum())
+    stage = residuals.drop(columns=["z"]).assign(y=price, d=cost)
+    return (slope / clustered_se(stage, slope, clusters)) ** 2
 
 
 def regress(formula: str, data: pd.DataFrame, clusters: tuple[str, ...]) -> Any:
@@ -262,7 +266,7 @@ def _learner(name: str, seed: int):
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13)))
+        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 4, 5)))
     from lightgbm import LGBMRegressor
 
     small = {"n_estimators": 150, "learning_rate": 0.05, "num_leaves": 8, "min_child_samples": 20, "subsample": 0.8}

@@ -32,9 +32,7 @@ ASSUMPTIONS = {
         *SHARED,
     ),
 }
-NOT_CAUSAL = (
-    "This says what came together, not what follows from what: season, promotions and whatever else moves both are in it."
-)
+NOT_CAUSAL = "This says what came together, not what follows from what: season, promotions and whatever else moves both are in it."
 
 
 def assumptions(effect: Effect) -> tuple[str, ...]:
