@@ -21,6 +21,7 @@ FLOORS = [
     {"panel"},
     {"model", "market"},
     {"methods", "training"},
+    {"why"},
     {"report"},
     {"pipeline"},
 ]
