@@ -18,9 +18,13 @@ from shelfcast.why.causes.effects import Effect
 
 AHEAD = 4  # weeks: next month's price
 NEXT_PRICE, OTHER_PROMOTION = "next_price", "other_promotion"
-KNOWN_CAUSE = [
-    f"{name}_before" for name in LEVELS
-]  # what a hidden cause is compared with: a product's own sales so far
+# What a hidden cause is compared with: a name for people, and how its columns begin.
+KNOWN_CAUSES = {
+    "the product's own sales of the weeks before": tuple(f"{name}_before" for name in LEVELS),
+    "promotions": (PROMOTION, "category_promotion"),
+    "prices of other products": ("other_prices",),
+    "holidays": ("holiday",),
+}
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,13 @@ class Hidden:
 
     robustness : share of what the controls leave unexplained, of sales and of the treatment, that a hidden cause would
         have to explain to bring the effect to zero; significant : to make it no longer different from zero by chance.
-    known : the same share for a known cause, a product's own sales of the weeks before, see `equal_share`.
+    known : the same share for the strongest known cause, see `equal_share`. cause : its name, of `KNOWN_CAUSES`.
     """
 
     robustness: float
     significant: float
     known: float
+    cause: str
 
     @property
     def robust(self) -> bool:
@@ -102,11 +107,15 @@ def hidden_cause(rows: Rows, treatment: str = PRICE, learner: str = "linear", se
     model = effects.fit(effects.within(rows, treatment), treatment, controls, learner=learner, seed=seed)
     model.sensitivity_analysis()
     strength = model.sensitivity_params
-    own_sales = [f"x{controls.index(name)}" for name in KNOWN_CAUSE if name in controls]
-    with effects.seeded(seed):
-        benchmark = model.sensitivity_benchmark(own_sales).iloc[0]
-    known = equal_share(benchmark["cf_y"], benchmark["cf_d"])
-    return Hidden(float(strength["rv"][0]), float(strength["rva"][0]), known)
+    known = {}
+    for cause, beginnings in KNOWN_CAUSES.items():
+        columns = [f"x{i}" for i, name in enumerate(controls) if name.startswith(beginnings)]
+        if columns and len(columns) < len(controls):
+            with effects.seeded(seed):
+                benchmark = model.sensitivity_benchmark(columns).iloc[0]
+            known[cause] = equal_share(benchmark["cf_y"], benchmark["cf_d"])
+    cause = max(known, key=known.get)
+    return Hidden(float(strength["rv"][0]), float(strength["rva"][0]), known[cause], cause)
 
 
 def equal_share(of_sales: float, gain: float) -> float:

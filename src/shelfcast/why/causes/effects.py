@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,10 +25,10 @@ import pandas as pd
 from scipy import stats
 
 from shelfcast.why.causes.data import COST, PRICE, Rows
+from shelfcast.why.causes.learners import LEARNERS, learner_of
 
 METHODS = ("dml", "instrument", "naive", "two_way")
 CLUSTERS = ("product_id", "block")
-LEARNERS = ("linear", "trees")
 FOLDS = 4  # of products, and of blocks of weeks; fewer where there are fewer of them
 SEASON_WEEKS = 78  # weeks of data from which on a season is told from a trend
 YEAR = 365.25 / 7  # weeks
@@ -92,7 +93,7 @@ def estimate(
         residuals = cross_fitted(model, frame, treatment, clusters)
         n_own = own_columns(frame).shape[1] * n_series  # what was taken out of each series costs degrees of freedom
         lost = np.sqrt(len(frame) / (len(frame) - n_own))
-        estimate, se = float(model.coef[0]), lost * clustered_se(residuals, float(model.coef[0]), clusters)
+        estimate, se = float(model.coef[0]), lost * clustered_se(residuals, clusters)
         first_stage = _first_stage(residuals, clusters) if method == "instrument" else np.nan
     counts = {name: rows.frame[name].nunique() for name in clusters}
     half = stats.t.ppf(0.975, min(counts.values()) - 1) * se
@@ -133,7 +134,11 @@ def _groups_of(rows: Rows) -> list[str]:
 
 
 def check(
-    rows: Rows, treatment: str, method: str = "dml", clusters: tuple[str, ...] = CLUSTERS, learner: str = "linear"
+    rows: Rows,
+    treatment: str,
+    method: str = "dml",
+    clusters: tuple[str, ...] = CLUSTERS,
+    learner: str = "linear",
 ) -> None:
     """Raise a ValueError where an effect cannot be estimated, see `estimate`."""
     for name, known, what in ((method, METHODS, "method"), (learner, LEARNERS, "learner")):
@@ -209,7 +214,7 @@ def fit(
     if method == "instrument":
         names, roles, kind = names | {COST: "z"}, roles | {"z_cols": "z"}, doubleml.DoubleMLPLIV
     data = frame[list(names)].rename(columns=names).assign(fold=pd.factorize(frame[most])[0])
-    learners = [_learner(learner, seed) for _ in range(3 if method == "instrument" else 2)]
+    learners = [learner_of(learner, seed) for _ in range(3 if method == "instrument" else 2)]
     with seeded(seed):
         folds = min(FOLDS, frame[most].nunique())
         return kind(doubleml.DoubleMLData(data, **roles), *learners, n_folds=folds).fit()
@@ -228,49 +233,39 @@ def cross_fitted(model: Any, frame: pd.DataFrame, treatment: str, clusters: tupl
     return frame[list(clusters)].assign(**residuals)
 
 
-def clustered_se(residuals: pd.DataFrame, effect: float, clusters: tuple[str, ...]) -> float:
+def clustered_se(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:
     """Clustered standard error of an effect: of y on d, with z as the instrument where there is a column z.
 
     With two ways of clustering their variances are added and that of their intersections is taken away. The largest of
     this and of each way alone counts, since it may be too small, or below zero, where clusters are few.
     """
-    treatment = residuals["d"].to_numpy()
+    sales, treatment = residuals["y"].to_numpy(), residuals["d"].to_numpy()
     mover = residuals["z"].to_numpy() if "z" in residuals else treatment
-    scores = pd.Series(mover * (residuals["y"].to_numpy() - effect * treatment), residuals.index)
+    effect = (mover @ sales) / (mover @ treatment)
+    scores = mover * (sales - effect * treatment)
 
     def variance(names: list[str]) -> float:
-        sums = scores.groupby([residuals[name].to_numpy() for name in names]).sum()
+        sums = np.bincount(residuals.groupby(names).ngroup(), scores)
         return float((sums**2).sum() * len(sums) / (len(sums) - 1))
 
     alone = [variance([name]) for name in clusters]
     together = sum(alone) - variance(list(clusters)) if len(clusters) > 1 else alone[0]
-    return float(np.sqrt(max(together, *alone)) / abs((mover * treatment).sum()))
+    return float(np.sqrt(max(together, *alone)) / abs(mover @ treatment))
 
 
 def _first_stage(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:
     """F statistic of the cost on the price, clustered."""
     price, cost = residuals["d"], residuals["z"]
-    slope = float((price * cost).sum() / (cost**2).sum())
-    stage = residuals.drop(columns=["z"]).assign(y=price, d=cost)
-    return (slope / clustered_se(stage, slope, clusters)) ** 2
+    slope = (price @ cost) / (cost @ cost)
+    stage = residuals.drop(columns="z").assign(y=price, d=cost)
+    return float((slope / clustered_se(stage, clusters)) ** 2)
 
 
 def regress(formula: str, data: pd.DataFrame, clusters: tuple[str, ...]) -> Any:
     """Least squares by pyfixest, clustered."""
-    return _pyfixest().feols(formula, data, vcov={"CRV1": " + ".join(clusters)})
-
-
-def _learner(name: str, seed: int):
-    if name == "linear":
-        from sklearn.linear_model import RidgeCV
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 4, 5)))
-    from lightgbm import LGBMRegressor
-
-    small = {"n_estimators": 150, "learning_rate": 0.05, "num_leaves": 8, "min_child_samples": 20, "subsample": 0.8}
-    return LGBMRegressor(**small, subsample_freq=1, reg_lambda=5.0, random_state=seed, n_jobs=1, verbose=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # tells of columns that others imply, which it leaves out
+        return _pyfixest().feols(formula, data, vcov={"CRV1": " + ".join(clusters)})
 
 
 @contextlib.contextmanager

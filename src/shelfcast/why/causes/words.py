@@ -67,7 +67,7 @@ def sentence(effect: Effect) -> str:
     interval = f"95 % interval {percent(low)} to {percent(high)}"
     name = treatment_name(effect.treatment)
     condition = f"{name} {100 * CUT:.0f} % lower" if is_price else f"{name} in all stores, at the same price,"
-    where = "" if effect.group == "all" else f" ({effect.group.replace('=', ' ')})"
+    where = "" if effect.group == "all" else f" for {effect.group.replace('=', ' ').replace('_', ' ')}"
     if effect.method == "naive":
         return f"Weeks with {condition} sold {percent(middle)} units{where} ({interval}). {NOT_CAUSAL}"
     return (
@@ -103,9 +103,9 @@ def hidden_sentence(hidden: Hidden, treatment: str = PRICE) -> str:
     name = treatment_name(treatment)
     return (
         f"A hidden cause would have to explain {hidden.robustness:.0%} of what is left unexplained of both {name} and sales "
-        f"to bring the effect to zero, and {hidden.significant:.0%} to make it no longer clear. The product's own sales of "
-        f"the weeks before, as if they were hidden, are as strong as a cause that explains {hidden.known:.0%}"
-        f"{': the sign is safe from one like them.' if hidden.robust else ': one like them could explain it away.'}"
+        f"to bring the effect to zero, and {hidden.significant:.0%} to make it no longer clear. The strongest known cause, "
+        f"{hidden.cause}, is as strong as one that explains {hidden.known:.0%}: "
+        f"{'the sign is safe from another one like it.' if hidden.robust else 'another one like it could explain it away.'}"
     )
 
 
