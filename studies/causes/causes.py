@@ -30,7 +30,7 @@ from shelfcast.why.causes import checks, effects
 from shelfcast.why.causes.data import PRICE
 from studies import parameters
 from studies.causes import plots
-from studies.causes.retailer import retailer
+from studies.causes.retailer import CROSS, retailer
 from studies.causes.worlds import rows_of, true_effects
 from studies.resume import resumed
 
@@ -118,6 +118,14 @@ def _title(table: pd.DataFrame) -> str:
     )
 
 
+def _cross_title(table: pd.DataFrame) -> str:
+    own = table["product_id"] == table["price_of"]
+    return (
+        f"A product's own price moves its units most: elasticity {table.loc[own, 'estimate'].mean():.1f} in the mean, "
+        f"{table.loc[~own, 'estimate'].mean():+.1f} for the price of another product"
+    )
+
+
 def write(table: pd.DataFrame, name: str, to: Path = RESULTS) -> None:
     """A table as CSV, four digits, and the revision that made it."""
     with atomic(to / f"{name}.csv") as part:
@@ -143,6 +151,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command == "retailer":
         for name, table in retailer(options.folder, options.rename).items():
             write(table, name, options.results)
+            if name.endswith(CROSS):
+                plots.save(plots.cross_prices(table, _cross_title(table)), options.results / f"{name}.svg")
         return
     study = parameters.load(Study, "causes")
     if options.n is not None:

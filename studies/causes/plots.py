@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from shelfcast.data.files import atomic
-from shelfcast.report.theme import BLUE, HALF, INK, MUTED, ORANGE, WIDE, canvas, legend, svg
+from shelfcast.report.theme import BLUE, INK, MUTED, ORANGE, WIDE, canvas, legend, svg
 from shelfcast.why.causes.data import PRICE
 
 CONFOUNDING = {"none": "prices by chance", "observed": "prices follow the season", "hidden": "prices follow popularity"}
@@ -47,15 +47,16 @@ def errors(table: pd.DataFrame, title: str, size=WIDE) -> Figure:
     return figure
 
 
-def cross_prices(table: pd.DataFrame, names: dict[str, str], title: str, size=HALF) -> Figure:
+def cross_prices(table: pd.DataFrame, title: str, size=(8.6, 5.2)) -> Figure:
     """What each product's price does to each product's units, as a map of numbers.
 
     Parameters
     ----------
-    table : as `substitutes.cross_price` makes it. names : product_id -> what people call it.
+    table : as `substitutes.cross_price` makes it, with `name`, what people call product_id.
     """
     figure, ax = canvas(title, size)
-    wide = table.pivot(index="product_id", columns="price_of", values="estimate").rename(index=names, columns=names)
+    names = table.drop_duplicates("product_id").set_index("product_id")["name"]
+    wide = table.pivot(index="product_id", columns="price_of", values="estimate").rename(index=names)
     most = float(np.abs(wide.to_numpy()).max())
     colours = sns.diverging_palette(245, 30, as_cmap=True)
     look = {"cmap": colours, "vmin": -most, "vmax": most, "annot": True, "fmt": ".1f", "annot_kws": {"size": 7}}

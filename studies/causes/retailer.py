@@ -14,6 +14,7 @@ from shelfcast.why.causes.data import COST, PRICE, Rows
 from shelfcast.why.causes.substitutes import MOST, cross_price
 from shelfcast.why.causes.words import control_sentence, hidden_sentence, placebo_sentence, sentence
 
+CROSS = "_cross_prices"
 GROUPS = ("brand", "price_tier", "category")
 
 
@@ -23,7 +24,7 @@ def retailer(folder: Path, rename: str = "", category: str | None = None) -> dic
     Returns
     -------
     <folder's name> : rows of `effects.table`, the checks and the words among them. <name>_cross_prices : see
-    `cross_price`; only where there are few enough products.
+    `cross_price`, and `name`, what people call product_id; only where there are few enough products.
 
     Raises
     ------
@@ -54,7 +55,10 @@ def retailer(folder: Path, rename: str = "", category: str | None = None) -> dic
                               "low": hidden.significant, "high": hidden.known, "words": hidden_sentence(hidden)}])  # fmt: skip
     results = {folder.name: pd.concat([table, strength], ignore_index=True)}
     if 2 <= rows.frame["product_id"].nunique() <= MOST:
-        results[f"{folder.name}_cross_prices"] = cross_price(rows)
+        names = rows.frame.drop_duplicates("product_id").set_index("product_id").get("brand")
+        cross = cross_price(rows)
+        brands = "" if names is None else " " + cross["product_id"].map(names).fillna("")
+        results[f"{folder.name}{CROSS}"] = cross.assign(name=cross["product_id"] + brands)
     return results
 
 

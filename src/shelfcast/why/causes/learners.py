@@ -1,4 +1,4 @@
-"""What learns how much the controls say of units, prices and costs"""
+"""What learns how much the controls say of units, prices and costs."""
 
 from __future__ import annotations
 
