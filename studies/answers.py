@@ -172,17 +172,17 @@ def answer_causes() -> str:
     held = price["confounding"] != "hidden"
     fine, hidden = (part.groupby("method") for part in (price[held], price[~held]))
     dml = price[held & (price["method"] == "dml")]
-    covered, bias = fine["covered"].mean(), fine["error"].mean()
+    covered, off = fine["covered"].mean(), fine["error"].agg(lambda error: error.abs().mean())
     covered_hidden, bias_hidden = hidden["covered"].mean(), hidden["error"].mean()
     placebo = table[table["treatment"] == "next_price"].groupby(table["confounding"] == "hidden")["covered"].mean()
     signs = (dml["estimate"] * dml["truth"] > 0).mean()
     return (
         f"On {len(dml)} simulated worlds in which prices follow nothing or the season, {covered['dml']:.0%} of the 95 % "
         f"intervals of double machine learning hold the true own-price elasticity and {signs:.0%} of the signs are right; "
-        f"it is off by {bias['dml']:+.2f} in the mean, the naive regression by {bias['naive']:+.2f} "
+        f"it is off by {off['dml']:.2f} in the mean, the naive regression by {off['naive']:.2f} "
         f"({covered['naive']:.0%} of its intervals hold the truth). "
-        f"Where prices follow a popularity that no table shows it is off by {bias_hidden['dml']:+.2f} and "
-        f"{covered_hidden['dml']:.0%} of its intervals hold the truth; with the cost as instrument the error is "
+        f"Where prices follow a popularity that no table shows it is biased by {bias_hidden['dml']:+.2f} and "
+        f"{covered_hidden['dml']:.0%} of its intervals hold the truth; with the cost as instrument the bias is "
         f"{bias_hidden['instrument']:+.2f}, and {covered_hidden['instrument']:.0%} of (wider) intervals do; next month's price "
         f"raises an alarm in {1 - placebo[True]:.0%} of these worlds and in {1 - placebo[False]:.0%} of the others. "
         f"{_orange_juice()}"

@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # regressions of this size are sl
 import argparse
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -73,14 +74,13 @@ def world(simulation: Simulation, learner: str = "linear") -> pd.DataFrame:
 def worlds(study: Study, learner: str = "linear", work: Path = WORK) -> pd.DataFrame:
     """All worlds' estimates; those of an earlier run are read from `work`."""
     size = {name: getattr(study, name) for name in ("n_products", "n_stores", "n_weeks")}
-    kinds = [
+    kinds = list(product(study.mechanisms, study.confounding)) * study.worlds
+    simulations = [  # every world has a seed of its own, since twins of one seed share their luck
         Simulation(seed=seed, mechanism=mechanism, confounding=confounding, n_new=0, **size)
-        for seed in range(1, study.worlds + 1)
-        for mechanism in study.mechanisms
-        for confounding in study.confounding
+        for seed, (mechanism, confounding) in enumerate(kinds, 1)
     ]
     parts = []
-    for kind in tqdm(kinds, "worlds", unit="world", disable="SHELFCAST_PIPELINE" in os.environ):
+    for kind in tqdm(simulations, "worlds", unit="world", disable="SHELFCAST_PIPELINE" in os.environ):
         key = [kind.mechanism, kind.confounding, kind.seed, size, learner]
         parts.append(resumed(work, key, lambda kind=kind: world(kind, learner)))
     return pd.concat(parts, ignore_index=True)
