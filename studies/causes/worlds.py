@@ -24,7 +24,8 @@ def rows_of(market: dict) -> Rows:
 def panel_of(market: dict) -> Panel:
     """What `data.rows` reads of a panel, as `panel.build` would make it of the market's tables, in a tenth of the time.
 
-    There are no new products, and only the features that `data.rows` uses.
+    There are no new products, and only the features that `data.rows` uses. Holidays are counted as the market's law does,
+    with free days in place of those on a weekend.
     """
     sold, n_weeks = market["sold"], market["settings"]["n_weeks"]
     units, category = sold.sum(1).astype(float), sold.sum((0, 1)).astype(float)  # P, T; T
