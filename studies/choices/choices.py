@@ -63,9 +63,7 @@ def with_choice(panel: Panel, finetune: Finetune, choice: dict[str, float | bool
                 finetune = replace(finetune, warm_start=replace(finetune.warm_start, **{name: value}))
             finetune = replace(finetune, **{name: value})
         else:
-            raise ValueError(
-                f"studies/choices/params.yaml: {key!r} cannot be judged. Name a setting as finetune.dropout."
-            )
+            raise ValueError(f"studies/choices/params.yaml: {key!r} cannot be judged. Name a setting as finetune.dropout.")
     return panel, finetune
 
 
@@ -74,7 +72,9 @@ def train(panel: Panel, finetune: Finetune, seeds: list[int], work: Path) -> dic
     began = time.perf_counter()
     setup = training_setup(panel, finetune)
     parts, fingerprint = setup.splits[:2], json.dumps(setup.fingerprint)
-    history = select(setup.make_model, *parts, setup.training, seeds, work, fingerprint, warm_start=setup.warm_start)
+    history = select(
+        setup.make_model, *parts, setup.training, seeds, work, fingerprint, warm_start=setup.warm_start
+    )
     shutil.rmtree(work, ignore_errors=True)
     step = best_step(history)
     wql = history.loc[history["step"] == step, "wql"].mean()

@@ -61,9 +61,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
     return predict
 
 
-def quantile_forecasts(
-    model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int
-) -> pd.DataFrame:
+def quantile_forecasts(model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int) -> pd.DataFrame:
     """The model's quantiles; index unique_id, cutoff, horizon."""
     longest = max(series.columns.get_indexer(cutoffs).max() + 1, MIN_OBSERVED)
     longest = min(longest, model.context_length)
