@@ -172,6 +172,43 @@ def choices() -> str:
     return markdown(table.loc[rows["choice"].unique()].reset_index())
 
 
+def causes() -> str:
+    """Estimates on simulated worlds beside the truth, by what prices follow."""
+    rows = pd.read_csv(STUDIES / "causes/results/worlds_summary.csv")
+    names = {"log_price": "price", "promotion: mailer": "mailer", "next_price": "placebo", "other_promotion": "control"}
+    rows = rows[rows["treatment"].isin(names)]
+    effect = (
+        rows["treatment"].map(names).where(rows["truth"] == 0, rows["treatment"].map(names) + ", " + rows["method"])
+    )
+    table = {
+        "market": rows["mechanism"].str.replace("_", "-"),
+        "prices follow": rows["confounding"].map({"none": "nothing", "observed": "season", "hidden": "popularity"}),
+        "effect": effect.str.replace("_", " "),
+        "worlds": rows["worlds"].astype(str),
+        "truth": rows["truth"].map("{:.2f}".format),
+        "mean estimate": rows["estimate"].map("{:.2f}".format),
+        "intervals that hold the truth": rows["covered"].map("{:.0%}".format),
+        "right sign": rows["right_sign"].map(lambda share: "" if pd.isna(share) else f"{share:.0%}"),
+        "mean width": rows["width"].map("{:.2f}".format),
+    }
+    return markdown(pd.DataFrame(table))
+
+
+def causes_retailer() -> str:
+    """Effects on orange juice: estimates by method, treatment and group."""
+    rows = pd.read_csv(STUDIES / "causes/results/dominicks_oj.csv").dropna(subset=["se"])
+    interval = rows.apply(lambda row: f"{row['low']:.2f} to {row['high']:.2f}", axis=1)
+    table = {
+        "effect of": rows["treatment"].str.replace("_", " "),
+        "products": rows["group"].str.replace("=", " "),
+        "method": rows["method"].str.replace("_", " "),
+        "estimate": rows["estimate"].map("{:.2f}".format),
+        "95 % interval": interval,
+        "rows": rows["n"].map("{:,.0f}".format),
+    }
+    return markdown(pd.DataFrame(table))
+
+
 def controls() -> str:
     """Controls, upper bounds and further peers of the default market, beside `shelfcast` of the same run."""
     return scores(study_results("controls")["soft_drinks"]["scores"])
