@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from shelfcast.model.tensors import MAX_TEXT, load_tokenizer
-from shelfcast.model.texts import text_notes, unknown_words
+from shelfcast.training.texts import text_notes, unknown_words
 
 KNOWN = ["category: tea; name: green tea of the house 20 bags", "category: tee; name: ostfriesenmischung kräuter bio"]
 UNKNOWN = {

@@ -17,11 +17,11 @@ import yaml
 from shelfcast import settings
 from shelfcast.data import files, tables
 from shelfcast.model.tensors import load_tokenizer, market_tensors
-from shelfcast.model.texts import text_notes
 from shelfcast.panel.build import build
 from shelfcast.panel.calendar import check_country
 from shelfcast.panel.frame import Panel
 from shelfcast.training.base import Base
+from shelfcast.training.texts import text_notes
 from shelfcast.validate import check_path_name
 
 YES_NO = {"": True, "true": True, "yes": True, "false": False, "no": False}
