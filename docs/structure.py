@@ -52,7 +52,8 @@ def diagram() -> str:
     lines = ["```mermaid", "flowchart TD"]
     for package in sorted(imports):
         implied = set().union(*(reach(other) for other in imports[package]))
-        lines += [f"\t{package} --> {other}" for other in sorted(imports[package] - implied)]
+        if others := sorted(imports[package] - implied):
+            lines.append(f"\t{package} --> {' & '.join(others)}")
     return "\n".join([*lines, "```"])
 
 
