@@ -23,7 +23,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from shelfcast import settings
-from shelfcast.data.files import atomic, revision
 from shelfcast.judge.distribution import sales_unit
 from shelfcast.methods import forecast_all
 from shelfcast.methods.dispersion import frame_wql
@@ -33,6 +32,7 @@ from shelfcast.training.fit import best_step, select
 from shelfcast.training.setup import training_setup
 from studies import parameters
 from studies.choices.tables import means
+from studies.kept import save_origin, save_rows
 from studies.resume import resumed
 from studies.retailers import retailers
 from studies.tune.search import until_validation
@@ -109,13 +109,8 @@ def judge(name: str, study: Study, work: Path, choices: list[str]) -> pd.DataFra
 
 def write(table: pd.DataFrame, to: Path = RESULTS) -> None:
     """`scores.csv` and `made.json`; rows of markets and choices that were not trained this time stay."""
-    path, keys = to / "scores.csv", ["market", "choice"]
-    if path.exists():
-        table = pd.concat([pd.read_csv(path), table], ignore_index=True).drop_duplicates(keys, keep="last")
-    with atomic(path) as part:
-        table.round(5).to_csv(part, index=False)
-    with atomic(to / "made.json") as part:
-        part.write_text(json.dumps({"revision": revision()}) + "\n")
+    save_rows(to / "scores.csv", table, ["market", "choice"])
+    save_origin(to)
 
 
 def main(arguments: list[str] | None = None) -> None:

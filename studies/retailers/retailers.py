@@ -26,9 +26,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from shelfcast import settings
-from shelfcast.data.files import atomic, folder_md5, revision
+from shelfcast.data.files import atomic, folder_md5
 from shelfcast.report.names import method
 from studies import parameters
+from studies.kept import save_origin, save_rows
 
 WORK, RESULTS = Path("build/studies/retailers"), Path("studies/retailers/results")
 NOTEBOOKS = ("1_prepare", "3_finetune", "4_evaluate")
@@ -143,15 +144,10 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
 
 def write(table: pd.DataFrame, to: Path = RESULTS) -> None:
     """`scores.csv`, `ratios.csv` and `made.json`; the rows of retailers that were not run this time stay."""
-    path = to / "scores.csv"
-    if path.exists():
-        earlier = pd.read_csv(path)
-        table = pd.concat([earlier[~earlier["retailer"].isin(table["retailer"])], table], ignore_index=True)
-    for name, frame in (("scores", table.round(5)), ("ratios", ratios(table).round(4))):
-        with atomic(to / f"{name}.csv") as part:
-            frame.to_csv(part, index=False)
-    with atomic(to / "made.json") as part:
-        part.write_text(json.dumps({"revision": revision()}) + "\n")
+    table = save_rows(to / "scores.csv", table, ["retailer"])
+    with atomic(to / "ratios.csv") as part:
+        ratios(table).round(4).to_csv(part, index=False)
+    save_origin(to)
 
 
 def main(arguments: list[str] | None = None) -> None:

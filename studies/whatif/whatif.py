@@ -22,7 +22,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from shelfcast.data.files import atomic, folder_md5, revision
+from shelfcast.data.files import folder_md5
 from shelfcast.market.tables import load_truth
 from shelfcast.model.forecast import load_models
 from shelfcast.panel.frame import Panel
@@ -30,6 +30,7 @@ from shelfcast.why.whatif.anchor import Response
 from shelfcast.why.whatif.changes import Change
 from shelfcast.why.whatif.forecast import Parts, Ready, coherent_means, moves
 from studies import parameters
+from studies.kept import save_origin, save_rows
 from studies.resume import resumed
 from studies.whatif.truth import PRESENT, Alone, expected
 
@@ -197,16 +198,9 @@ def share_raised(rows: pd.DataFrame) -> pd.DataFrame:
 def write(tables: dict[str, pd.DataFrame], to: Path = RESULTS) -> None:
     """`scores.csv`, `rises.csv` and `made.json`; rows of markets that were not judged this time stay."""
     for name, table in tables.items():
-        path = to / f"{name}.csv"
-        if table.empty:
-            continue
-        if path.exists():
-            old = pd.read_csv(path)
-            table = pd.concat([old[~old["market"].isin(table["market"])], table], ignore_index=True)
-        with atomic(path) as part:
-            table.round(5).to_csv(part, index=False)
-    with atomic(to / "made.json") as part:
-        part.write_text(json.dumps({"revision": revision()}) + "\n")
+        if not table.empty:
+            save_rows(to / f"{name}.csv", table, ["market"])
+    save_origin(to)
 
 
 def main(arguments: list[str] | None = None) -> None:
