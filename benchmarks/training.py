@@ -32,8 +32,8 @@ ROUNDS, STEPS = 4, 25  # of the task `steps`; the first round, in which things s
 
 def parts(source: Path, panel_folder: Path, from_base: bool) -> dict:
     """What `select` and `fit` need, and these functions."""
+    from shelfcast.model_options import Finetune
     from shelfcast.panel.frame import Panel
-    from shelfcast.settings import Finetune
     from shelfcast.training.fit import fit, select
     from shelfcast.training.setup import training_setup
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from shelfcast.data.files import folder_md5
 from shelfcast.data.tables import load_each
 from shelfcast.methods.zero_shot import with_outlook
+from shelfcast.model_options import Base
 from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import Base, Prepare
+from shelfcast.settings import Prepare
 
 
 def category_panels(

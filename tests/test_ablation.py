@@ -17,8 +17,9 @@ from shelfcast.market import tables as simulated
 from shelfcast.model.forecast import predict
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.model_options import Finetune
 from shelfcast.panel.build import build
-from shelfcast.settings import Finetune, Prepare, SettingsError, Simulation
+from shelfcast.settings import Prepare, SettingsError, Simulation
 from studies.ablation import ablation, cold_start, experiment, sources
 
 

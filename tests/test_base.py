@@ -12,12 +12,12 @@ from conftest import changed_after, load_retailer, make_retailer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from shelfcast import settings
+from shelfcast import model_options
 from shelfcast.model.forecast import predict
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.model_options import Training
 from shelfcast.panel.frame import LEVEL_FLOOR
-from shelfcast.settings import Training
 from shelfcast.training.base import FACTS, WEIGHTS, Base, input_columns, new_model, regions_md5, save_base
 from shelfcast.training.base.join import join
 from shelfcast.training.fit import fit, pretrain
@@ -68,7 +68,7 @@ def test_categories_with_other_columns_cannot_be_joined(panels, tokenizer):
 @pytest.mark.parametrize("given", [{"mode": "full"}, {"mode": "lora"}, {"pretrained": False}])
 def test_a_base_keeps_the_encoder_of_its_package(panels, tokenizer, given):
     with pytest.raises(ValueError, match=r"without its encoder\. Choose 'frozen' and true"):
-        new_model(settings.Base(**given), join(panels[:1], tokenizer))
+        new_model(model_options.Base(**given), join(panels[:1], tokenizer))
 
 
 TRAINING = Training(mode="frozen", steps=6, judge_steps=3, batch_weeks=100, learning_rate=3e-3)

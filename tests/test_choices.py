@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from shelfcast import settings
-from shelfcast.settings import Finetune
+from shelfcast.model_options import Finetune
 from studies import parameters
 from studies.choices import choices
 from studies.choices.choices import Study

@@ -9,7 +9,8 @@ import pytest
 
 from shelfcast.judge.metrics import metrics_dict
 from shelfcast.methods import averages, statistical
-from shelfcast.settings import Finetune, SettingsError
+from shelfcast.model_options import Finetune
+from shelfcast.settings import SettingsError
 from studies import parameters
 from studies.controls import controls
 

@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from shelfcast.settings import Finetune
+from shelfcast.model_options import Finetune
 from studies import parameters
 from studies.efficiency import efficiency
 

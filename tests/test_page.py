@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from shelfcast.judge.frame import forecast_frame, grid_keys
+from shelfcast.model_options import Finetune
 from shelfcast.report import outlook, page, plots, story
-from shelfcast.settings import Finetune
 
 LAST = pd.Timestamp("2022-01-31")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shelfcast import settings
+from shelfcast import model_options, settings
 from shelfcast.settings import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def refused(path, text, *words, **load):
 
 def test_later_places_go_first(params):
     """Default, section, market's line, variant's line, overrides."""
-    assert settings.load("milk", path=params).finetune.patience == settings.Finetune().patience
+    assert settings.load("milk", path=params).finetune.patience == model_options.Finetune().patience
     assert settings.load("milk", path=params).finetune.steps == 9
     assert settings.load("tea", path=params).finetune.steps == 5
     assert settings.load("tea", "wide", path=params).finetune.steps == 7
@@ -51,7 +51,7 @@ def test_later_places_go_first(params):
 def test_a_nested_section_is_merged(params):
     warm_start = settings.load("tea", "wide", path=params).finetune.warm_start
     assert (warm_start.steps, warm_start.learning_rate) == (6, 0.0003)
-    assert warm_start.batch_weeks == settings.WarmStart().batch_weeks
+    assert warm_start.batch_weeks == model_options.WarmStart().batch_weeks
 
 
 def test_numbers_are_read_as_dvc_reads_them(params):

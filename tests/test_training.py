@@ -17,7 +17,7 @@ from shelfcast.model.adapters import merged
 from shelfcast.model.forecast import forecast, predict
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
-from shelfcast.settings import Training
+from shelfcast.model_options import Training
 from shelfcast.training.fit import finish, fit, still_falling
 from shelfcast.training.trainer import check_precision, label_weeks, validation_wql
 

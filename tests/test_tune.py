@@ -13,7 +13,8 @@ import yaml
 from conftest import changed_after
 from optuna.trial import TrialState
 
-from shelfcast.settings import Finetune, SettingsError
+from shelfcast.model_options import Finetune
+from shelfcast.settings import SettingsError
 from shelfcast.training.fit import COLUMNS, best_step, fit
 from shelfcast.training.setup import training_setup
 from studies import parameters as studies

@@ -14,179 +14,110 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from shelfcast.decision_options import Orders, Promotions, Recommend
+from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
-from shelfcast.validate import Day, SettingsError, build, check_path_name, nearest, read_yaml
+from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
 
 PARAMS = Path("params.yaml")
 BASE_FOLDER = Path("models/base")
-_STRICT = ConfigDict(strict=True, extra="forbid")
 
 
-def _param(default: Any, meaning: str, **limits) -> Any:
-    if isinstance(default, list | dict):
-        return Field(default_factory=lambda: type(default)(default), description=meaning, **limits)
-    return Field(default=default, description=meaning, **limits)
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Market:
     """One line under `markets`: which tables, which category, and what differs for it from the other sections."""
 
-    source: Literal["complete_journey", "tables", "simulated"] = _param("tables", "how the folder's files are read")
-    tables: str = _param("data", "folder of the raw tables")
-    category: str | None = _param(None, "value of products.category; null for all products")
-    rename: str = _param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
-    read: Reading = _param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
-    prepare: dict[str, Any] = _param({}, "values of `prepare` for this market alone")
-    finetune: dict[str, Any] = _param({}, "values of `finetune` for this market alone")
-    evaluate: dict[str, Any] = _param({}, "values of `evaluate` for this market alone")
-    report: dict[str, Any] = _param({}, "values of `report` for this market alone")
+    source: Literal["complete_journey", "tables", "simulated"] = param("tables", "how the folder's files are read")
+    tables: str = param("data", "folder of the raw tables")
+    category: str | None = param(None, "value of products.category; null for all products")
+    rename: str = param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
+    read: Reading = param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
+    prepare: dict[str, Any] = param({}, "values of `prepare` for this market alone")
+    finetune: dict[str, Any] = param({}, "values of `finetune` for this market alone")
+    evaluate: dict[str, Any] = param({}, "values of `evaluate` for this market alone")
+    orders: dict[str, Any] = param({}, "values of `orders` for this market alone")
+    promotions: dict[str, Any] = param({}, "values of `promotions` for this market alone")
+    recommend: dict[str, Any] = param({}, "values of `recommend` for this market alone")
+    report: dict[str, Any] = param({}, "values of `report` for this market alone")
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Simulation:
     """A simulated market, whose true demand is known. See docs/simulated_market.md."""
 
-    seed: int = _param(0, "of everything random; a twin with the same seed meets the same shoppers and shocks")
-    mechanism: Literal["log_linear", "choice"] = _param("log_linear", "how utility becomes sales")
-    confounding: Literal["observed", "hidden", "none"] = _param("observed", "what prices react to")
-    n_products: int = _param(160, "products", ge=2, le=500)
-    n_new: int = _param(24, "of these, launched within the weeks of sales: at most half", ge=0)
-    n_stores: int = _param(24, "stores", ge=2, le=100)
-    n_weeks: int = _param(104, "weeks of sales", ge=43, le=520)
-    horizon: int = _param(4, "weeks planned beyond the last week of sales", ge=1, le=52)
+    seed: int = param(0, "of everything random; a twin with the same seed meets the same shoppers and shocks")
+    mechanism: Literal["log_linear", "choice"] = param("log_linear", "how utility becomes sales")
+    confounding: Literal["observed", "hidden", "none"] = param("observed", "what prices react to")
+    n_products: int = param(160, "products", ge=2, le=500)
+    n_new: int = param(24, "of these, launched within the weeks of sales: at most half", ge=0)
+    n_stores: int = param(24, "stores", ge=2, le=100)
+    n_weeks: int = param(104, "weeks of sales", ge=43, le=520)
+    horizon: int = param(4, "weeks planned beyond the last week of sales", ge=1, le=52)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Prepare:
     """Raw tables to a weekly panel (notebook 1); the base's panels are built the same way."""
 
-    n_products: int = _param(150, "products kept at most, the largest of the last year of training", ge=5)
-    n_regions: int = _param(6, "regions the stores are grouped into, where the tables name none", ge=1)
-    horizon: int = _param(4, "weeks a forecast looks ahead", ge=1)
-    validation_weeks: int = _param(8, "weeks that choose steps, weights and settings, before the test weeks", ge=1)
-    test_weeks: int = _param(8, "last weeks, which choose nothing", ge=1)
-    closed_weeks: list[Day] = _param([], "weeks without trade, by any day of them; they are missing, not zero demand")
-    country: str = _param("US", "whose public holidays count: US, or US-CA for a part of a country")
-    outlook: bool = _param(True, "forecast products by a zero-shot model from every week, for the model to read")
-    image_encoder: str = _param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
-    seed: int = _param(0, "of the clustering of stores")
+    n_products: int = param(150, "products kept at most, the largest of the last year of training", ge=5)
+    n_regions: int = param(6, "regions the stores are grouped into, where the tables name none", ge=1)
+    horizon: int = param(4, "weeks a forecast looks ahead", ge=1)
+    validation_weeks: int = param(8, "weeks that choose steps, weights and settings, before the test weeks", ge=1)
+    test_weeks: int = param(8, "last weeks, which choose nothing", ge=1)
+    closed_weeks: list[Day] = param([], "weeks without trade, by any day of them; they are missing, not zero demand")
+    country: str = param("US", "whose public holidays count: US, or US-CA for a part of a country")
+    outlook: bool = param(True, "forecast products by a zero-shot model from every week, for the model to read")
+    image_encoder: str = param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
+    seed: int = param(0, "of the clustering of stores")
 
 
-@dataclass(frozen=True, config=_STRICT)
-class Network:
-    """What a SalesBert is made of."""
-
-    backbone: str = _param("minilm", "packaged MiniLM, or path or hub id of a BERT-type checkpoint")
-    pretrained: bool = _param(True, "false starts the backbone at random (a control)")
-    body: Literal["compact", "backbone"] = _param(
-        "compact", "what carries the weeks: a small transformer or the backbone"
-    )
-    layers: int = _param(6, "backbone layers kept, from the bottom", ge=1)
-    width: int = _param(128, "of the compact body", ge=4)
-    compact_layers: int = _param(2, "layers of the compact body", ge=1)
-    use_text: bool = _param(True, "false leaves text and backbone out (a control)")
-    use_pictures: bool = _param(True, "false leaves pictures out, where there are any")
-    use_space: bool = _param(True, "false hides the other locations from each location")
-    dropout: float = _param(0.1, "higher where few weeks are to be learned from", ge=0, lt=1)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Training:
-    """How a model is trained."""
-
-    mode: Literal["full", "lora", "frozen"] = _param("frozen", "what of the backbone is trained")
-    steps: int = _param(1000, "at most; training ends earlier, once its validation curve is flat", ge=1)
-    judge_steps: int = _param(25, "between two judgements on the validation weeks; an epoch where that is longer", ge=1)
-    patience: int = _param(8, "judgements without a better validation score before training stops", ge=1)
-    batch_weeks: int = _param(300, "weeks of products in a step, each with all its locations", ge=1)
-    accumulation: int = _param(1, "steps whose gradients are added up, to save memory", ge=1)
-    learning_rate: float = _param(0.002, "of the new parts and adapters", gt=0)
-    backbone_learning_rate: float = _param(0.0001, "of the backbone, where mode is full", gt=0)
-    weight_decay: float = _param(0.1, "on matrices", ge=0)
-    warmup: int = _param(30, "steps over which the learning rate rises; then it stays", ge=0)
-    average: float = _param(
-        0.25, "reach of the averaged weights, as a share of the steps so far; 0 takes the last", ge=0, le=1
-    )
-    lora_rank: int = _param(8, "of the adapters, where mode is lora", ge=1)
-    precision: Literal["fp32", "bf16"] = _param("fp32", "bf16 where the hardware has it")
-    level_noise: float = _param(0.0, "standard deviation of noise on the log level in training", ge=0)
-    hide_plan: float = _param(0.3, "share of forecasts in training that do not know the plan", ge=0, le=1)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class WarmStart:
-    """What differs in a training that starts from the base."""
-
-    steps: int = _param(150, "at most; 0 steps is one of the choices", ge=1)
-    learning_rate: float = _param(0.0001, "of all trained parts", gt=0)
-    batch_weeks: int = _param(300, "weeks of products in a step", ge=1)
-    dropout: float = _param(0.1, "in these steps", ge=0, lt=1)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Finetune(Training, Network):
-    """One model of one market (notebook 3)."""
-
-    from_base: bool = _param(True, "start from the base where it fits the market; false: from the backbone alone")
-    warm_start: WarmStart = _param(WarmStart(), "settings of a training that starts from the base")
-    price_plan: bool = _param(False, "true reads realised prices as if planned (an upper bound)")
-    new_products: bool = _param(False, "true also trains the head for products without a history")
-    seeds: list[int] = _param([0, 1, 2], "one model each; forecasts average them", min_length=1)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Base(Training, Network):
-    """What many categories of one retailer teach (notebook 2); markets of the same tables start from it."""
-
-    source: Literal["complete_journey", "tables", "simulated"] = _param("complete_journey", "how the files are read")
-    tables: str = _param("data", "folder of the raw tables")
-    rename: str = _param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
-    read: Reading = _param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
-    categories: list[str] = _param([], "values of products.category; none makes no base")
-    n_products: int = _param(100, "products kept of each, by units in the training weeks", ge=1)
-    steps: int = _param(8000, "all are run", ge=1)
-    judge_steps: int = _param(1000, "between two judgements on the validation weeks", ge=1)
-    warmup: int = _param(500, "steps over which the learning rate rises; then it stays", ge=0)
-    seed: int = _param(0, "of the training")
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Evaluate:
     """The model and its peers on the test weeks (notebook 4)."""
 
-    methods: list[str] = _param(
+    methods: list[str] = param(
         ["moving_average_8", "auto_ets", "croston_sba", "lightgbm", "fracast"], "peers, by their names in methods/"
     )
-    seed: int = _param(0, "of the peers and the bootstrap")
+    seed: int = param(0, "of the peers and the bootstrap")
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Report:
     """The page a category manager reads (notebook 8)."""
 
-    method: str = _param("ensemble", "the forecast that the page is about: the ensemble, a variant or a peer")
-    n_fans: int = _param(9, "products with a picture of their own", ge=0)
+    method: str = param("ensemble", "the forecast that the page is about: the ensemble, a variant or a peer")
+    n_fans: int = param(9, "products with a picture of their own", ge=0)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Project:
     """The whole of `params.yaml`."""
 
-    markets: dict[str, Market] = _param({}, "one line a market; its name becomes a path")
-    simulations: dict[str, Simulation] = _param({}, "one line a simulated market, written as raw tables")
-    variants: dict[str, dict[str, Any]] = _param({"shelfcast": {}}, "one line a model, with its values of `finetune`")
-    prepare: dict[str, Any] = _param({}, "see Prepare")
-    base: dict[str, Any] = _param({}, "see Base")
-    finetune: dict[str, Any] = _param({}, "see Finetune")
-    evaluate: dict[str, Any] = _param({}, "see Evaluate")
-    report: dict[str, Any] = _param({}, "see Report")
+    markets: dict[str, Market] = param({}, "one line a market; its name becomes a path")
+    simulations: dict[str, Simulation] = param({}, "one line a simulated market, written as raw tables")
+    variants: dict[str, dict[str, Any]] = param({"shelfcast": {}}, "one line a model, with its values of `finetune`")
+    prepare: dict[str, Any] = param({}, "see Prepare")
+    base: dict[str, Any] = param({}, "see Base")
+    finetune: dict[str, Any] = param({}, "see Finetune")
+    evaluate: dict[str, Any] = param({}, "see Evaluate")
+    orders: dict[str, Any] = param({}, "see Orders")
+    promotions: dict[str, Any] = param({}, "see Promotions")
+    recommend: dict[str, Any] = param({}, "see Recommend")
+    report: dict[str, Any] = param({}, "see Report")
 
 
-SECTIONS = {"prepare": Prepare, "base": Base, "finetune": Finetune, "evaluate": Evaluate, "report": Report}
+SECTIONS = {
+    "prepare": Prepare,
+    "base": Base,
+    "finetune": Finetune,
+    "evaluate": Evaluate,
+    "orders": Orders,
+    "promotions": Promotions,
+    "recommend": Recommend,
+    "report": Report,
+}
 
 
 @dataclass(frozen=True)
@@ -200,6 +131,9 @@ class Settings:
     base: Base
     finetune: Finetune
     evaluate: Evaluate
+    orders: Orders
+    promotions: Promotions
+    recommend: Recommend
     report: Report
 
     @property

@@ -9,13 +9,21 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 T = TypeVar("T")
+STRICT = ConfigDict(strict=True, extra="forbid")  # of every dataclass of parameters
 RESERVED = ("base", "checked", "studies", "template")  # folders of the project itself
+
+
+def param(default: Any, meaning: str, **limits) -> Any:
+    """A parameter of a (pydantic) dataclass: its default, its meaning in words, and limits such as `ge=1`."""
+    if isinstance(default, list | dict):
+        return Field(default_factory=lambda: type(default)(default), description=meaning, **limits)
+    return Field(default=default, description=meaning, **limits)
 
 
 def _day(text: str) -> str:

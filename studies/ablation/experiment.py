@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from shelfcast import settings
+from shelfcast import model_options, settings
 from shelfcast.judge import metrics
 from shelfcast.judge.frame import add_level
 from shelfcast.model.forecast import forecast
@@ -67,7 +67,7 @@ def load(name: str) -> Ablation:
     return ablations[name]
 
 
-def finetune_settings(finetune: settings.Finetune, ablation: Ablation) -> settings.Finetune:
+def finetune_settings(finetune: model_options.Finetune, ablation: Ablation) -> model_options.Finetune:
     """The product's settings, as far as the ablation does not change them."""
     return replace(
         finetune,
@@ -99,7 +99,7 @@ def parts(market: MarketTensors, ablation: Ablation) -> dict[str, Part]:
 
 
 def train(
-    market: MarketTensors, panel: Panel, finetune: settings.Finetune, new: bool, work: Path, fingerprint: str
+    market: MarketTensors, panel: Panel, finetune: model_options.Finetune, new: bool, work: Path, fingerprint: str
 ) -> list[SalesBert]:
     """One model a seed, trained as notebook 3 trains them.
 

@@ -23,8 +23,9 @@ from shelfcast.methods.trees import Trees
 from shelfcast.model.forecast import forecast
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, load_tokenizer, market_tensors
+from shelfcast.model_options import Finetune
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import Finetune, Settings
+from shelfcast.settings import Settings
 from shelfcast.training.base import Base
 from shelfcast.training.fit import fit
 from shelfcast.training.parallel import in_parallel

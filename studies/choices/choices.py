@@ -26,8 +26,8 @@ from shelfcast import settings
 from shelfcast.judge.distribution import sales_unit
 from shelfcast.methods import forecast_all
 from shelfcast.methods.dispersion import frame_wql
+from shelfcast.model_options import Finetune
 from shelfcast.panel.frame import OUTLOOK_COLUMNS, Panel
-from shelfcast.settings import Finetune
 from shelfcast.training.fit import best_step, select
 from shelfcast.training.setup import training_setup
 from studies import parameters

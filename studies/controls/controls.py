@@ -25,8 +25,9 @@ from shelfcast.methods import Method, article, forecast_test_weeks, trees
 from shelfcast.methods.dispersion import Predict
 from shelfcast.model.forecast import forecast, load_models
 from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.model_options import Finetune
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import BASE_FOLDER, Finetune
+from shelfcast.settings import BASE_FOLDER
 from shelfcast.training.base import Base
 from shelfcast.training.fit import finish, fit
 from shelfcast.training.setup import training_setup

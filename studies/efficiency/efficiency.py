@@ -40,10 +40,11 @@ from shelfcast.model import adapters
 from shelfcast.model.forecast import predict
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, network_shape
+from shelfcast.model_options import Finetune
 from shelfcast.panel.build import build
 from shelfcast.panel.frame import Panel
 from shelfcast.report import plots
-from shelfcast.settings import Finetune, Prepare
+from shelfcast.settings import Prepare
 from shelfcast.training.base.join import join
 from shelfcast.training.fit import pretrain
 from shelfcast.training.trainer import check_precision

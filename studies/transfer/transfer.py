@@ -17,8 +17,9 @@ from shelfcast.model.config import SalesBertConfig
 from shelfcast.model.forecast import forecast
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors, network_shape
+from shelfcast.model_options import Finetune
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import BASE_FOLDER, Finetune, Settings
+from shelfcast.settings import BASE_FOLDER, Settings
 from shelfcast.training.base import Base
 from shelfcast.training.fit import fit
 from shelfcast.training.setup import warm_start_settings

@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from shelfcast.settings import Finetune, SettingsError, WarmStart, nearest
+from shelfcast.model_options import Finetune, WarmStart
+from shelfcast.settings import SettingsError, nearest
 from studies import parameters
 
 WARM_START = "warm_start."

@@ -28,8 +28,9 @@ from transformers import TrainerCallback
 
 from shelfcast.data.files import folder_md5
 from shelfcast.model.tensors import MarketTensors
+from shelfcast.model_options import Finetune
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import BASE_FOLDER, Finetune
+from shelfcast.settings import BASE_FOLDER
 from shelfcast.training.fit import best_step, select
 from shelfcast.training.setup import Setup, training_setup
 from studies.tune.parameters import Range, with_values

@@ -15,7 +15,7 @@ from torch import nn
 from shelfcast.model.config import SalesBertConfig, shape_of
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import backbone_path
-from shelfcast.settings import Training
+from shelfcast.model_options import Training
 
 ENCODER = ("layers.", "embeddings.")  # how the names of its weights begin
 WEIGHTS, FACTS = "adapter.safetensors", "adapter.json"

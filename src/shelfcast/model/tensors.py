@@ -20,8 +20,8 @@ import torch
 from transformers import AutoTokenizer
 
 from shelfcast.model.columns import CONSTANT, OUTLOOK, Columns
+from shelfcast.model_options import Network
 from shelfcast.panel.frame import LEVEL_FLOOR, PLAN_KNOWN, Panel
-from shelfcast.settings import Network
 
 SHOCK = "location_now"
 SHARED = ("category_level", "category_now", "traffic", SHOCK)  # the same for all products of a location

@@ -22,7 +22,7 @@ from shelfcast.model.adapters import adapt, merged
 from shelfcast.model.forecast import read_text_once
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
-from shelfcast.settings import Training
+from shelfcast.model_options import Training
 from shelfcast.training.new_products import fit_new_product_head
 from shelfcast.training.parallel import in_parallel
 from shelfcast.training.phase import Phase

@@ -13,7 +13,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 from shelfcast.model.adapters import adapt
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
-from shelfcast.settings import Training
+from shelfcast.model_options import Training
 from shelfcast.training.initial import fit_spillover, fit_text_axes
 from shelfcast.training.trainer import CompleteMark, SalesTrainer, last_whole_checkpoint, validation_wql
 

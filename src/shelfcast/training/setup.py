@@ -12,8 +12,9 @@ import torch
 from shelfcast.data.files import folder_md5
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors, network_shape
+from shelfcast.model_options import Finetune, Training
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import BASE_FOLDER, Finetune, Training
+from shelfcast.settings import BASE_FOLDER
 from shelfcast.training.base import Base
 
 

@@ -16,7 +16,7 @@ from transformers.utils import is_torch_bf16_gpu_available
 
 from shelfcast.judge.distribution import count_wql
 from shelfcast.model.adapters import ENCODER
-from shelfcast.settings import Training
+from shelfcast.model_options import Training
 
 COMPLETE = "complete"  # the empty file that marks a whole checkpoint
 WEIGHTS, AVERAGE = "model.safetensors", "average.pt"

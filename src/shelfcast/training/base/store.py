@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import load_file, save_file
 
-from shelfcast import settings
+from shelfcast import model_options
 from shelfcast.data.files import revision
 from shelfcast.model.adapters import ENCODER, encoder_md5
 from shelfcast.model.config import SalesBertConfig, shape_of
@@ -130,7 +130,7 @@ def new_parts(model: SalesBert) -> dict:
     return {name: x.contiguous() for name, x in model.state_dict().items() if not name.startswith(ENCODER)}
 
 
-def new_model(base: settings.Base, market: MarketTensors) -> Callable[[str], SalesBert]:
+def new_model(base: model_options.Base, market: MarketTensors) -> Callable[[str], SalesBert]:
     """phase -> a fresh model of the joined market, before any pretraining.
 
     Raises
@@ -146,7 +146,7 @@ def new_model(base: settings.Base, market: MarketTensors) -> Callable[[str], Sal
     return lambda _: SalesBert.from_backbone(backbone_path(base.backbone), base.pretrained, **shape)
 
 
-def facts(market: MarketTensors, panel: Panel, base: settings.Base, data_md5: str) -> dict[str, Any]:
+def facts(market: MarketTensors, panel: Panel, base: model_options.Base, data_md5: str) -> dict[str, Any]:
     """What a base's weights depend on, and its provenance; see `Base`. `panel` : any of the joined ones."""
     origin = {"revision": revision(), "python": platform.python_version()}
     origin["versions"] = {package: version(package) for package in VERSIONS}
