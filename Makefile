@@ -14,7 +14,7 @@ setup: .venv/stamp data  ## create .venv with the locked packages and fetch data
 run: setup  ## run the pipeline to the report; a second run does only what changed
 	@python -m shelfcast.data.files fetch
 	@git update-index --skip-worktree dvc.lock 2>/dev/null || true
-	dvc repro
+	@python -m shelfcast.pipeline.side_by_side
 	@for page in reports/*/index.html; do echo "report: file://$(CURDIR)/$$page"; done
 
 base: setup  ## train the base in models/base again (half an hour): its frozen stage is thawed for it

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -243,7 +244,7 @@ def test_a_simulated_market(restored):
         "finetune": {"steps": 4, "judge_steps": 2, "seeds": [0]},
     }
     edit(restored, simulations={"known": small}, markets={MARKET: LINE, "known": line})
-    done = call(restored, "dvc", "repro", "report@known")
+    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side")
     assert done.returncode == 0, message(done)[-4000:]
     assert f"build/{MARKET}" not in done.stdout
     metrics = json.loads((restored / "build/known/metrics.json").read_text())
@@ -253,3 +254,13 @@ def test_a_simulated_market(restored):
         assert abs(methods["oracle"]["coverage_80"] - 0.8) < 0.08
     page = (restored / "reports/known/index.html").read_text()
     assert "Nothing on this page is real" in page
+
+
+def test_a_market_that_fails_is_named_and_the_others_run(restored):
+    """Side by side, one market's error stops no other."""
+    edit(restored, markets={MARKET: LINE, "lost": LINE | {"tables": "nowhere"}})
+    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side")
+    assert done.returncode != 0
+    assert "error: lost failed, see above" in message(done)
+    assert "nowhere" in message(done)
+    assert call(restored, "dvc", "status", f"report@{MARKET}").stdout.strip() == "Data and pipelines are up to date."

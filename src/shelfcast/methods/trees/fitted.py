@@ -150,7 +150,12 @@ def _fit(
     best = candidates[:n_averaged]
     select, rounds = boosting.fit_select(data(None, "train"), data("train", "validation"), best, common)
     everything = data(None, "validation").dataset()
-    refit = [lightgbm.train(c.settings | common, everything, n) for c, n in zip(best, rounds, strict=True)]
+
+    def fit_again(pair: tuple[boosting.Candidate, int]) -> lightgbm.Booster:
+        candidate, n_rounds = pair
+        return lightgbm.train(candidate.settings | common, everything, n_rounds)
+
+    refit = list(boosting.side_by_side(fit_again, list(zip(best, rounds, strict=True))))
     boosters = dict(zip(PHASES, ([c.booster for c in best], select, refit), strict=True))
     return boosters, list(labelled[0][1]), candidates
 
