@@ -63,8 +63,12 @@ class Data:
         labels, features = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
         return cls(features, labels, [len(part) for part, _ in parts])
 
-    def dataset(self, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
-        """Columns go by their position, because LightGBM refuses names with JSON characters."""
+    def dataset(self, common: dict, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+        """Columns go by their position, because LightGBM refuses names with JSON characters.
+
+        It is made for the `common` settings, here and for good: fits side by side share it, and one that needed another
+        would make it anew under the others.
+        """
         is_category = [i for i, name in enumerate(self.features) if name == "category"]
         return lightgbm.Dataset(
             self.features.to_numpy(),
@@ -72,8 +76,8 @@ class Data:
             init_score=np.log(self.labels["y_level"]),
             reference=reference,
             categorical_feature=is_category or "auto",
-            free_raw_data=False,
-        ).construct()  # here, before several fits share it
+            params=common,
+        ).construct()
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,8 @@ def rank(inner: Data, held_out: Data, grid: list[dict], common: dict, units: lis
     grid : the settings that differ. common : those that do not.
     units : of each panel, see `judge.distribution`. bins : of the dispersions around the means.
     """
-    inner_set = inner.dataset()
-    held_out_set = held_out.dataset(inner_set)
+    inner_set = inner.dataset(common)
+    held_out_set = held_out.dataset(common, inner_set)
     ends = np.cumsum(held_out.sizes)
     features, level = held_out.features.to_numpy(), held_out.labels["y_level"].to_numpy()
 
@@ -139,8 +143,8 @@ def fit_select(
     rounds : for the refit: the geometric mean of these rounds and of those that would have been best on the validation
         weeks, since either of the two short stretches of weeks alone may ask for hardly any, or for far too many.
     """
-    train_set = train.dataset()
-    validation_set = validation.dataset(train_set)
+    train_set = train.dataset(common)
+    validation_set = validation.dataset(common, train_set)
 
     def fit(candidate: Candidate) -> tuple[lightgbm.Booster, int]:
         losses: dict[str, dict[str, list[float]]] = {}

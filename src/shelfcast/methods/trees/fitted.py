@@ -149,7 +149,7 @@ def _fit(
     candidates = boosting.rank(data(None, "inner"), data("inner", "train"), grid, common, units, DISPERSION_BINS)
     best = candidates[:n_averaged]
     select, rounds = boosting.fit_select(data(None, "train"), data("train", "validation"), best, common)
-    everything = data(None, "validation").dataset()
+    everything = data(None, "validation").dataset(common)
 
     def fit_again(pair: tuple[boosting.Candidate, int]) -> lightgbm.Booster:
         candidate, n_rounds = pair
