@@ -112,6 +112,12 @@ def promotions(promoted: pd.DataFrame, first: pd.Timestamp, weeks: int, meta: di
     return text
 
 
+def own_share(weights: dict[str, dict[str, float]], variant: str = "shelfcast") -> str:
+    """What a model's own forecast counts in the ensemble: 'which counts 35 % in the ensemble.'; `weights` by level."""
+    own = weights["product"]
+    return f"which counts {percent(own.get(variant, 0.0) / max(sum(own.values()), 1e-9))} in the ensemble."
+
+
 SITUATIONS = {
     "nothing_planned": "The tables hold no promotions and no prices, so no forecast knows any.",
     "plan_known": "The retailer's plan covers the coming weeks, and forecasts use it. So did the forecasts of the test "
