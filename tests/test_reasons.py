@@ -60,7 +60,7 @@ def test_groups_that_do_not_follow_the_truth_are_named():
 def test_a_market_without_scores_of_its_own_gets_the_simulated_ones():
     own = {"scores": {"chain": {name: row | {"deletion": 9.0} for name, row in METHODS.items()}}}
     there, here = trust.table(STUDY, {}), trust.table(STUDY, own)
-    assert list(there["Way to explain"])[0] == trust.METHODS["shapley"] and len(there) == 4
+    assert there["Way to explain"].iloc[0] == trust.METHODS["shapley"] and len(there) == 4
     assert there.iloc[0, 3] == "1.40" and here.iloc[0, 3] == "9.00" and here.iloc[1, 4] == "−0.02"
 
 
