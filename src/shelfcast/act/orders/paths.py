@@ -170,7 +170,9 @@ def _products_by_distance(rows: pd.DataFrame, horizon: int) -> tuple[np.ndarray,
     products, limits = np.zeros((n_cutoffs, horizon - 1)), np.zeros((n_cutoffs, horizon - 1))
     for distance in range(1, horizon):
         pairs = np.nan_to_num(scores[:, distance:] * scores[:, :-distance]).sum(1)
-        both = np.where(np.isnan(scores[:, distance:] * scores[:, :-distance]), 0, told[:, distance:] * told[:, :-distance])
+        both = np.where(
+            np.isnan(scores[:, distance:] * scores[:, :-distance]), 0, told[:, distance:] * told[:, :-distance]
+        )
         products[:, distance - 1] = np.bincount(cutoff, pairs, n_cutoffs)
         limits[:, distance - 1] = np.bincount(cutoff, both.sum(1), n_cutoffs)
     return products, limits

@@ -65,7 +65,14 @@ def critical_ratio(terms: pd.DataFrame, timing: Timing) -> np.ndarray:
     return underage / (underage + timing.review * terms["holding_cost"].to_numpy(float))
 
 
-def order_up_to(paths: Paths, terms: pd.DataFrame, timing: Timing, rule: str, service_level: float) -> Levels:
+def order_up_to(
+    paths: Paths,
+    terms: pd.DataFrame,
+    timing: Timing,
+    rule: str,
+    service_level: float,
+    position: np.ndarray | None = None,
+) -> Levels:
     """Order-up-to levels by demand paths.
 
     Worked example: sums over the protected weeks are 0, 1, 2 and 9 with the same probability. A ratio of 3 / 4 gives
@@ -73,10 +80,12 @@ def order_up_to(paths: Paths, terms: pd.DataFrame, timing: Timing, rule: str, se
 
     Parameters
     ----------
-    terms : a row for each of the paths' series, with `lost_sale_cost`, `holding_cost` and, where levels are not
-        whole, `whole` (see `inputs.terms_by_series`).
+    terms : a row for each of the paths' series, with `lost_sale_cost`, `holding_cost` and `whole`, whether units are
+        (see `inputs.terms_by_series`).
     rule : of `RULES`.
     service_level : share of demand to be sold from stock, for `fill_rate`.
+    position : (N,) units on hand and on order, which sell too where they are more than the level. Where it is None or
+        NaN, stock is taken to be no more than the level.
 
     Raises
     ------
@@ -86,22 +95,26 @@ def order_up_to(paths: Paths, terms: pd.DataFrame, timing: Timing, rule: str, se
     if rule not in RULES:
         raise SettingsError(f"orders: rule is {rule!r}. Choose of {', '.join(RULES)}.")
     sums, before = paths.sums(timing.protected), paths.sums(timing.lead)
-    n_paths = sums.shape[1]
+    whole = terms["whole"].to_numpy(bool)
+    at_least = np.zeros(len(sums)) if position is None else np.nan_to_num(position)
     if rule == "cost":
-        rank = np.ceil(critical_ratio(terms, timing) * n_paths - 1e-9).astype(int) - 1
-        level = sums[np.arange(len(sums)), np.clip(rank, 0, n_paths - 1)]
+        rank = np.ceil(critical_ratio(terms, timing) * sums.shape[1] - 1e-9).astype(int) - 1
+        level = _up(sums[np.arange(len(sums)), np.maximum(rank, 0)], whole)
     else:
         location = pd.Series(paths.series).str.rsplit("|", n=1).str[1].to_numpy()
         level = np.empty(len(sums))
         for name in np.unique(location):
             own = location == name
-            level[own] = sums[own, _rank_for_fill(sums[own], before[own], service_level)]
-    if "whole" in terms:
-        level = np.where(terms["whole"], np.ceil(level - 1e-9), level)
+            parts = (x[own] for x in (sums, before, at_least, whole))
+            level[own] = _level_for_fill(*parts, service_level)
     demand = sums.mean(1) - before.mean(1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        fill = np.where(demand > 0, 1 - _lost(sums, before, level) / demand, 1.0)
+        fill = np.where(demand > 0, 1 - _lost(sums, before, np.maximum(level, at_least)) / demand, 1.0)
     return Levels(level, fill, sums.mean(1))
+
+
+def _up(level: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole, np.ceil(level - 1e-9), level)
 
 
 def _lost(sums: np.ndarray, before: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -113,15 +126,17 @@ def _lost(sums: np.ndarray, before: np.ndarray, level: np.ndarray) -> np.ndarray
     return excess[0] - excess[1]
 
 
-def _rank_for_fill(sums: np.ndarray, before: np.ndarray, service_level: float) -> int:
-    """The smallest number of a sorted sum that, as the level of all series, sells the wanted share of their demand."""
+def _level_for_fill(
+    sums: np.ndarray, before: np.ndarray, at_least: np.ndarray, whole: np.ndarray, service_level: float
+) -> np.ndarray:
+    """The smallest probability whose quantiles of all sums sell the wanted share of their demand; these quantiles (N,)."""
     demand = (sums.mean(1) - before.mean(1)).sum()
     low, high = 0, sums.shape[1] - 1
     while low < high:
         middle = (low + high) // 2
-        lost = _lost(sums, before, sums[:, middle]).sum()
+        lost = _lost(sums, before, np.maximum(_up(sums[:, middle], whole), at_least)).sum()
         low, high = (low, middle) if lost <= (1 - service_level) * demand else (middle + 1, high)
-    return low
+    return _up(sums[:, low], whole)
 
 
 def textbook_level(

@@ -21,7 +21,7 @@ import pandas as pd
 from shelfcast.act.orders.policy import Timing, orders
 from shelfcast.data.schema import CHAIN
 
-LevelAt = Callable[[int], np.ndarray]  # number of a cutoff -> order-up-to levels (N,)
+LevelAt = Callable[[int, np.ndarray], np.ndarray]  # number of a cutoff, units on hand and on order -> levels (N,)
 SellsAt = Callable[[int], np.ndarray]  # number of a cutoff -> units until an order expires (N,)
 MEASURES = ["demand", "sold", "lost", "stock", "ordered", "cost"]
 
@@ -42,7 +42,14 @@ class Demand:
     left_out: list[str]
 
 
-def replay(demand: Demand, level_at: LevelAt, timing: Timing, terms: pd.DataFrame, n_cutoffs: int, sells_at: SellsAt | None = None) -> pd.DataFrame:
+def replay(
+    demand: Demand,
+    level_at: LevelAt,
+    timing: Timing,
+    terms: pd.DataFrame,
+    n_cutoffs: int,
+    sells_at: SellsAt | None = None,
+) -> pd.DataFrame:
     """Order by `level_at` at every review and meet the demand of the weeks.
 
     Worked example: lead time 1, level 5, demand 3, 6, 1, start 3. Week 1: 5 - 3 = 2 are ordered, 3 of 3 sold. Week 2:
@@ -61,7 +68,9 @@ def replay(demand: Demand, level_at: LevelAt, timing: Timing, terms: pd.DataFram
     reviews = range(0, n_cutoffs, timing.review)
     last = reviews[-1] + timing.protected  # weeks, the last of which the last order arrives for
     if demand.units.shape[1] < last:
-        raise ValueError(f"the replay needs {last} weeks of demand and has {demand.units.shape[1]}. Forecast from fewer cutoffs, or shorten the lead time.")
+        raise ValueError(
+            f"the replay needs {last} weeks of demand and has {demand.units.shape[1]}. Forecast from fewer cutoffs, or shorten the lead time."
+        )
     on_hand = np.round(timing.lead * demand.start)
     arrivals = np.zeros((last + timing.lead + 1, len(on_hand)))  # by week
     parts = []
@@ -70,7 +79,7 @@ def replay(demand: Demand, level_at: LevelAt, timing: Timing, terms: pd.DataFram
         if week in reviews:
             position = on_hand + arrivals[week:].sum(0)
             sells = sells_at(week) if sells_at else None
-            ordered, _ = orders(level_at(week), position, terms, sells)
+            ordered, _ = orders(level_at(week, position), position, terms, sells)
             arrivals[week + timing.lead] += ordered
         on_hand = on_hand + arrivals[week]
         arrivals[week] = 0
@@ -101,12 +110,16 @@ def observed_demand(forecasts: pd.DataFrame, first: pd.DataFrame, true_demand: p
     units = forecasts.drop_duplicates(["unique_id", "ds"]).pivot(index="unique_id", columns="ds", values="y")
     complete = units.notna().all(axis=1)
     if not complete.any():
-        raise ValueError("no series was observed in all test weeks, so orders cannot be replayed. Choose prepare.test_weeks that were observed.")
+        raise ValueError(
+            "no series was observed in all test weeks, so orders cannot be replayed. Choose prepare.test_weeks that were observed."
+        )
     left_out, units = units.index[~complete].tolist(), units[complete]
     if true_demand is not None:
         units = true_demand.loc[units.index, units.columns]
     start = first[first["horizon"] == 1].set_index("unique_id")["mean"].loc[units.index]
-    return Demand(units.index.tolist(), pd.DatetimeIndex(units.columns), units.to_numpy(float), start.to_numpy(), left_out)
+    return Demand(
+        units.index.tolist(), pd.DatetimeIndex(units.columns), units.to_numpy(float), start.to_numpy(), left_out
+    )
 
 
 def summary(replayed: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -114,7 +127,11 @@ def summary(replayed: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     rows = replayed.assign(stock_out=replayed["lost"] > 0)
     groups = rows.groupby(by, sort=False)
     sums = groups[["cost", "demand", "sold", "lost"]].sum()
-    return sums.assign(fill_rate=sums["sold"] / sums["demand"].clip(lower=1e-9), mean_stock=groups["stock"].mean(), stock_outs=groups["stock_out"].mean())
+    return sums.assign(
+        fill_rate=sums["sold"] / sums["demand"].clip(lower=1e-9),
+        mean_stock=groups["stock"].mean(),
+        stock_outs=groups["stock_out"].mean(),
+    )
 
 
 def level_of(unique_id: pd.Series) -> pd.Series:
