@@ -13,8 +13,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from shelfcast.act.orders.paths import Correlations, Paths, draw_paths, week_correlations
-from shelfcast.act.orders.policy import RULES, Timing, order_up_to, sells_before_expiry, textbook_level
-from shelfcast.act.orders.replay import Demand, replay
+from shelfcast.act.orders.policy import RULES, Timing, check_horizon, order_up_to, sells_before_expiry, textbook_level
+from shelfcast.act.orders.replay import Demand, level_of, replay
 from shelfcast.decision_options import Orders
 from shelfcast.judge.intervals import relative_difference
 from shelfcast.market.oracle import oracle
@@ -90,9 +90,14 @@ def averages(ahead: pd.DataFrame, past: pd.DataFrame, series: list[str]) -> Aver
 
 
 def replay_policies(
-    paths: dict[str, list[Paths]], textbook: Averages | None, demand: Demand, terms: pd.DataFrame, options: Orders
+    paths: dict[str, list[Paths]],
+    textbook: Averages | None,
+    demand: Demand,
+    terms: pd.DataFrame,
+    options: Orders,
+    lead_times: list[int],
 ) -> pd.DataFrame:
-    """Replay every policy for both rules and each of `options.replay_lead_times`.
+    """Replay every policy for both rules and each lead time.
 
     Parameters
     ----------
@@ -100,17 +105,23 @@ def replay_policies(
 
     Returns
     -------
-    The rows of `replay.replay` with policy, rule, lead_time.
+    The rows of `replay.replay` with policy, rule, lead_time and level.
+
+    Raises
+    ------
+    SettingsError : a lead time and the review period are longer than the forecasts.
     """
     names = [*paths, *([TEXTBOOK] if textbook else [])]
-    runs = [(lead, rule, name) for lead in options.replay_lead_times for rule in RULES for name in names]
+    runs = [(lead, rule, name) for lead in lead_times for rule in RULES for name in names]
     n_cutoffs, parts = len(next(iter(paths.values()))), []
     for lead, rule, name in tqdm(runs, "replay", disable=None):
         timing = Timing(lead, options.review_period)
+        check_horizon(timing, next(iter(paths.values()))[0].demand.shape[-1])
         feed = _Feed(paths.get(name), textbook, terms, timing, rule, options.service_level)
         rows = replay(demand, feed.level, timing, terms, n_cutoffs, feed.sells)
         parts.append(rows.assign(policy=name, rule=rule, lead_time=lead))
-    return pd.concat(parts, ignore_index=True)
+    replayed = pd.concat(parts, ignore_index=True)
+    return replayed.assign(level=level_of(replayed["unique_id"]))
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,7 @@ def cost_differences(
 
     Parameters
     ----------
-    replayed : of `replay_policies`, with `level`.
+    replayed : of `replay_policies`.
 
     Returns
     -------

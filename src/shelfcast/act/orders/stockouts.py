@@ -75,6 +75,12 @@ def correct(sold: np.ndarray, cut: np.ndarray, mechanism: str = "part_of_week", 
     return Corrected(demand, float((total - sold[cut].sum()) / max(np.nansum(demand), 1e-9)), dispersion)
 
 
+def since_launch(units: np.ndarray, launch: np.ndarray) -> np.ndarray:
+    """Units (P, S, T) as floats, NaN before the week (P,) from which a product is offered."""
+    offered = np.arange(units.shape[2]) >= np.asarray(launch)[:, None, None]
+    return np.where(offered, units, np.nan)
+
+
 def _check(sold: np.ndarray, cut: np.ndarray, mechanism: str) -> None:
     if mechanism not in MECHANISMS:
         raise ValueError(f"mechanism is {mechanism!r}. Choose of {', '.join(MECHANISMS)}.")

@@ -111,3 +111,16 @@ def aims(summary: pd.DataFrame, options: Orders) -> pd.DataFrame:
             rows.append((level, rule, lead, "fill rate off its target", AIMS["fill"], measured, met))
     frame = pd.DataFrame(rows, columns=["level", "rule", "lead_time", "aim", "wanted", "measured", "met"])
     return frame.astype({"met": bool}).assign(measured=np.round(frame["measured"].astype(float), 4))
+
+
+def stock_outs(sold: np.ndarray, cut: np.ndarray, corrected: np.ndarray, wanted: np.ndarray) -> str:
+    """How far sales and corrected sales lie from what was wanted, where that is known.
+
+    Parameters
+    ----------
+    sold, cut, corrected, wanted : (products, stores, weeks); see `stockouts.correct`.
+    """
+    share = cut[~np.isnan(sold)].mean()
+    total = np.nansum(wanted)
+    before, after = (percent(np.nansum(units) / total - 1, 2, True) for units in (sold, corrected))
+    return f"Stock-outs cut {percent(share, 1)} of the weeks of products in stores. Sales are {before} off demand, corrected ones {after}."
