@@ -14,7 +14,7 @@ Axes: N series, D draws, H weeks, K quantiles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -42,10 +42,13 @@ class Paths:
     series: list[str]
     cutoff: pd.Timestamp
     demand: np.ndarray
+    _sums: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     def sums(self, weeks: int) -> np.ndarray:
-        """(N, D) units of the first `weeks` weeks together, sorted."""
-        return np.sort(self.demand[..., :weeks].sum(-1), axis=1)
+        """(N, D) units of the first `weeks` weeks together, sorted; kept, since every policy reads them."""
+        if weeks not in self._sums:
+            self._sums[weeks] = np.sort(self.demand[..., :weeks].sum(-1), axis=1)
+        return self._sums[weeks]
 
 
 def draw_paths(forecast: pd.DataFrame, correlations: Correlations, n_paths: int = 512, seed: int = 0) -> Paths:
@@ -74,7 +77,7 @@ def draw_paths(forecast: pd.DataFrame, correlations: Correlations, n_paths: int 
     is_count = np.broadcast_to(rows.get("unit", 0.0), len(rows)).reshape(len(first), n_weeks)[:, 0] <= 0
     points = qmc.Sobol(2 * n_weeks, seed=seed).random(n_paths)  # D, 2H: the copula's draws, and the rounding's
     normal, rounding = stats.norm.ppf(points[:, :n_weeks]), points[:, n_weeks:]
-    demand = np.empty((len(first), n_paths, n_weeks))
+    demand = np.empty((len(first), n_paths, n_weeks), np.float32)
     for level in first["level"].unique():
         own = (first["level"] == level).to_numpy()
         root = np.linalg.cholesky(correlations.get(level, np.eye(n_weeks))[:n_weeks, :n_weeks])
