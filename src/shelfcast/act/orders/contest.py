@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from shelfcast.act.orders.paths import Correlations, Paths, draw_paths, week_correlations
-from shelfcast.act.orders.policy import RULES, Timing, check_horizon, order_up_to, sells_before_expiry, textbook_level
+from shelfcast.act.orders.policy import RULES, Stock, Timing, check_horizon, order_up_to, sells_before_expiry, textbook_level
 from shelfcast.act.orders.replay import Demand, level_of, replay
 from shelfcast.decision_options import Orders
 from shelfcast.judge.intervals import relative_difference
@@ -135,10 +135,10 @@ class _Feed:
     rule: str
     service_level: float
 
-    def level(self, cutoff: int, position: np.ndarray) -> np.ndarray:
+    def level(self, cutoff: int, stock: Stock) -> np.ndarray:
         if self.paths is not None:
             paths = self.paths[cutoff]
-            return order_up_to(paths, self.terms, self.timing, self.rule, self.service_level, position).level
+            return order_up_to(paths, self.terms, self.timing, self.rule, self.service_level, stock).level
         mean = self.textbook.mean[cutoff, :, : self.timing.protected].sum(1)
         return textbook_level(mean, self.textbook.deviation, self.terms, self.timing, self.rule, self.service_level)
 

@@ -1,18 +1,23 @@
-"""Order-up-to levels from demand paths, and the orders that follow from them.
+"""How much to order, by demand paths: what will be missing when an order arrives.
 
-Stock is reviewed every R weeks; an order arrives L weeks later. What is ordered now has to last until the next order
-arrives, for L + R weeks: the order-up-to level is read from the paths' sums over these weeks. Stock on hand and on
-order counts towards it.
+Stock is reviewed every R weeks; an order arrives L weeks later and has to last until the next one arrives. On each path
+the stock on hand and on order meets the demand of the lead time, and what it does not hold is lost. What the R weeks
+after that need beyond the stock that is left is the order's need, X units. One unit more is sold where X is larger, and
+otherwise lies in stock: for R weeks, and longer where even the next order would not want it (a promotion has ended).
 
-- `cost`: the smallest level that sums do not exceed with probability underage / (underage + overage), the newsvendor's
-  ratio: underage is the margin that a lost sale costs, overage what a unit costs in stock for R weeks.
-- `fill_rate`: the smallest ratio, one for all products of a location, with which they together sell the wanted share
-  of their demand. A common ratio does this with the least stock (Thonemann, Brown & Hausman 2002, "Easy quantification
-  of improved spare parts inventory policies"), and whole units of slow products do not add up to more than is wanted.
+- `cost`: units are added as long as the margin they are expected to earn exceeds what they cost in stock. In the first R
+  weeks alone this is the newsvendor's ratio.
+- `fill_rate`: the same, with the one ratio of margin and cost, common to all products of a location, at which they
+  together sell the wanted share of their demand. A common ratio does this with the least stock (Thonemann, Brown &
+  Hausman 2002), and whole units of slow products do not add up to more than is wanted.
 
-References: Silver, Pyke & Thomas (2017), "Inventory and production management in supply chains", chapter 7.
+The order-up-to level is the stock on hand and on order with the order. Where stock is not known, levels are read from
+the paths' sums over L + R weeks, as if stock was never above the level.
 
-Axes: N series, D draws.
+References: Silver, Pyke & Thomas (2017), "Inventory and production management in supply chains", chapter 7; Thonemann,
+Brown & Hausman (2002), "Easy quantification of improved spare parts inventory policies".
+
+Axes: N series, D draws, J candidates of a level.
 """
 
 from __future__ import annotations
@@ -27,6 +32,8 @@ from shelfcast.act.orders.paths import Paths
 from shelfcast.validate import SettingsError
 
 RULES = ("fill_rate", "cost")
+# probabilities of the need that are candidates of a level: dense where levels usually lie
+CANDIDATES = np.r_[0.02, np.arange(0.1, 0.8, 0.1), np.arange(0.8, 0.9, 0.025), np.arange(0.9, 1.0, 0.01), 0.995, 1.0]
 
 
 class Timing(NamedTuple):
@@ -41,12 +48,36 @@ class Timing(NamedTuple):
         return self.lead + self.review
 
 
+class Stock(NamedTuple):
+    """on_hand : (N,) units now. arriving : (N, L) units that arrive at the start of each week of the lead time."""
+
+    on_hand: np.ndarray
+    arriving: np.ndarray
+
+    @property
+    def position(self) -> np.ndarray:
+        """(N,) units on hand and on order."""
+        return self.on_hand + self.arriving.sum(1)
+
+
 class Levels(NamedTuple):
-    """Per series (N,): order-up-to level, expected share of demand that it sells, expected units to the next arrival."""
+    """Per series (N,): order-up-to level, share of demand after arrival that is then sold, expected units until then."""
 
     level: np.ndarray
     fill: np.ndarray
     demand: np.ndarray
+
+
+class _Needs(NamedTuple):
+    """need : (N, D) what an order is needed for, less `base` that is there already. lost_before : (N, D) units of the
+    need that are lost before the order arrives. after : (N,) expected demand of the review period. later : (N, D, W) weeks
+    after it, as far as forecasts reach."""
+
+    need: np.ndarray
+    lost_before: np.ndarray
+    base: np.ndarray
+    after: np.ndarray
+    later: np.ndarray
 
 
 def check_horizon(timing: Timing, horizon: int) -> None:
@@ -59,24 +90,18 @@ def check_horizon(timing: Timing, horizon: int) -> None:
         )
 
 
-def critical_ratio(terms: pd.DataFrame, timing: Timing) -> np.ndarray:
-    """Underage over underage and overage of each series (N,), by `lost_sale_cost` and `holding_cost` of `terms`."""
-    underage = terms["lost_sale_cost"].to_numpy(float)
-    return underage / (underage + timing.review * terms["holding_cost"].to_numpy(float))
+def cost_ratio(terms: pd.DataFrame, timing: Timing) -> np.ndarray:
+    """Underage over overage of each series (N,): the margin of a unit over its cost in stock between two reviews."""
+    return (terms["lost_sale_cost"] / (timing.review * terms["holding_cost"])).to_numpy(float)
 
 
 def order_up_to(
-    paths: Paths,
-    terms: pd.DataFrame,
-    timing: Timing,
-    rule: str,
-    service_level: float,
-    position: np.ndarray | None = None,
+    paths: Paths, terms: pd.DataFrame, timing: Timing, rule: str, service_level: float, stock: Stock | None = None
 ) -> Levels:
-    """Order-up-to levels by demand paths.
+    """Order-up-to levels by demand paths; see the module's text.
 
-    Worked example: sums over the protected weeks are 0, 1, 2 and 9 with the same probability. A ratio of 3 / 4 gives
-    the level 2, one above it 9.
+    Worked example: no stock, no lead time, and a need of 0, 1, 2 or 9 with the same probability. At a ratio of 3 : 1
+    the level is 2, at a higher one 9.
 
     Parameters
     ----------
@@ -84,8 +109,7 @@ def order_up_to(
         (see `inputs.terms_by_series`).
     rule : of `RULES`.
     service_level : share of demand to be sold from stock, for `fill_rate`.
-    position : (N,) units on hand and on order, which sell too where they are more than the level. Where it is None or
-        NaN, stock is taken to be no more than the level.
+    stock : None where it is not known.
 
     Raises
     ------
@@ -94,49 +118,78 @@ def order_up_to(
     check_horizon(timing, paths.demand.shape[-1])
     if rule not in RULES:
         raise SettingsError(f"orders: rule is {rule!r}. Choose of {', '.join(RULES)}.")
-    sums, before = paths.sums(timing.protected), paths.sums(timing.lead)
-    whole = terms["whole"].to_numpy(bool)
-    at_least = np.zeros(len(sums)) if position is None else np.nan_to_num(position)
-    if rule == "cost":
-        rank = np.ceil(critical_ratio(terms, timing) * sums.shape[1] - 1e-9).astype(int) - 1
-        level = _up(sums[np.arange(len(sums)), np.maximum(rank, 0)], whole)
-    else:
+    needs = _needs(paths, timing, stock)
+    ranks = np.unique(np.ceil(CANDIDATES * paths.demand.shape[1] - 1e-9).astype(int) - 1)
+    candidates = np.sort(needs.need, axis=1)[:, ranks]  # N, J
+    candidates = np.where(terms["whole"].to_numpy(bool)[:, None], np.ceil(candidates - 1e-4), candidates)
+    usual = service_level if rule == "fill_rate" else None
+    ratios = cost_ratio(terms, timing)
+    wanted = np.where(usual is None, ratios / (1 + ratios), usual)
+    enough = _ratio_at(needs, candidates, wanted)
+    lost = np.stack([_lost(needs, np.maximum(column, 0)) for column in candidates.T], axis=1)  # N, J
+    if rule == "fill_rate":
         location = pd.Series(paths.series).str.rsplit("|", n=1).str[1].to_numpy()
-        level = np.empty(len(sums))
         for name in np.unique(location):
             own = location == name
-            parts = (x[own] for x in (sums, before, at_least, whole))
-            level[own] = _level_for_fill(*parts, service_level)
-    demand = sums.mean(1) - before.mean(1)
+            ratios[own] = _ratio_for_fill(enough[own], lost[own], (1 - service_level) * needs.after[own].sum())
+    chosen = (enough < ratios[:, None]).sum(1).clip(max=len(ranks) - 1)
+    row = np.arange(len(chosen))
     with np.errstate(divide="ignore", invalid="ignore"):
-        fill = np.where(demand > 0, 1 - _lost(sums, before, np.maximum(level, at_least)) / demand, 1.0)
-    return Levels(level, fill, sums.mean(1))
+        fill = np.where(needs.after > 0, 1 - lost[row, chosen] / needs.after, 1.0)
+    return Levels(needs.base + candidates[row, chosen], fill, paths.sums(timing.protected).mean(1))
 
 
-def _up(level: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.where(whole, np.ceil(level - 1e-9), level)
+def _needs(paths: Paths, timing: Timing, stock: Stock | None) -> _Needs:
+    demand, lead, until = paths.demand, timing.lead, timing.protected
+    after, later = demand[..., lead:until].sum(-1), demand[..., until:]
+    if stock is None:
+        before = demand[..., :lead].sum(-1)
+        return _Needs(before + after, before, np.zeros(len(demand)), after.mean(1), later)
+    left = np.repeat(stock.on_hand[:, None], demand.shape[1], axis=1).astype(np.float32)
+    for week in range(lead):
+        left = np.maximum(left + stock.arriving[:, [week]] - demand[..., week], 0)
+    return _Needs((after - left).astype(np.float32), np.zeros((len(demand), 1)), stock.position, after.mean(1), later)
 
 
-def _lost(sums: np.ndarray, before: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Expected units lost in the review period (N,): what exceeds the level then, less what exceeded it before.
+def _lost(needs: _Needs, quantity: np.ndarray) -> np.ndarray:
+    """Expected units (N,) that the review period loses: what its need exceeds the order by, less what was lost before."""
+    excess = (np.maximum(part - quantity[:, None], 0).mean(1) for part in (needs.need, needs.lost_before))
+    return next(excess) - next(excess)
 
-    Sales that the lead time lost already are not lost again (Silver, Pyke & Thomas 2017, section 7.9).
+
+def _ratio_at(needs: _Needs, candidates: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The ratio of margin and cost up to which each candidate is enough (N, J); it rises with the candidates.
+
+    One unit more lies in stock where the need is met, and for each later week in which the stock that is left is at
+    least what that week wants, which is its quantile at `wanted` (N,), and is not sold.
     """
-    excess = [np.maximum(part - level[:, None], 0).mean(1) for part in (sums, before)]
-    return excess[0] - excess[1]
+    n_paths = needs.need.shape[1]
+    rank = np.ceil(wanted * n_paths - 1e-9).astype(int).clip(1, n_paths) - 1
+    row = np.arange(len(rank))
+    enough = [np.sort(needs.later[..., w], axis=1)[row, rank][:, None] for w in range(needs.later.shape[-1])]
+    ratios = np.empty(candidates.shape)
+    for j, quantity in enumerate(candidates.T):
+        left = quantity[:, None] - needs.need
+        lies = left >= 0
+        weeks = lies.mean(1)
+        sold = 1 - weeks
+        for w, limit in enumerate(enough):
+            lies = lies & (left >= np.maximum(limit, needs.later[..., w]))
+            weeks = weeks + lies.mean(1)
+            left = left - needs.later[..., w]
+        ratios[:, j] = weeks / np.maximum(sold, 1e-9)
+    return np.maximum.accumulate(ratios, axis=1)
 
 
-def _level_for_fill(
-    sums: np.ndarray, before: np.ndarray, at_least: np.ndarray, whole: np.ndarray, service_level: float
-) -> np.ndarray:
-    """The smallest probability whose quantiles of all sums sell the wanted share of their demand; these quantiles (N,)."""
-    demand = (sums.mean(1) - before.mean(1)).sum()
-    low, high = 0, sums.shape[1] - 1
-    while low < high:
-        middle = (low + high) // 2
-        lost = _lost(sums, before, np.maximum(_up(sums[:, middle], whole), at_least)).sum()
-        low, high = (low, middle) if lost <= (1 - service_level) * demand else (middle + 1, high)
-    return _up(sums[:, low], whole)
+def _ratio_for_fill(enough: np.ndarray, lost: np.ndarray, allowed: float) -> float:
+    """The smallest common ratio at which no more than `allowed` units of all series are expected to be lost."""
+    low, high = np.log(1e-3), np.log(1e6)
+    row = np.arange(len(lost))
+    for _ in range(30):
+        middle = (low + high) / 2
+        chosen = (enough < np.exp(middle)).sum(1).clip(max=lost.shape[1] - 1)
+        low, high = (low, middle) if lost[row, chosen].sum() <= allowed else (middle, high)
+    return float(np.exp(high))
 
 
 def textbook_level(
@@ -151,7 +204,8 @@ def textbook_level(
     """
     spread = np.maximum(deviation, 1e-9) * np.sqrt(timing.protected)
     if rule == "cost":
-        factor = stats.norm.ppf(critical_ratio(terms, timing))
+        ratio = cost_ratio(terms, timing)
+        factor = stats.norm.ppf(ratio / (1 + ratio))
     else:  # the factor whose normal loss leaves the wanted share of the review period's demand
         grid = np.linspace(-4, 4, 801)
         loss = stats.norm.pdf(grid) - grid * stats.norm.sf(grid)  # falls

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from shelfcast.act.orders.policy import Timing, orders
+from shelfcast.act.orders.policy import Stock, Timing, orders
 from shelfcast.data.schema import CHAIN
 
-LevelAt = Callable[[int, np.ndarray], np.ndarray]  # number of a cutoff, units on hand and on order -> levels (N,)
+LevelAt = Callable[[int, Stock], np.ndarray]  # number of a cutoff, stock at it -> order-up-to levels (N,)
 SellsAt = Callable[[int], np.ndarray]  # number of a cutoff -> units until an order expires (N,)
 MEASURES = ["demand", "sold", "lost", "stock", "ordered", "cost"]
 
@@ -77,9 +77,9 @@ def replay(
     for week in range(last):
         ordered = np.zeros(len(on_hand))
         if week in reviews:
-            position = on_hand + arrivals[week:].sum(0)
+            stock = Stock(on_hand, arrivals[week : week + timing.lead].T)
             sells = sells_at(week) if sells_at else None
-            ordered, _ = orders(level_at(week, position), position, terms, sells)
+            ordered, _ = orders(level_at(week, stock), stock.position, terms, sells)
             arrivals[week + timing.lead] += ordered
         on_hand = on_hand + arrivals[week]
         arrivals[week] = 0
