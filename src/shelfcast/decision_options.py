@@ -25,7 +25,7 @@ class Orders:
     shelf_life: float | None = param(None, "weeks from arrival to expiry, where terms.shelf_life gives none", gt=0)
     tables: str | None = param(None, "folder of the tables stock and terms, as CSV or Parquet; null for none")
     replay_lead_times: list[int] = param([1, 2], "lead times that the replay of past weeks compares")
-    n_paths: int = param(512, "demand paths drawn of a series, a power of two", ge=16)
+    n_paths: int = param(256, "demand paths drawn of a series, a power of two", ge=16)
     seed: int = param(0, "of the demand paths and the bootstrap")
 
 

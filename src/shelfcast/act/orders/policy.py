@@ -33,7 +33,7 @@ from shelfcast.validate import SettingsError
 
 RULES = ("fill_rate", "cost")
 # probabilities of the need that are candidates of a level: dense where levels usually lie
-CANDIDATES = np.r_[0.02, np.arange(0.1, 0.8, 0.1), np.arange(0.8, 0.9, 0.025), np.arange(0.9, 1.0, 0.01), 0.995, 1.0]
+CANDIDATES = np.r_[0.05:0.8:0.15, 0.8:0.9:0.025, 0.9:1.0:0.0125, 0.995, 1.0]
 
 
 class Timing(NamedTuple):
@@ -126,8 +126,8 @@ def order_up_to(
     ratios = cost_ratio(terms, timing)
     wanted = np.where(usual is None, ratios / (1 + ratios), usual)
     enough = _ratio_at(needs, candidates, wanted)
-    lost = np.stack([_lost(needs, np.maximum(column, 0)) for column in candidates.T], axis=1)  # N, J
     if rule == "fill_rate":
+        lost = np.stack([_lost(needs, column) for column in candidates.T], axis=1)  # N, J
         location = pd.Series(paths.series).str.rsplit("|", n=1).str[1].to_numpy()
         for name in np.unique(location):
             own = location == name
@@ -135,7 +135,7 @@ def order_up_to(
     chosen = (enough < ratios[:, None]).sum(1).clip(max=len(ranks) - 1)
     row = np.arange(len(chosen))
     with np.errstate(divide="ignore", invalid="ignore"):
-        fill = np.where(needs.after > 0, 1 - lost[row, chosen] / needs.after, 1.0)
+        fill = np.where(needs.after > 0, 1 - _lost(needs, candidates[row, chosen]) / needs.after, 1.0)
     return Levels(needs.base + candidates[row, chosen], fill, paths.sums(timing.protected).mean(1))
 
 
@@ -148,13 +148,14 @@ def _needs(paths: Paths, timing: Timing, stock: Stock | None) -> _Needs:
     left = np.repeat(stock.on_hand[:, None], demand.shape[1], axis=1).astype(np.float32)
     for week in range(lead):
         left = np.maximum(left + stock.arriving[:, [week]] - demand[..., week], 0)
-    return _Needs((after - left).astype(np.float32), np.zeros((len(demand), 1)), stock.position, after.mean(1), later)
+    return _Needs((after - left).astype(np.float32), np.zeros((len(demand), 1), np.float32), stock.position, after.mean(1), later)
 
 
 def _lost(needs: _Needs, quantity: np.ndarray) -> np.ndarray:
     """Expected units (N,) that the review period loses: what its need exceeds the order by, less what was lost before."""
-    excess = (np.maximum(part - quantity[:, None], 0).mean(1) for part in (needs.need, needs.lost_before))
-    return next(excess) - next(excess)
+    order = np.maximum(quantity, 0).astype(np.float32)[:, None]
+    in_all, before = (np.maximum(part - order, 0).mean(1) for part in (needs.need, needs.lost_before))
+    return in_all - before
 
 
 def _ratio_at(needs: _Needs, candidates: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -166,17 +167,18 @@ def _ratio_at(needs: _Needs, candidates: np.ndarray, wanted: np.ndarray) -> np.n
     n_paths = needs.need.shape[1]
     rank = np.ceil(wanted * n_paths - 1e-9).astype(int).clip(1, n_paths) - 1
     row = np.arange(len(rank))
-    enough = [np.sort(needs.later[..., w], axis=1)[row, rank][:, None] for w in range(needs.later.shape[-1])]
+    later = [needs.later[..., w] for w in range(needs.later.shape[-1])]
+    limits = [np.maximum(np.sort(week, axis=1)[row, rank][:, None], week) for week in later]
     ratios = np.empty(candidates.shape)
-    for j, quantity in enumerate(candidates.T):
+    for j, quantity in enumerate(candidates.astype(np.float32).T):
         left = quantity[:, None] - needs.need
         lies = left >= 0
         weeks = lies.mean(1)
         sold = 1 - weeks
-        for w, limit in enumerate(enough):
-            lies = lies & (left >= np.maximum(limit, needs.later[..., w]))
-            weeks = weeks + lies.mean(1)
-            left = left - needs.later[..., w]
+        for week, limit in zip(later, limits, strict=True):
+            lies &= left >= limit
+            weeks += lies.mean(1)
+            left -= week
         ratios[:, j] = weeks / np.maximum(sold, 1e-9)
     return np.maximum.accumulate(ratios, axis=1)
 
