@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic.dataclasses import dataclass
 
 from shelfcast.validate import STRICT, param
@@ -9,10 +11,22 @@ from shelfcast.validate import STRICT, param
 
 @dataclass(frozen=True, config=STRICT)
 class Orders:
-    """What to order: see `shelfcast.act.orders`."""
+    """What to order: see `shelfcast.act.orders` and docs/decisions.md."""
 
+    method: str = param("ensemble", "the forecast that orders follow: the ensemble, a variant or a peer")
     lead_time: int = param(1, "weeks from an order to its arrival", ge=0)
-    service_level: float = param(0.95, "share of demand that stock should meet", gt=0, lt=1)
+    review_period: int = param(1, "weeks from one order to the next", ge=1)
+    rule: Literal["fill_rate", "cost"] = param("fill_rate", "stock for a share of demand, or for the least cost")
+    service_level: float = param(0.95, "share of demand that stock should meet, for the rule fill_rate", gt=0, lt=1)
+    margin: float = param(0.3, "share of the price that a sale earns, where terms.unit_cost gives no cost", gt=0, lt=1)
+    holding: float = param(0.02, "share of its cost that a unit in stock costs a week: capital, space, spoilage", gt=0)
+    pack_size: float = param(1, "units in a pack, where terms.pack_size gives none", gt=0)
+    min_order: float = param(0, "units of the smallest order, where terms.min_order gives none", ge=0)
+    shelf_life: float | None = param(None, "weeks from arrival to expiry, where terms.shelf_life gives none", gt=0)
+    tables: str | None = param(None, "folder of the tables stock and terms, as CSV or Parquet; null for none")
+    replay_lead_times: list[int] = param([1, 2], "lead times that the replay of past weeks compares")
+    n_paths: int = param(256, "demand paths drawn of a series, a power of two", ge=16)
+    seed: int = param(0, "of the demand paths and the bootstrap")
 
 
 @dataclass(frozen=True, config=STRICT)
