@@ -235,10 +235,11 @@ def totals(frame: pd.DataFrame) -> pd.DataFrame:
 def moves(present: Plan, other: Plan, products: np.ndarray) -> dict[str, np.ndarray]:
     """Part of a plan -> (P, L, H) what two plans differ by: logs of prices, and shares of stores by column."""
     price = {PRICE: (other.log_price - present.log_price)[products]} if PRICE in present.values else {}
-    pairs = {
-        name: (np.nan_to_num(plan.values[name][products]) for plan in (present, other)) for name in present.promotions
+    shares = {
+        name: np.nan_to_num(other.values[name][products]) - np.nan_to_num(present.values[name][products])
+        for name in present.promotions
     }
-    return price | {name: after - before for name, (before, after) in pairs.items()}
+    return price | shares
 
 
 def difference_range(quantiles: np.ndarray, factors: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
