@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from shelfcast.act.recommend.columns import KINDS, Snapshot
-from shelfcast.act.recommend.mix import Mix
+from shelfcast.act.recommend.learn.columns import KINDS, Snapshot
+from shelfcast.act.recommend.learn.mix import Ahead
 from shelfcast.act.recommend.purchases import Purchases, bought_next
 from shelfcast.act.recommend.ranking import ndcg_and_recall, relative_difference
 
@@ -33,9 +33,9 @@ def factor_scores(view: Snapshot, block: slice) -> dict[str, np.ndarray]:
     return {name: view.affinity(name, block) for name in view.factors}
 
 
-def mix_scores(mix: Mix) -> Scorer:
+def mix_scores(ahead: Ahead) -> Scorer:
     """By the mix."""
-    return lambda view, block: {MIX: mix.probabilities(view, block)[0]}
+    return lambda view, block: {MIX: ahead[view.cutoff, block.start][0]}
 
 
 def measure(

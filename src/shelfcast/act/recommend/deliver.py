@@ -9,10 +9,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from shelfcast.act.recommend import compare
-from shelfcast.act.recommend.columns import KINDS, Snapshot, snapshot
-from shelfcast.act.recommend.factors import ALS, BPR, Factorisation
-from shelfcast.act.recommend.groups import Groups, find_groups
-from shelfcast.act.recommend.mix import Mix, TooFew, fit_mix
+from shelfcast.act.recommend.groups import Groups, find_groups, standardised_errors
+from shelfcast.act.recommend.learn.columns import KINDS, Snapshot, snapshot
+from shelfcast.act.recommend.learn.expected import level_error
+from shelfcast.act.recommend.learn.factors import ALS, BPR, Factorisation
+from shelfcast.act.recommend.learn.mix import Ahead, Mix, TooFew, fit_mix, look_ahead
 from shelfcast.act.recommend.purchases import Purchases, bought_next
 from shelfcast.act.recommend.ranking import top
 from shelfcast.decision_options import Recommend
@@ -79,33 +80,58 @@ def recommend(
         factor_scores = compare.measure(purchases, validation, horizon, [compare.factor_scores], seed)
         chosen = compare.choose_factors(factor_scores)
         used = {name for families in chosen.values() for name in families.values()}
+        last = purchases.number(pd.Timestamp(panel.meta["validation_end"]))
         try:
-            last = purchases.number(pd.Timestamp(panel.meta["validation_end"]))
             mix = fit_mix(purchases, validation, horizon, last, seed)
+            unseen = _ends(purchases, validation, horizon, last, seed)
         except TooFew as error:
             return Recommendations(f"There are no recommendations: {error}")
         test = look("test", ALS + tuple(own for own in BPR if own.name in used))
         latest = look("latest", ALS)[0]
-    scorers = [compare.mix_scores(mix), compare.popularity_scores, compare.factor_scores]
+    ahead, coming = _ahead(mix, test, seed), look_ahead(mix, latest, latest.blocks())
+    scorers = [compare.mix_scores(ahead), compare.popularity_scores, compare.factor_scores]
     scores = compare.with_chosen(compare.measure(purchases, test, horizon, scorers, seed), chosen)
-    promised, bought = kept_promises(purchases, test, horizon, mix, settings)
-    past = {"validation": validation, "test": test}
+    promised, bought = kept_promises(purchases, test, horizon, ahead, settings)
+    missed, ends = level_error(panel, expected), [validation[0], validation[-1]]
+    errors = {
+        "validation": standardised_errors(purchases, ends, horizon, unseen, missed, settings),
+        "test": standardised_errors(purchases, test, horizon, ahead, missed, settings),
+    }
     return Recommendations(
-        frame=best_products(purchases, latest, mix, settings.n_items),
+        frame=best_products(purchases, latest, coming, settings.n_items),
         scores=compare.summary(scores),
         differences=compare.differences(scores, seed=seed),
         chosen=chosen,
         promised=promised,
         bought=bought,
-        groups=find_groups(purchases, latest, past, horizon, mix, settings),
+        groups=find_groups(purchases, latest, coming, errors, missed, settings),
     )
 
 
-def best_products(purchases: Purchases, view: Snapshot, mix: Mix, n_items: int) -> pd.DataFrame:
+def _ahead(mix: Mix, views: list[Snapshot], seed: int) -> Ahead:
+    ahead = {}
+    for view in views:
+        ahead |= look_ahead(mix, view, view.drawn_blocks(seed))
+    return ahead
+
+
+def _ends(purchases: Purchases, views: list[Snapshot], horizon: int, last: int, seed: int) -> Ahead:
+    """What a mix of the first validation cutoff expects from the last one, and the other way round.
+
+    Their weeks do not overlap where validation is as long as two horizons, so that neither has seen what it foretells.
+    """
+    ends = [views[0], views[-1]]
+    ahead = {}
+    for own, other in (ends, ends[::-1]):
+        ahead |= _ahead(fit_mix(purchases, [other], horizon, last, seed), [own], seed)
+    return ahead
+
+
+def best_products(purchases: Purchases, view: Snapshot, ahead: Ahead, n_items: int) -> pd.DataFrame:
     """The `n_items` likeliest products of each shopper and kind, in the columns `COLUMNS`."""
     parts = []
     for block in view.blocks():
-        for kind, scores, places in _ranked(view, mix, block, n_items):
+        for kind, scores, places in _ranked(view, ahead, block, n_items):
             row, rank = np.nonzero(np.isfinite(np.take_along_axis(scores, places, axis=1)))
             item = places[row, rank]
             part = {
@@ -121,9 +147,9 @@ def best_products(purchases: Purchases, view: Snapshot, mix: Mix, n_items: int) 
     return frame.sort_values(["customer_id", "kind", "rank"], ascending=[True, False, True], ignore_index=True)
 
 
-def _ranked(view: Snapshot, mix: Mix, block: slice, n_items: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _ranked(view: Snapshot, ahead: Ahead, block: slice, n_items: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Each kind with its probabilities, -inf for products of the other kind, and its best products: (B, P), (B, n)."""
-    probabilities, had = mix.probabilities(view, block)
+    probabilities, had = ahead[view.cutoff, block.start]
     kinds = {"repeat": had, "explore": ~had}
     ranked = []
     for kind in KINDS:
@@ -133,14 +159,14 @@ def _ranked(view: Snapshot, mix: Mix, block: slice, n_items: int) -> list[tuple[
 
 
 def kept_promises(
-    purchases: Purchases, views: list[Snapshot], horizon: int, mix: Mix, settings: Recommend
+    purchases: Purchases, views: list[Snapshot], horizon: int, ahead: Ahead, settings: Recommend
 ) -> tuple[dict[str, float], dict[str, int]]:
     """How many recommended products would be bought by the probabilities, and how many were, by kind."""
     promised, kept = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
     for view in views:
         bought = bought_next(purchases, view.cutoff, horizon, view.known.shoppers)
         for block in view.drawn_blocks(settings.seed):
-            for kind, scores, places in _ranked(view, mix, block, settings.n_items):
+            for kind, scores, places in _ranked(view, ahead, block, settings.n_items):
                 likely = np.take_along_axis(scores, places, axis=1)
                 hits = np.take_along_axis(bought[block], places, axis=1)
                 promised[kind] += float(likely[np.isfinite(likely)].sum())

@@ -15,8 +15,8 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
 
-from shelfcast.act.recommend.columns import Snapshot
-from shelfcast.act.recommend.mix import Mix
+from shelfcast.act.recommend.learn.columns import Snapshot
+from shelfcast.act.recommend.learn.mix import Ahead
 from shelfcast.act.recommend.purchases import History, Purchases, bought_next
 from shelfcast.decision_options import Recommend
 
@@ -69,8 +69,8 @@ def memberships(known: History, n_groups: int, smallest: int, seed: int = 0) -> 
 
 @dataclass(frozen=True)
 class Foretold:
-    """Buyers expected of each group and product, their variance if shoppers decide each for herself, and how many of the
-    expected had bought the product before: (G, P) each; sizes (G,)."""
+    """Buyers expected of each group and product, the variance of their number, and how many of the expected had bought
+    the product before: (G, P) each; sizes (G,)."""
 
     expected: np.ndarray
     variance: np.ndarray
@@ -83,28 +83,40 @@ class Foretold:
         return np.repeat(np.arange(len(items)), items.shape[1]), items.ravel()
 
 
-def foretell(view: Snapshot, mix: Mix, member: np.ndarray, blocks: list[slice]) -> Foretold:
-    """Sum the probabilities of the shoppers of some blocks by group."""
+def foretell(
+    view: Snapshot, ahead: Ahead, member: np.ndarray, blocks: list[slice], level_error: float = 0.0
+) -> Foretold:
+    """Sum the probabilities of the shoppers of some blocks by group.
+
+    Their number varies because shoppers decide each for herself, and because weeks are better or worse than forecast for
+    all of them by `level_error`.
+    """
     n_groups, n_products = member.max() + 1, view.known.shape[1]
     sums = np.zeros((3, n_groups, n_products))
     for block in blocks:
-        probability, had = mix.probabilities(view, block)
+        probability, had = ahead[view.cutoff, block.start]
         group = np.eye(n_groups)[member[block]].T  # G, shoppers of the block
         for i, values in enumerate((probability, probability * (1 - probability), probability * had)):
             sums[i] += group @ values
     shoppers = np.concatenate([member[block] for block in blocks])
+    sums[1] += (level_error * sums[0]) ** 2
     return Foretold(*sums, np.bincount(shoppers, minlength=n_groups))
 
 
 def standardised_errors(
-    purchases: Purchases, views: list[Snapshot], horizon: int, mix: Mix, settings: Recommend
+    purchases: Purchases,
+    views: list[Snapshot],
+    horizon: int,
+    ahead: Ahead,
+    level_error: float,
+    settings: Recommend,
 ) -> np.ndarray:
-    """Errors of the buyers shown for each group, over the standard deviation if shoppers decided each for herself: (N,)."""
+    """Errors of the buyers that would have been shown for each group, over their standard deviation: (N,)."""
     errors = []
     for view in views:
         member = memberships(view.known, settings.n_groups, settings.smallest_group, settings.seed)
         blocks = view.drawn_blocks(settings.seed)
-        foretold = foretell(view, mix, member, blocks)
+        foretold = foretell(view, ahead, member, blocks, level_error)
         bought = bought_next(purchases, view.cutoff, horizon, view.known.shoppers)
         buyers = sum(np.eye(len(foretold.sizes))[member[block]].T @ bought[block] for block in blocks)
         shown = foretold.likeliest()
@@ -115,24 +127,25 @@ def standardised_errors(
 def find_groups(
     purchases: Purchases,
     latest: Snapshot,
-    past: dict[str, list[Snapshot]],
-    horizon: int,
-    mix: Mix,
+    ahead: Ahead,
+    errors: dict[str, np.ndarray],
+    level_error: float,
     settings: Recommend,
 ) -> Groups:
     """Groups at the latest cutoff, and what each is likely to buy.
 
-    Shoppers do not decide each for herself: a promotion moves many at once. Ranges are as much wider as they would have
-    had to be in the validation weeks, and the test weeks say how often they held.
+    Ranges are as much wider as they would have had to be in the validation weeks, and the test weeks say how often they
+    held.
 
     Parameters
     ----------
-    past : 'validation' and 'test' -> views from their cutoffs.
+    ahead : what the mix expects from the latest cutoff, of all shoppers.
+    errors : 'validation' and 'test' -> `standardised_errors`, each by a mix that had not seen what it foretold.
+    level_error : see `expected.level_error`.
     """
     member = memberships(latest.known, settings.n_groups, settings.smallest_group, settings.seed)
-    errors = {split: standardised_errors(purchases, views, horizon, mix, settings) for split, views in past.items()}
     wider = max(1.0, float(np.sqrt(np.mean(errors["validation"] ** 2))))
-    foretold = foretell(latest, mix, member, latest.blocks())
+    foretold = foretell(latest, ahead, member, latest.blocks(), level_error)
     group, item = foretold.likeliest()
     size, expected = foretold.sizes[group], foretold.expected[group, item]
     half = NORMAL_80 * wider * np.sqrt(foretold.variance[group, item])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from shelfcast.data.schema import CHAIN
 from shelfcast.judge.frame import add_level
 from shelfcast.methods.ensemble import Weights, combine
 from shelfcast.panel.frame import Panel
@@ -45,3 +46,17 @@ def expected_units(
         cutoff: own.droplevel("cutoff").reindex(series, fill_value=0.0).to_numpy().reshape(shape)
         for cutoff, own in sums.groupby(level="cutoff")
     }
+
+
+def level_error(panel: Panel, expected: dict[pd.Timestamp, np.ndarray]) -> float:
+    """How far the chain's total was from its forecast at validation cutoffs, relative: root mean square.
+
+    Seasons and promotions that nobody foresees move all products at once, and so all shoppers.
+    """
+    chain = panel.frame[panel.frame["location"] == CHAIN]
+    sold = chain.groupby("ds")["y"].sum()
+    errors = []
+    for cutoff in panel.cutoffs["validation"]:
+        weeks = pd.date_range(cutoff, periods=panel.meta["horizon"] + 1, freq="7D")[1:]
+        errors.append(sold.reindex(weeks).sum() / max(expected[cutoff][0].sum(), 1e-9) - 1)
+    return float(np.sqrt(np.mean(np.square(errors))))

@@ -30,8 +30,12 @@ class Factorisation:
         return f"{self.kind}_{self.factors}"
 
 
-ALS = tuple(Factorisation("als", width, 1.0, 15) for width in (8, 16, 32, 64))
-BPR = tuple(Factorisation("bpr", width, 0.01, 60) for width in (8, 16, 32))
+ALS = tuple(Factorisation("als", width, regularization=1.0, iterations=8) for width in (8, 16, 32, 64))
+# Few steps stay near what is popular, which is better for products that are new to a shopper; many know her habits.
+BPR = (
+    Factorisation("bpr", 16, regularization=0.01, iterations=60),
+    Factorisation("bpr", 32, regularization=0.01, iterations=150),
+)
 
 
 def fit_factors(known: History, settings: Factorisation, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

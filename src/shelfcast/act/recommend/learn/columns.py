@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from shelfcast.act.recommend.factors import ALS, Factorisation, fit_factors
+from shelfcast.act.recommend.learn.factors import ALS, Factorisation, fit_factors
 from shelfcast.act.recommend.purchases import HALF_LIVES, History, Purchases, history
 
 BLOCK = 1024  # shoppers whose products are looked at together

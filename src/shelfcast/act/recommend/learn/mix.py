@@ -9,15 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from shelfcast.act.recommend.columns import KINDS, TABLES, Snapshot
+from shelfcast.act.recommend.learn.columns import KINDS, TABLES, Snapshot
 from shelfcast.act.recommend.purchases import Purchases, bought_next
 
 STRENGTH = 0.1  # C of the regressions
 MOST_ROWS = 400_000  # of a regression; of more, rows without a purchase are drawn by chance, and weighed for the others
+
+
+Ahead = dict[tuple[pd.Timestamp, int], tuple[np.ndarray, np.ndarray]]  # cutoff, start of block -> `Mix.probabilities`
 
 
 class TooFew(ValueError):
@@ -35,13 +39,18 @@ class Mix:
     def probabilities(self, view: Snapshot, block: slice) -> tuple[np.ndarray, np.ndarray]:
         """Probability that each shopper of a block buys each product, and whether she had bought it: (B, P) both."""
         shape = (block.stop - block.start, view.known.shape[1])
-        values, had = np.zeros(shape), np.zeros(shape, dtype=bool)
+        values, had = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=bool)
         for kind, model in self.models.items():
             rows, items, columns = TABLES[kind](view, block)
             if len(rows):
                 values[rows, items] = model.predict_proba(columns)[:, 1]
                 had[rows, items] = kind == "repeat"
         return values, had
+
+
+def look_ahead(mix: Mix, view: Snapshot, blocks: list[slice]) -> Ahead:
+    """What the mix expects of the shoppers of some blocks."""
+    return {(view.cutoff, block.start): mix.probabilities(view, block) for block in blocks}
 
 
 def fit_mix(purchases: Purchases, views: list[Snapshot], horizon: int, last: int, seed: int = 0) -> Mix:
