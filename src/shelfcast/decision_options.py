@@ -48,4 +48,9 @@ class Promotions:
 class Recommend:
     """What to recommend to whom: see `shelfcast.act.recommend`."""
 
-    n_items: int = param(10, "products recommended to a shopper", ge=1)
+    n_items: int = param(
+        10, "products recommended to a shopper: as many she bought before, and as many she did not", ge=1
+    )
+    n_groups: int = param(6, "groups of shoppers in the report at most", ge=1, le=20)
+    smallest_group: int = param(20, "shoppers in a group at least; smaller ones are joined to others", ge=20)
+    seed: int = param(0, "of factorisations, groups, and what is drawn by chance")
