@@ -47,26 +47,30 @@ def measure(
     ----------
     scorers : each gives one or more methods' scores.
     """
-    parts = []
+    labels, values = [], []  # of each part: cutoff, asked, method; shopper, ndcg, recall
     for view in views:
         bought = bought_next(purchases, view.cutoff, horizon, view.known.shoppers)
         for block in view.drawn_blocks(seed):
             had = view.known.had(block.start, block.stop) > 0
             places = {"all": np.ones_like(had), "repeat": had, "explore": ~had}
-            for scorer in scorers:
-                for method, scores in scorer(view, block).items():
-                    for asked, among in places.items():
-                        part = _scored(scores, among, bought[block])
-                        part["shopper"] = view.known.shoppers[block][part["shopper"]]
-                        parts.append(part.assign(cutoff=view.cutoff, asked=asked, method=method))
-    return pd.concat(parts, ignore_index=True)
+            for method, scores in _all_scores(scorers, view, block).items():
+                for asked, among in places.items():
+                    relevant = bought[block] & among
+                    some = relevant.any(1)
+                    judged = ndcg_and_recall(np.where(among, scores, -np.inf)[some], relevant[some])
+                    labels.append((view.cutoff, asked, method))
+                    values.append(np.stack([view.known.shoppers[block][some], *judged]))
+    names = pd.DataFrame(labels, columns=["cutoff", "asked", "method"])
+    frame = names.loc[np.repeat(names.index, [part.shape[1] for part in values])].reset_index(drop=True)
+    shopper, ndcg, recall = np.concatenate(values, axis=1)
+    return frame.assign(shopper=shopper.astype(int), ndcg=ndcg, recall=recall)
 
 
-def _scored(scores: np.ndarray, among: np.ndarray, bought: np.ndarray) -> pd.DataFrame:
-    relevant = bought & among
-    some = np.flatnonzero(relevant.any(1))
-    ndcg, recall = ndcg_and_recall(np.where(among, scores, -np.inf)[some], relevant[some])
-    return pd.DataFrame({"shopper": some, "ndcg": ndcg, "recall": recall})
+def _all_scores(scorers: list[Scorer], view: Snapshot, block: slice) -> dict[str, np.ndarray]:
+    scores = {}
+    for scorer in scorers:
+        scores |= scorer(view, block)
+    return scores
 
 
 def choose_factors(scores: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -108,14 +112,20 @@ def differences(scores: pd.DataFrame, metric: str = "ndcg", seed: int = 0) -> pd
 
     Returns
     -------
-    asked, against, estimate, low, high; `best` marks the method that is best without the mix.
+    asked, against, estimate, low, high, best: True for the method that is best without the mix.
     """
     keys, rows = ["cutoff", "shopper"], []
     for asked, part in scores.groupby("asked", sort=False):
         wide = part.pivot(index=keys, columns="method", values=metric)
         shopper = wide.index.get_level_values("shopper").to_numpy()
-        means = wide.drop(columns=MIX).mean()
+        means = wide[[method for method in PEERS if method in wide]].mean()
         for against in means.index:
             difference = relative_difference(wide[MIX].to_numpy(), wide[against].to_numpy(), shopper, seed=seed)
             rows.append((asked, against, *difference, against == means.idxmax()))
     return pd.DataFrame(rows, columns=["asked", "against", "estimate", "low", "high", "best"])
+
+
+def best_other(differences: pd.DataFrame, asked: str) -> tuple[str, float, float, float]:
+    """The method that is best without the mix, and the mix's relative difference to it: against, estimate, low, high."""
+    row = differences[(differences["asked"] == asked) & differences["best"]].iloc[0]
+    return row["against"], float(row["estimate"]), float(row["low"]), float(row["high"])

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from shelfcast.act.recommend import compare
 from shelfcast.act.recommend.groups import Groups, find_groups, standardised_errors
 from shelfcast.act.recommend.learn.columns import KINDS, Snapshot, snapshot
-from shelfcast.act.recommend.learn.expected import level_error
+from shelfcast.act.recommend.learn.expected import relative_error
 from shelfcast.act.recommend.learn.factors import ALS, BPR, Factorisation
 from shelfcast.act.recommend.learn.mix import Ahead, Mix, TooFew, fit_mix, look_ahead
 from shelfcast.act.recommend.purchases import Purchases, bought_next
@@ -32,7 +32,7 @@ class Recommendations:
     scores : on the test weeks: asked, method, ndcg, recall, n_shoppers, n. differences : of the mix to each method.
     chosen : asked -> family -> the factorisation that the validation weeks chose.
     promised, bought : purchases of recommended products in the test weeks, as expected and as they came, by kind.
-    groups : groups of shoppers, and what each is likely to buy.
+    groups : groups of shoppers, and what each is likely to buy. horizon : weeks.
     """
 
     lack: str = ""
@@ -43,6 +43,29 @@ class Recommendations:
     promised: dict[str, float] = field(default_factory=dict)
     bought: dict[str, int] = field(default_factory=dict)
     groups: Groups | None = None
+    horizon: int = 0
+
+    @property
+    def numbers(self) -> dict:
+        """The numbers that runs are compared by, ready for JSON; `lack` alone where there are no recommendations."""
+        if self.lack:
+            return {"lack": self.lack}
+        over_best = {}
+        for asked in self.scores["asked"].unique():
+            against, *estimate = compare.best_other(self.differences, asked)
+            low_high = dict(zip(("estimate", "low", "high"), (round(value, 4) for value in estimate), strict=True))
+            over_best[asked] = {"against": against} | low_high
+        scores = {asked: {} for asked in over_best}
+        for row in self.scores.itertuples():
+            scores[row.asked][row.method] = {"ndcg": round(row.ndcg, 4), "recall": round(row.recall, 4)}
+        ratio = {kind: round(self.bought[kind] / self.promised[kind], 4) for kind in KINDS if self.promised[kind]}
+        return {
+            "scores": scores,
+            "over_best": over_best,
+            "bought_to_promised": ratio,
+            "ranges_held": round(self.groups.inside / max(self.groups.n, 1), 4),
+            "n_shoppers": int(self.frame["customer_id"].nunique()),
+        }
 
 
 def recommend(
@@ -77,22 +100,22 @@ def recommend(
 
     with progress:
         validation = look("validation", ALS + BPR)
-        factor_scores = compare.measure(purchases, validation, horizon, [compare.factor_scores], seed)
-        chosen = compare.choose_factors(factor_scores)
-        used = {name for families in chosen.values() for name in families.values()}
         last = purchases.number(pd.Timestamp(panel.meta["validation_end"]))
         try:
             mix = fit_mix(purchases, validation, horizon, last, seed)
             unseen = _ends(purchases, validation, horizon, last, seed)
         except TooFew as error:
             return Recommendations(f"There are no recommendations: {error}")
+        factor_scores = compare.measure(purchases, validation, horizon, [compare.factor_scores], seed)
+        chosen = compare.choose_factors(factor_scores)
+        used = {name for families in chosen.values() for name in families.values()}
         test = look("test", ALS + tuple(own for own in BPR if own.name in used))
         latest = look("latest", ALS)[0]
     ahead, coming = _ahead(mix, test, seed), look_ahead(mix, latest, latest.blocks())
     scorers = [compare.mix_scores(ahead), compare.popularity_scores, compare.factor_scores]
     scores = compare.with_chosen(compare.measure(purchases, test, horizon, scorers, seed), chosen)
     promised, bought = kept_promises(purchases, test, horizon, ahead, settings)
-    missed, ends = level_error(panel, expected), [validation[0], validation[-1]]
+    missed, ends = relative_error(panel, expected), [validation[0], validation[-1]]
     errors = {
         "validation": standardised_errors(purchases, ends, horizon, unseen, missed, settings),
         "test": standardised_errors(purchases, test, horizon, ahead, missed, settings),
@@ -105,6 +128,7 @@ def recommend(
         promised=promised,
         bought=bought,
         groups=find_groups(purchases, latest, coming, errors, missed, settings),
+        horizon=horizon,
     )
 
 

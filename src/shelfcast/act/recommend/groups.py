@@ -84,12 +84,12 @@ class Foretold:
 
 
 def foretell(
-    view: Snapshot, ahead: Ahead, member: np.ndarray, blocks: list[slice], level_error: float = 0.0
+    view: Snapshot, ahead: Ahead, member: np.ndarray, blocks: list[slice], relative_error: float = 0.0
 ) -> Foretold:
     """Sum the probabilities of the shoppers of some blocks by group.
 
-    Their number varies because shoppers decide each for herself, and because weeks are better or worse than forecast for
-    all of them by `level_error`.
+    Their number varies because shoppers decide each for herself, and because products sell better or worse than forecast to
+    all of them, by `relative_error`.
     """
     n_groups, n_products = member.max() + 1, view.known.shape[1]
     sums = np.zeros((3, n_groups, n_products))
@@ -99,7 +99,7 @@ def foretell(
         for i, values in enumerate((probability, probability * (1 - probability), probability * had)):
             sums[i] += group @ values
     shoppers = np.concatenate([member[block] for block in blocks])
-    sums[1] += (level_error * sums[0]) ** 2
+    sums[1] += (relative_error * sums[0]) ** 2
     return Foretold(*sums, np.bincount(shoppers, minlength=n_groups))
 
 
@@ -108,7 +108,7 @@ def standardised_errors(
     views: list[Snapshot],
     horizon: int,
     ahead: Ahead,
-    level_error: float,
+    relative_error: float,
     settings: Recommend,
 ) -> np.ndarray:
     """Errors of the buyers that would have been shown for each group, over their standard deviation: (N,)."""
@@ -116,7 +116,7 @@ def standardised_errors(
     for view in views:
         member = memberships(view.known, settings.n_groups, settings.smallest_group, settings.seed)
         blocks = view.drawn_blocks(settings.seed)
-        foretold = foretell(view, ahead, member, blocks, level_error)
+        foretold = foretell(view, ahead, member, blocks, relative_error)
         bought = bought_next(purchases, view.cutoff, horizon, view.known.shoppers)
         buyers = sum(np.eye(len(foretold.sizes))[member[block]].T @ bought[block] for block in blocks)
         shown = foretold.likeliest()
@@ -129,7 +129,7 @@ def find_groups(
     latest: Snapshot,
     ahead: Ahead,
     errors: dict[str, np.ndarray],
-    level_error: float,
+    relative_error: float,
     settings: Recommend,
 ) -> Groups:
     """Groups at the latest cutoff, and what each is likely to buy.
@@ -141,11 +141,11 @@ def find_groups(
     ----------
     ahead : what the mix expects from the latest cutoff, of all shoppers.
     errors : 'validation' and 'test' -> `standardised_errors`, each by a mix that had not seen what it foretold.
-    level_error : see `expected.level_error`.
+    relative_error : see `expected.relative_error`.
     """
     member = memberships(latest.known, settings.n_groups, settings.smallest_group, settings.seed)
     wider = max(1.0, float(np.sqrt(np.mean(errors["validation"] ** 2))))
-    foretold = foretell(latest, ahead, member, latest.blocks(), level_error)
+    foretold = foretell(latest, ahead, member, latest.blocks(), relative_error)
     group, item = foretold.likeliest()
     size, expected = foretold.sizes[group], foretold.expected[group, item]
     half = NORMAL_80 * wider * np.sqrt(foretold.variance[group, item])
