@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,8 @@ class Study:
     """The whole of the study's params.yaml, where each value is explained."""
 
     terms: dict[str, dict] = Field(default_factory=dict)
-    draws: int = 20
+    draws: int = 10
+    own: list[float] = Field(default_factory=list)
 
     def options(self) -> dict[str, Promotions]:
         return {name: checked(Promotions, values, f"terms.{name}") for name, values in self.terms.items()}
@@ -69,23 +69,24 @@ def plans_of(at: At, market: dict, estimated: Causes, draws: int) -> Plans:
     """Every plan that is compared; all but the oracles' see nothing after the cutoff but the retailer's own plan."""
     options, spending = at.options, at.gains.spending
 
-    def best(gain: np.ndarray) -> np.ndarray:
-        return best_plan(gain, spending, options).plan
+    def best(gain: np.ndarray, spent: np.ndarray = spending) -> np.ndarray:
+        return best_plan(gain, spent, options).plan
 
     rng = np.random.default_rng(0)
     shape = spending.shape
-    alone = gains(at.ready, at.terms, options, None)
+    full, models = (gains(at.ready, at.terms, options.channels, x, draws=1, own=1.0) for x in (estimated, None))
     planned = np.nan_to_num(at.ready.plan.values[PROMOTION][:, 0]) >= PROMOTED
     oracles = {"oracle": world(market, at, "expected"), "hindsight": world(market, at, "true")}
     return {
         "shelfcast": [best(at.gains.expected["money"])],
-        "without anchoring": [best(alone.expected["money"])],
+        "own response in full": [best(full.expected["money"])],
+        "models alone": [best(models.expected["money"])],
         "one response for all": [best(money_of(at, at.gains.base, at.gains.cause))],
         "naive lift": [best(naive_gain(at))],
-        "sold most": [best(np.repeat(latest(at, "level_13")[:, None], shape[1], 1))],
+        "sold most": [best(np.repeat(latest(at, "level_13")[:, None], shape[1], 1) * at.gains.on_sale)],
         "retailer's choice": [best(planned * (1 + rng.random(shape))) for _ in range(draws)],
-        "random": [best(0.1 + rng.random(shape)) for _ in range(draws)],
-        **{name: [best(truth.alone()[at.rows])] for name, truth in oracles.items()},
+        "random": [best((0.1 + rng.random(shape)) * at.gains.on_sale) for _ in range(draws)],
+        **{name: [best(truth.alone()[at.rows], truth.spending()[at.rows])] for name, truth in oracles.items()},
     }
 
 
@@ -104,45 +105,91 @@ def latest(at: At, column: str) -> np.ndarray:
 
 def money_of(at: At, base: np.ndarray, more: np.ndarray) -> np.ndarray:
     """(P, H) margin more, where `base` units become `more` than that; what others lose is left out."""
-    terms = at.terms
-    margin, margin_promoted = (price[:, None] - terms.cost[:, None] for price in (terms.regular, terms.promoted))
-    return (base + more) * margin_promoted - base * margin - at.options.fixed_cost
+    return (at.terms.money(base, base + more) - at.terms.fixed_cost) * at.gains.on_sale
 
 
 def naive_gain(at: At) -> np.ndarray:
     """(P, H) by the mean sales of weeks with and without promotion so far, as a spreadsheet would compare them."""
     without, promoted = latest(at, "mean_unpromoted")[:, None], latest(at, "mean_promoted")[:, None]
-    return np.repeat(money_of(at, without, promoted - without), at.gains.base.shape[1], 1)
+    return money_of(at, without, promoted - without)
 
 
-def judge(folder: Path, study: Study) -> pd.DataFrame:
-    """A row per market, terms, cutoff and plan: true gain in money, promotions, and what the plan was expected to gain."""
-    own = folder / "models" / VARIANT
-    panel, models, facts = Panel.load(folder / "panel"), load_models(own), json.loads((own / "variant.json").read_text())
-    market, costs = load_truth(folder / "truth"), read_costs(folder / "tables")
-    until = pd.Timestamp(panel.meta["validation_end"])
-    estimated = causes(panel, by_channel=True, until=until)
-    rows = []
-    cutoffs = panel.cutoffs["test"] + panel.cutoffs["latest"]
-    for cutoff in tqdm(cutoffs, desc=folder.name, disable=not sys.stderr.isatty()):
-        ready = Ready.of(panel, models, facts, cutoff)
-        places = pd.Index(market["products"]["product_id"]).get_indexer(ready.plan.products)
-        for name, options in study.options().items():
-            terms = Terms.of(panel, options, costs, cutoff)
-            at = At(ready, options, terms, gains(ready, terms, options, estimated), places)
-            rows += scored(at, market, estimated, study.draws, {"market": folder.name, "terms": name})
+@plain_dataclass(frozen=True)
+class Judged:
+    """A simulated market with all that the study reads of it."""
+
+    panel: Panel
+    models: list
+    facts: dict
+    market: dict
+    costs: pd.DataFrame
+
+    @classmethod
+    def load(cls, folder: Path) -> Judged:
+        own = folder / "models" / VARIANT
+        facts, costs = json.loads((own / "variant.json").read_text()), read_costs(folder / "tables")
+        return cls(Panel.load(folder / "panel"), load_models(own), facts, load_truth(folder / "truth"), costs)
+
+    def estimated(self, until: str) -> Causes:
+        return causes(self.panel, by_channel=True, until=pd.Timestamp(self.panel.meta[until]))
+
+    def at(self, ready: Ready, options: Promotions, estimated: Causes) -> At:
+        terms = Terms.of(self.panel, options, self.costs, ready.cutoff)
+        rows = pd.Index(self.market["products"]["product_id"]).get_indexer(ready.plan.products)
+        return At(ready, options, terms, gains(ready, terms, options.channels, estimated), rows)
+
+
+def judge(judged: Judged, study: Study, name: str) -> pd.DataFrame:
+    """A row per market, terms, test cutoff and plan; see `scored`."""
+    estimated, rows = judged.estimated("validation_end"), []
+    cutoffs = judged.panel.cutoffs["test"] + judged.panel.cutoffs["latest"]
+    for cutoff in tqdm(cutoffs, desc=f"{name}: plans", disable=not sys.stderr.isatty()):
+        ready = Ready.of(judged.panel, judged.models, judged.facts, cutoff)
+        for terms, options in study.options().items():
+            at = judged.at(ready, options, estimated)
+            rows += scored(at, judged.market, estimated, study.draws, {"market": name, "terms": terms})
     return pd.DataFrame(rows)
 
 
+def choose_own(judged: Judged, study: Study, name: str) -> pd.DataFrame:
+    """By how much a product's own response counts: the share of the oracle's gain on the validation weeks."""
+    estimated, rows = judged.estimated("train_end"), []
+    for cutoff in tqdm(judged.panel.cutoffs["validation"], desc=f"{name}: own", disable=not sys.stderr.isatty()):
+        ready = Ready.of(judged.panel, judged.models, judged.facts, cutoff)
+        for terms, options in list(study.options().items())[:1]:
+            at = judged.at(ready, options, estimated)
+            truth = world(judged.market, at, "true")
+            oracle = world(judged.market, at, "expected")
+            plans = {BEST: best_plan(oracle.alone()[at.rows], oracle.spending()[at.rows], options).plan}
+            for own in study.own:
+                found = gains(ready, at.terms, options.channels, estimated, draws=1, own=own)
+                plans[own] = best_plan(found.expected["money"], found.spending, options).plan
+            gained = {own: truth.gain(widened(plan, at, truth)) for own, plan in plans.items()}
+            best = gained.pop(BEST)
+            rows += [{"terms": terms, "own": own, "gain": gain, "best": best} for own, gain in gained.items()]
+    sums = pd.DataFrame(rows).groupby(["terms", "own"], sort=False)[["gain", "best"]].sum()
+    return (sums["gain"] / sums["best"]).rename("share").reset_index().assign(market=name)
+
+
+def widened(plan: np.ndarray, at: At, truth: World) -> np.ndarray:
+    """A plan of the panel's products as one of the market's."""
+    full = np.zeros(truth.cost.shape, bool)
+    full[at.rows] = plan
+    return full
+
+
 def scored(at: At, market: dict, estimated: Causes, draws: int, keys: dict) -> list[dict]:
-    """The rows of one cutoff and terms; see `judge`."""
+    """A row per plan of one cutoff and terms.
+
+    gain, spent : true, in money. expected, low, high : what the plan was made to gain. added : the true gains of its
+    promotions, each alone.
+    """
     truth, rows = world(market, at, "true"), []
     for name, plans in plans_of(at, market, estimated, draws).items():
-        wide = [np.zeros(truth.cost.shape, bool) for _ in plans]
-        for full, plan in zip(wide, plans, strict=True):
-            full[at.rows] = plan
+        wide = [widened(plan, at, truth) for plan in plans]
         row = keys | {"cutoff": str(at.ready.cutoff.date()), "plan": name}
         row["gain"] = float(np.mean([truth.gain(plan) for plan in wide]))
+        row["spent"] = float(np.mean([truth.spending()[plan].sum() for plan in wide]))
         row["promotions"] = float(np.mean([plan.sum() for plan in plans]))
         if name == "shelfcast":
             row |= dict(zip(("expected", "low", "high"), at.gains.total(plans[0])["money"], strict=True))
@@ -173,14 +220,18 @@ def summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="*", default=[BUILD], help="with panel/, models/, tables/ and truth/")
+    parser.add_argument(
+        "folders", type=Path, nargs="*", default=[BUILD], help="with panel/, models/, tables/ and truth/"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     study = parameters.load(Study, "promotions")
     for folder in options.folders:
         if missing := [name for name in ("panel", "models", "tables", "truth") if not (folder / name).exists()]:
             raise ValueError(f"{folder}/ holds no {missing[0]}/. Name a simulated market's folder, after `dvc repro`.")
-        table = judge(folder, study)
+        judged = Judged.load(folder)
+        table = judge(judged, study, folder.name)
+        save_rows(options.results / "own.csv", choose_own(judged, study, folder.name), ["market", "terms", "own"])
         save_rows(options.results / "plans.csv", table, ["market", "terms", "cutoff", "plan"])
         save_rows(options.results / "shares.csv", summary(table), ["market", "terms", "plan"])
     save_origin(options.results)

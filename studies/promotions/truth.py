@@ -74,7 +74,9 @@ class World:
         price = np.where(products.isin(regular.index), regular.reindex(products), market["price"][:, at[0]])
 
         def utility(cut: float, channels: dict[str, float]) -> np.ndarray:
-            plan = {name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")}
+            plan = {
+                name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")
+            }
             plan["log_price"][:, at] = np.log(price * (1 - cut) / list_price)[:, None]
             plan["rivals"][:, at] = 0.0
             for name in ("mailer", "display"):
@@ -120,6 +122,15 @@ class World:
     def gain(self, plan: np.ndarray) -> float:
         """Margin of a plan over that of no promotion at all."""
         return float((self.money(plan) - self.money(np.zeros_like(plan))).sum())
+
+    def spending(self) -> np.ndarray:
+        """(P, H) fixed cost and price cut of each promotion alone."""
+        units = np.einsum("sh,psh->ph", self.shoppers, self.weight * np.exp(self.lift))
+        if self.nothing is not None:
+            others = self.nothing + self.weight.sum(0) - self.weight
+            share = self.weight * np.exp(self.lift) / (others + self.weight * np.exp(self.lift))
+            units = np.einsum("sh,psh->ph", self.shoppers, share)
+        return self.fixed_cost + (self.regular - self.promoted)[:, None] * units
 
     def alone(self) -> np.ndarray:
         """(P, H) gain of each promotion alone."""

@@ -12,6 +12,10 @@ product of two small shares, and it is left out. `studies/promotions` measures w
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +26,7 @@ from shelfcast.decision_options import Promotions
 
 SECONDS = 10.0  # for the solver
 GAP = 1e-6  # relative, below which a plan counts as the best
-OPTIMAL, TIME_LIMIT = 0, 1  # of scipy's status
+OPTIMAL = 0  # of scipy's status
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,14 @@ def best_plan(gain: np.ndarray, spending: np.ndarray, options: Promotions) -> Ch
     limits = constraints(gain.shape, spending, options)
     # HiGHS works with absolute tolerances, so that gains are scaled to about one
     scale = np.abs(gain[free]).max()
-    result = milp(
-        -(gain / scale).ravel(),
-        integrality=np.ones(gain.size),
-        bounds=Bounds(0, free.ravel().astype(float)),
-        constraints=limits,
-        options={"time_limit": SECONDS, "mip_rel_gap": GAP},
-    )
+    with _quiet():
+        result = milp(
+            -(gain / scale).ravel(),
+            integrality=np.ones(gain.size),
+            bounds=Bounds(0, free.ravel().astype(float)),
+            constraints=limits,
+            options={"time_limit": SECONDS, "mip_rel_gap": GAP},
+        )
     if result.x is None:
         raise ValueError(
             f"no promotion plan was found: {result.message} The limits are {said(options)}. Loosen promotions.budget or "
@@ -115,6 +120,20 @@ def said(options: Promotions) -> str:
     if options.budget is not None:
         parts.append(f"a budget of {options.budget:g}")
     return ", ".join(parts)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on the standard output: some versions of HiGHS leave lines of their debugging there."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _check(gain: np.ndarray, spending: np.ndarray) -> None:

@@ -28,6 +28,7 @@ class Terms:
     """Prices and costs of the coming weeks, in money.
 
     regular, cost : (P,) of a unit without promotion. cut : share of the price that a promotion takes off.
+    funded : share of the cut that suppliers pay. fixed_cost : of a promotion of one product in one week.
     notes : where each comes from, in sentences.
     """
 
@@ -35,12 +36,36 @@ class Terms:
     regular: np.ndarray
     cost: np.ndarray
     cut: float
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    funded: float = 0.0
+    fixed_cost: float = 0.0
 
     @property
     def promoted(self) -> np.ndarray:
         """(P,) the price in a promotion."""
         return self.regular * (1 - self.cut)
+
+    @property
+    def given_away(self) -> np.ndarray:
+        """(P,) what the retailer pays of the cut of a promoted unit."""
+        return self.regular * self.cut * (1 - self.funded)
+
+    @property
+    def margin(self) -> np.ndarray:
+        """(P,) of a unit at the regular price."""
+        return self.regular - self.cost
+
+    @property
+    def margin_promoted(self) -> np.ndarray:
+        """(P,) of a promoted unit, what suppliers pay included."""
+        return self.margin - self.given_away
+
+    def money(self, base: np.ndarray, promoted: np.ndarray) -> np.ndarray:
+        """(…, P, H) margin more, before fixed costs, where `promoted` units are sold in place of `base`.
+
+        Worked example: 10 units at 2.00 that cost 1.20 become 30 at 1.60: 30 · .40 - 10 · .80 = 4.
+        """
+        return promoted * self.margin_promoted[:, None] - base * self.margin[:, None]
 
     @classmethod
     def of(
@@ -59,7 +84,9 @@ class Terms:
         ValueError : costs that `known_costs` refuses.
         """
         weeks = coming_weeks(panel, cutoff)
-        prices, promotion = _log_prices(panel, weeks[-1] if "price" in panel.planned else weeks[0] - pd.Timedelta(days=7))
+        prices, promotion = _log_prices(
+            panel, weeks[-1] if "price" in panel.planned else weeks[0] - pd.Timedelta(days=7)
+        )
         is_promoted = promotion >= PROMOTED
         regular_log = _regular(prices, is_promoted)
         planned = "price" in panel.planned
@@ -72,7 +99,10 @@ class Terms:
             f"The regular price is the median of the latest {REGULAR_WEEKS} {'planned' if planned else 'paid'} prices "
             "without a promotion."
         )
-        return cls(panel.products.index, regular, cost, float(cut), (price_note, cut_note, cost_note))
+        notes = [price_note, cut_note, cost_note]
+        if options.funded:
+            notes.append(f"Suppliers are assumed to pay {options.funded:.0%} of the cut (promotions.funded).")
+        return cls(panel.products.index, regular, cost, float(cut), tuple(notes), options.funded, options.fixed_cost)
 
 
 def _log_prices(panel: Panel, last: pd.Timestamp) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +152,10 @@ def _usual_cut(prices: np.ndarray, is_promoted: np.ndarray) -> tuple[float, str]
             f"Fewer than {LEAST_PROMOTED} promoted weeks with a price were seen, so a cut of {FALLBACK_CUT:.0%} is assumed."
         )
     cut = float(np.clip(1 - np.median(below), 0, 0.9))
-    return cut, f"A promotion takes {cut:.0%} off the price: the median of {len(below):,} promoted product-weeks so far."
+    return (
+        cut,
+        f"A promotion takes {cut:.0%} off the price: the median of {len(below):,} promoted product-weeks so far.",
+    )
 
 
 def _cost(
