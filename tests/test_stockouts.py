@@ -31,7 +31,7 @@ def test_a_store_that_was_cut_is_read_by_the_others():
 def test_bias_is_small_where_many_weeks_are_cut(monkeypatch, starts):
     law = laws.LAW._replace(stock_out=laws.Spells(starts, 0.4))
     monkeypatch.setattr(truth, "LAW", law)
-    market = truth.draw(Simulation(seed=3, n_products=40, n_new=6, n_weeks=70))
+    market = truth.draw(Simulation(seed=3, n_products=30, n_new=4, n_weeks=50))
     sold, wanted = (stockouts.since_launch(market[name], market["products"]["launch"]) for name in ("sold", "wanted"))
     cut = market["out"] & ~np.isnan(sold)
     assert 0.08 < cut.sum() / (~np.isnan(sold)).sum() < 0.21
@@ -41,10 +41,6 @@ def test_bias_is_small_where_many_weeks_are_cut(monkeypatch, starts):
     assert np.nansum(sold) / total - 1 < -0.04, "the control: sales as they are"
     wrong = stockouts.correct(sold, cut, "sold_out")
     assert np.nansum(wrong.demand) / total - 1 > 0.03, "the control: another mechanism"
-    shuffled = np.random.default_rng(0).permutation(cut.ravel()).reshape(cut.shape) & ~np.isnan(sold)
-    assert (
-        np.abs(stockouts.correct(sold, shuffled).demand - wanted)[cut].sum() > np.abs(found.demand - wanted)[cut].sum()
-    )
 
 
 def test_shelves_that_were_emptied_have_a_mechanism_of_their_own():

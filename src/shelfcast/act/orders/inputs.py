@@ -106,14 +106,14 @@ def terms_by_series(
     return table.assign(whole=whole)
 
 
-class Stock(NamedTuple):
+class GivenStock(NamedTuple):
     """Index unique_id: on_hand and on_order, NaN where nothing was given. notes: what of the table was not used."""
 
     table: pd.DataFrame
     notes: list[str]
 
 
-def stock_by_series(series: list[str], given: pd.DataFrame | None, region_of_store: dict[str, str]) -> Stock:
+def stock_by_series(series: list[str], given: pd.DataFrame | None, region_of_store: dict[str, str]) -> GivenStock:
     """Stock on hand and on order of each product and location.
 
     Stores are added up to their regions and to the chain. A row with a location counts there alone; one with neither
@@ -124,7 +124,7 @@ def stock_by_series(series: list[str], given: pd.DataFrame | None, region_of_sto
     index = pd.Index(series, name="unique_id")
     empty = pd.DataFrame(np.nan, index, ["on_hand", "on_order"])
     if given is None:
-        return Stock(empty, [])
+        return GivenStock(empty, [])
     rows = given.assign(on_order=given["on_order"].astype(float).fillna(0))
     by_store = rows[rows["store_id"].notna()]
     elsewhere = rows[rows["store_id"].isna()]
@@ -144,4 +144,4 @@ def stock_by_series(series: list[str], given: pd.DataFrame | None, region_of_sto
         )
     if len(unused := sums.index.difference(index)):
         notes.append(f"stock of {len(unused)} products and locations ({unused[0]} the first) has no forecast")
-    return Stock(sums.reindex(index), notes)
+    return GivenStock(sums.reindex(index), notes)

@@ -44,6 +44,10 @@ class Paths:
     demand: np.ndarray
     _sums: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
+    def select(self, rows: np.ndarray) -> Paths:
+        """The paths of some series, by a mask (N,)."""
+        return Paths([name for name, own in zip(self.series, rows, strict=True) if own], self.cutoff, self.demand[rows])
+
     def sums(self, weeks: int) -> np.ndarray:
         """(N, D) units of the first `weeks` weeks together, sorted; kept, since every policy reads them."""
         if weeks not in self._sums:

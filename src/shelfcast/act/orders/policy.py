@@ -148,7 +148,9 @@ def _needs(paths: Paths, timing: Timing, stock: Stock | None) -> _Needs:
     left = np.repeat(stock.on_hand[:, None], demand.shape[1], axis=1).astype(np.float32)
     for week in range(lead):
         left = np.maximum(left + stock.arriving[:, [week]] - demand[..., week], 0)
-    return _Needs((after - left).astype(np.float32), np.zeros((len(demand), 1), np.float32), stock.position, after.mean(1), later)
+    return _Needs(
+        (after - left).astype(np.float32), np.zeros((len(demand), 1), np.float32), stock.position, after.mean(1), later
+    )
 
 
 def _lost(needs: _Needs, quantity: np.ndarray) -> np.ndarray:

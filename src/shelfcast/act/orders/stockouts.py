@@ -25,11 +25,11 @@ import numpy as np
 from shelfcast.judge.distribution import count_distribution, fit_dispersion
 
 MECHANISMS = ("sold_out", "part_of_week")
-MOST_ROUNDS, CLOSE = 50, 3e-3  # of EM; it ends when the demand of cut weeks changes by less
-MOST_ROWS = 10_000  # of a fit of the dispersion
+MOST_ROUNDS, CLOSE = 20, 3e-3  # of EM; it ends when the demand of cut weeks changes by less
+MOST_ROWS = 5_000  # of a fit of the dispersion
 PRIOR_WEIGHT = 4.0  # units of a week that weigh as much as the product's mean week
 TAIL = 1e-6  # probability of demand beyond the last that is added up
-CHUNK = 20_000  # cells
+CHUNK = 2_000  # cells
 
 
 @dataclass(frozen=True)

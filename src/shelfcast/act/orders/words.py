@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from shelfcast.act.orders.contest import AGAINST, TEXTBOOK
+from shelfcast.act.orders.past.contest import AGAINST, TEXTBOOK
 from shelfcast.data.schema import CHAIN
 from shelfcast.decision_options import Orders
 from shelfcast.report.names import day, location_label, method
@@ -91,14 +91,18 @@ def how_it_went(summary: pd.DataFrame, differences: pd.DataFrame, options: Order
 def aims(summary: pd.DataFrame, options: Orders) -> pd.DataFrame:
     """What was aimed at and what was measured, misses beside hits: level, rule, lead_time, aim, wanted, measured, met.
 
-    Cost against LightGBM-fed orders and regret to the oracle concern markets that have these; the fill rate concerns the
-    rule `fill_rate`.
+    Cost against LightGBM-fed orders and regret to the oracle concern the rule `cost`, on markets that have these; the
+    fill rate concerns the rule `fill_rate`.
+
+    Parameters
+    ----------
+    summary : of `replay.summary` by level, rule, lead_time, policy.
     """
-    rows = []
-    for (level, rule, lead), own in summary.groupby(["level", "rule", "lead_time"]):
-        own = own.droplevel(["level", "rule", "lead_time"])
+    rows, keys = [], ["level", "rule", "lead_time"]
+    for (level, rule, lead), own in summary.groupby(keys):
+        own = own.droplevel(keys)
         mine = own.loc[options.method]
-        if AGAINST in own.index and "oracle" in own.index:
+        if rule == "cost" and AGAINST in own.index and "oracle" in own.index:
             measured = mine["cost"] / own.loc[AGAINST, "cost"] - 1
             rows.append((level, rule, lead, "cost against LightGBM", AIMS["cost"], measured, measured <= AIMS["cost"]))
             measured = mine["cost"] / own.loc["oracle", "cost"] - 1

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from shelfcast.act.orders.words import policy_name
+from shelfcast.decision_options import Orders
 from shelfcast.report.names import LEVELS
 from shelfcast.report.theme import BLUE, HALF, INK, MUTED, ORANGE, PALE, canvas, legend, percent
 
@@ -43,9 +44,9 @@ def _finding(rows: pd.DataFrame, level: str, method: str) -> str:
     return f"Orders by {policy_name(method)} cost {percent(change, 0, True)} against the best peer, {policy_name(best)}: {LEVELS[level]}"
 
 
-def fill_and_stock(summary: pd.DataFrame, level: str, rule: str, service_level: float | None) -> Figure:
+def fill_and_stock(summary: pd.DataFrame, level: str, options: Orders) -> Figure:
     """Share of demand sold against mean stock, a mark a policy and lead time; the target as a line."""
-    rows = summary.loc[level].loc[rule]
+    rows = summary.loc[level].loc[options.rule]
     low, high = rows["fill_rate"].min(), rows["fill_rate"].max()
     figure, axes = canvas(
         f"Between {percent(low)} and {percent(high)} of demand sold from stock, {LEVELS[level]}", HALF
@@ -60,8 +61,8 @@ def fill_and_stock(summary: pd.DataFrame, level: str, rule: str, service_level: 
             textcoords="offset points",
             fontsize=7,
         )
-    if service_level is not None:
-        axes.axhline(100 * service_level, color=INK, linewidth=0.8, linestyle="--")
+    if options.rule == "fill_rate":
+        axes.axhline(100 * options.service_level, color=INK, linewidth=0.8, linestyle="--")
     axes.set_xlabel("mean stock of a product and location at the week's end, units")
     axes.set_ylabel("demand sold, %")
     return figure

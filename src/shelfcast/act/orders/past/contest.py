@@ -12,15 +12,25 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from shelfcast.act.orders.inputs import terms_by_series, usual_prices
+from shelfcast.act.orders.past.delivered import TEXTBOOK_METHOD, Delivered
+from shelfcast.act.orders.past.replay import Demand, level_of, observed_demand, replay
 from shelfcast.act.orders.paths import Correlations, Paths, draw_paths, week_correlations
-from shelfcast.act.orders.policy import RULES, Stock, Timing, check_horizon, order_up_to, sells_before_expiry, textbook_level
-from shelfcast.act.orders.replay import Demand, level_of, replay
+from shelfcast.act.orders.policy import (
+    RULES,
+    Stock,
+    Timing,
+    check_horizon,
+    order_up_to,
+    sells_before_expiry,
+    textbook_level,
+)
 from shelfcast.decision_options import Orders
 from shelfcast.judge.intervals import relative_difference
 from shelfcast.market.oracle import oracle
 from shelfcast.panel.frame import Panel
 
-TEXTBOOK, TEXTBOOK_METHOD = "textbook", "moving_average_8"
+TEXTBOOK = "textbook"
 AGAINST = "lightgbm"  # the policy that others are compared with
 ORACLE_DRAWS = 100
 
@@ -87,6 +97,48 @@ def averages(ahead: pd.DataFrame, past: pd.DataFrame, series: list[str]) -> Aver
     squared = ((past["y"] - past["mean"]) ** 2).groupby(past["unique_id"]).mean()
     deviation = np.sqrt(squared).reindex(series)
     return Averages(mean, deviation.fillna(deviation.median()).fillna(1.0).to_numpy())
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """rows : of `replay_policies`. correlations : by method. demand : what was replayed."""
+
+    rows: pd.DataFrame
+    correlations: dict[str, Correlations]
+    demand: Demand
+
+
+def replay_delivered(
+    delivered: Delivered,
+    panel: Panel,
+    options: Orders,
+    lead_times: list[int],
+    terms: pd.DataFrame | None = None,
+    truth: dict | None = None,
+) -> Replayed:
+    """Replay the test weeks by every forecast that was delivered, in one situation.
+
+    Parameters
+    ----------
+    terms : the retailer's table, see `inputs.read_given`. truth : of a simulated market, whose demand is then met, and
+        whose oracle takes part.
+    """
+    correlations = correlations_by_method(delivered.validation, delivered.weights, panel.meta["horizon"])
+    wanted = None
+    if truth is not None:
+        wanted = true_demand(truth, panel)
+        correlations["oracle"] = oracle_correlations(truth, panel, options.seed)
+    test = dict(list(delivered.test.groupby("method")))
+    average = test.pop(TEXTBOOK_METHOD, test[options.method])
+    demand = observed_demand(average, average[average["cutoff"] == average["cutoff"].min()], wanted)
+    own_terms = terms_by_series(demand.series, options, usual_prices(panel), terms, not panel.meta["amounts"])
+    paths = {
+        name: paths_by_cutoff(rows, demand.series, correlations.get(name, {}), options) for name, rows in test.items()
+    }
+    past = delivered.validation[delivered.validation["method"] == TEXTBOOK_METHOD]
+    textbook = averages(average, past, demand.series) if len(past) else None
+    rows = replay_policies(paths, textbook, demand, own_terms, options, lead_times)
+    return Replayed(rows, correlations, demand)
 
 
 def replay_policies(
@@ -159,11 +211,11 @@ def cost_differences(
 
     Parameters
     ----------
-    replayed : of `replay_policies`.
+    replayed : of `replay_policies`, with `situation`.
 
     Returns
     -------
-    level, rule, lead_time, policy, estimate, low, high; no rows where nobody is `against`.
+    situation, level, rule, lead_time, policy, estimate, low, high; no rows where nobody is `against`.
     """
     first = replayed["ds"].min()
     rows = replayed.assign(
@@ -171,7 +223,7 @@ def cost_differences(
         block=(replayed["ds"] - first).dt.days // (7 * block_weeks),
     )
     found = []
-    for keys, own in rows.groupby(["level", "rule", "lead_time"]):
+    for keys, own in rows.groupby(["situation", "level", "rule", "lead_time"], sort=False):
         costs = own.pivot_table(
             index=["policy", "product"], columns="block", values="cost", aggfunc="sum", fill_value=0
         )
@@ -179,4 +231,4 @@ def cost_differences(
         for name in names.drop(against, errors="ignore") if against in names else []:
             ours, theirs = costs.loc[name].to_numpy(), costs.loc[against].to_numpy()
             found.append((*keys, name, *relative_difference(ours, theirs, seed=seed)))
-    return pd.DataFrame(found, columns=["level", "rule", "lead_time", "policy", "estimate", "low", "high"])
+    return pd.DataFrame(found, columns=["situation", "level", "rule", "lead_time", "policy", "estimate", "low", "high"])
