@@ -152,11 +152,12 @@ def judge(judged: Judged, study: Study, name: str) -> pd.DataFrame:
 
 
 def choose_own(judged: Judged, study: Study, name: str) -> pd.DataFrame:
-    """By how much a product's own response counts: the share of the oracle's gain on the validation weeks."""
+    """By how much a product's own response counts: the share of the oracle's gain on the validation weeks, first terms."""
     estimated, rows = judged.estimated("train_end"), []
+    first = dict(list(study.options().items())[:1])
     for cutoff in tqdm(judged.panel.cutoffs["validation"], desc=f"{name}: own", disable=not sys.stderr.isatty()):
         ready = Ready.of(judged.panel, judged.models, judged.facts, cutoff)
-        for terms, options in list(study.options().items())[:1]:
+        for terms, options in first.items():
             at = judged.at(ready, options, estimated)
             truth = world(judged.market, at, "true")
             oracle = world(judged.market, at, "expected")
@@ -231,9 +232,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(f"{folder}/ holds no {missing[0]}/. Name a simulated market's folder, after `dvc repro`.")
         judged = Judged.load(folder)
         table = judge(judged, study, folder.name)
-        save_rows(options.results / "own.csv", choose_own(judged, study, folder.name), ["market", "terms", "own"])
         save_rows(options.results / "plans.csv", table, ["market", "terms", "cutoff", "plan"])
         save_rows(options.results / "shares.csv", summary(table), ["market", "terms", "plan"])
+        save_rows(options.results / "own.csv", choose_own(judged, study, folder.name), ["market", "terms", "own"])
     save_origin(options.results)
 
 
