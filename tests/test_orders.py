@@ -93,11 +93,11 @@ def test_paths_keep_the_correlation_that_past_forecasts_had(correlation):
 
 
 def test_small_counts_do_not_hide_the_correlation():
-    past = world(n=2500, mean=0.4, dispersion=0.5, correlation=(0.5, 0.5, 0.5))
+    past = world(n=2500, mean=0.4, dispersion=0.5, correlation=(0.3, 0.3, 0.3))
     found = week_correlations(past, 4)["product_region"]
-    assert found[0, 1:] == pytest.approx(0.5, abs=0.08)
+    assert found[0, 1:] == pytest.approx(0.3, abs=0.07)
     wide = past.pivot(index=["unique_id", "cutoff"], columns="horizon", values="y")
-    assert wide.corr().loc[1, 2] < 0.4, "the control: counts themselves correlate less"
+    assert wide.corr().loc[1, 2] < 0.24, "the control: counts themselves correlate less"
 
 
 def test_sums_are_read_from_paths_and_not_from_quantiles():
@@ -208,11 +208,11 @@ def test_the_fill_level_is_the_least_stock_that_sells_the_share():
 
 def test_stock_above_the_level_counts_towards_the_share():
     draw = np.random.default_rng(3)
-    paths = Paths(["a|chain", "b|chain"], CUTOFF, draw.poisson(5, (2, 512, 4)).astype(np.float32))
+    paths = Paths(["a|chain", "b|chain"], CUTOFF, draw.poisson([[[30]], [[5]]], (2, 512, 4)).astype(np.float32))
     terms, nothing = terms_of(paths.series), np.zeros((2, 1))
     levels = [
         order_up_to(paths, terms, Timing(1), "fill_rate", 0.95, Stock(np.array([units, 8.0]), nothing)).level
-        for units in (8.0, 40.0)
+        for units in (30.0, 300.0)
     ]
     assert levels[1][1] < levels[0][1]
 
