@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from shelfcast.act.orders import decide, inputs, words
-from shelfcast.act.orders.past import contest, delivered, replay
+from shelfcast.act.orders.past import contest, delivered, plots, replay
 from shelfcast.act.orders.paths import Paths, draw_paths, week_correlations
 from shelfcast.act.orders.policy import (
     Stock,
@@ -499,3 +499,21 @@ def test_the_words_say_what_the_replay_says(replayed):
     assert (regret["measured"] > 0).all()
     metrics = decide.as_metrics(summary, differences)["plan_known"]
     assert metrics["product_region"]["cost"]["lead_2"]["oracle"]["cost_against_lightgbm"] < 0
+    titles = [draw(own, "product_region", options).get_suptitle() for draw in (plots.costs, plots.fill_rates)]
+    assert "best peer" in titles[0] and "95\u00a0% wanted" in titles[1].replace("\n", " ")
+
+
+def test_a_method_without_a_forecast_of_the_coming_weeks_is_refused(tmp_path):
+    frame = forecast_frame(keys(["a|chain"], y=1.0), np.ones(4), np.ones(4)).assign(situation="no_plan")
+    frame.assign(method="oracle").to_parquet(tmp_path / "forecasts.parquet")
+    frame.assign(method="lightgbm").to_parquet(tmp_path / "validation.parquet")
+    (tmp_path / "weights.json").write_text('{"no_plan": {"product": {"lightgbm": 1.0}}}')
+    cutoffs = {"test": [CUTOFF], "latest": [CUTOFF + pd.Timedelta(weeks=1)]}
+    with pytest.raises(
+        ValueError, match="orders.method is 'oracle', by which .* holds no forecast of the coming weeks"
+    ):
+        delivered.read_delivered(tmp_path, "no_plan", cutoffs, "oracle")
+    frame = frame.assign(cutoff=frame["cutoff"] + pd.Timedelta(weeks=1), method="lightgbm")
+    frame.to_parquet(tmp_path / "forecasts.parquet")
+    read = delivered.read_delivered(tmp_path, "no_plan", cutoffs, "lightgbm")
+    assert len(read.latest) == 4 and read.test.empty and read.weights == {"product": {"lightgbm": 1.0}}
