@@ -21,7 +21,7 @@ from shelfcast.decision_options import Orders
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES
 from shelfcast.judge.frame import forecast_frame
 from shelfcast.reading_options import Reading
-from shelfcast.validate import SettingsError
+from shelfcast.validate import SettingsError, build
 
 CUTOFF = pd.Timestamp("2022-01-03")
 
@@ -473,7 +473,7 @@ def test_with_stock_what_is_missing_is_ordered():
     assert own["value"] == pytest.approx(own["quantity"] * 2.0 * 0.7)
     text = "\n".join(words.what_to_order(frame, options))
     assert (
-        f"Region 1: order {own['quantity']:.0f} units of 1 products" in text and "No stock was given for 2 of 4" in text
+        f"Region 1: order {own['quantity']:.0f} units of 1 product," in text and "No stock was given for 2 of 4" in text
     )
 
 
@@ -510,10 +510,16 @@ def test_a_method_without_a_forecast_of_the_coming_weeks_is_refused(tmp_path):
     (tmp_path / "weights.json").write_text('{"no_plan": {"product": {"lightgbm": 1.0}}}')
     cutoffs = {"test": [CUTOFF], "latest": [CUTOFF + pd.Timedelta(weeks=1)]}
     with pytest.raises(
-        ValueError, match="orders.method is 'oracle', by which .* holds no forecast of the coming weeks"
+        ValueError, match=r"orders\.method is 'oracle', by which .* holds no forecast of the coming weeks"
     ):
         delivered.read_delivered(tmp_path, "no_plan", cutoffs, "oracle")
     frame = frame.assign(cutoff=frame["cutoff"] + pd.Timedelta(weeks=1), method="lightgbm")
     frame.to_parquet(tmp_path / "forecasts.parquet")
     read = delivered.read_delivered(tmp_path, "no_plan", cutoffs, "lightgbm")
     assert len(read.latest) == 4 and read.test.empty and read.weights == {"product": {"lightgbm": 1.0}}
+
+
+def test_parameters_out_of_range_are_refused():
+    for values in ({"replay_lead_times": [1, -1]}, {"service_level": 1.0}, {"rule": "cheap"}, {"margin": 0.0}):
+        with pytest.raises(SettingsError, match=next(iter(values))):
+            build(Orders, values, "params.yaml: orders")
