@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from shelfcast.act.orders import decide, inputs, words
-from shelfcast.act.orders.past import contest, delivered, replay
+from shelfcast.act.orders.past import contest, delivered, plots, replay
 from shelfcast.act.orders.paths import Paths, draw_paths, week_correlations
 from shelfcast.act.orders.policy import (
     Stock,
@@ -21,7 +21,7 @@ from shelfcast.decision_options import Orders
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES
 from shelfcast.judge.frame import forecast_frame
 from shelfcast.reading_options import Reading
-from shelfcast.validate import SettingsError
+from shelfcast.validate import SettingsError, build
 
 CUTOFF = pd.Timestamp("2022-01-03")
 
@@ -93,11 +93,11 @@ def test_paths_keep_the_correlation_that_past_forecasts_had(correlation):
 
 
 def test_small_counts_do_not_hide_the_correlation():
-    past = world(n=2500, mean=0.4, dispersion=0.5, correlation=(0.5, 0.5, 0.5))
+    past = world(n=2500, mean=0.4, dispersion=0.5, correlation=(0.3, 0.3, 0.3))
     found = week_correlations(past, 4)["product_region"]
-    assert found[0, 1:] == pytest.approx(0.5, abs=0.08)
+    assert found[0, 1:] == pytest.approx(0.3, abs=0.07)
     wide = past.pivot(index=["unique_id", "cutoff"], columns="horizon", values="y")
-    assert wide.corr().loc[1, 2] < 0.4, "the control: counts themselves correlate less"
+    assert wide.corr().loc[1, 2] < 0.24, "the control: counts themselves correlate less"
 
 
 def test_sums_are_read_from_paths_and_not_from_quantiles():
@@ -208,11 +208,11 @@ def test_the_fill_level_is_the_least_stock_that_sells_the_share():
 
 def test_stock_above_the_level_counts_towards_the_share():
     draw = np.random.default_rng(3)
-    paths = Paths(["a|chain", "b|chain"], CUTOFF, draw.poisson(5, (2, 512, 4)).astype(np.float32))
+    paths = Paths(["a|chain", "b|chain"], CUTOFF, draw.poisson([[[30]], [[5]]], (2, 512, 4)).astype(np.float32))
     terms, nothing = terms_of(paths.series), np.zeros((2, 1))
     levels = [
         order_up_to(paths, terms, Timing(1), "fill_rate", 0.95, Stock(np.array([units, 8.0]), nothing)).level
-        for units in (8.0, 40.0)
+        for units in (30.0, 300.0)
     ]
     assert levels[1][1] < levels[0][1]
 
@@ -473,7 +473,7 @@ def test_with_stock_what_is_missing_is_ordered():
     assert own["value"] == pytest.approx(own["quantity"] * 2.0 * 0.7)
     text = "\n".join(words.what_to_order(frame, options))
     assert (
-        f"Region 1: order {own['quantity']:.0f} units of 1 products" in text and "No stock was given for 2 of 4" in text
+        f"Region 1: order {own['quantity']:.0f} units of 1 product," in text and "No stock was given for 2 of 4" in text
     )
 
 
@@ -499,3 +499,27 @@ def test_the_words_say_what_the_replay_says(replayed):
     assert (regret["measured"] > 0).all()
     metrics = decide.as_metrics(summary, differences)["plan_known"]
     assert metrics["product_region"]["cost"]["lead_2"]["oracle"]["cost_against_lightgbm"] < 0
+    titles = [draw(own, "product_region", options).get_suptitle() for draw in (plots.costs, plots.fill_rates)]
+    assert "best peer" in titles[0] and "95\u00a0% wanted" in titles[1].replace("\n", " ")
+
+
+def test_a_method_without_a_forecast_of_the_coming_weeks_is_refused(tmp_path):
+    frame = forecast_frame(keys(["a|chain"], y=1.0), np.ones(4), np.ones(4)).assign(situation="no_plan")
+    frame.assign(method="oracle").to_parquet(tmp_path / "forecasts.parquet")
+    frame.assign(method="lightgbm").to_parquet(tmp_path / "validation.parquet")
+    (tmp_path / "weights.json").write_text('{"no_plan": {"product": {"lightgbm": 1.0}}}')
+    cutoffs = {"test": [CUTOFF], "latest": [CUTOFF + pd.Timedelta(weeks=1)]}
+    with pytest.raises(
+        ValueError, match=r"orders\.method is 'oracle', by which .* holds no forecast of the coming weeks"
+    ):
+        delivered.read_delivered(tmp_path, "no_plan", cutoffs, "oracle")
+    frame = frame.assign(cutoff=frame["cutoff"] + pd.Timedelta(weeks=1), method="lightgbm")
+    frame.to_parquet(tmp_path / "forecasts.parquet")
+    read = delivered.read_delivered(tmp_path, "no_plan", cutoffs, "lightgbm")
+    assert len(read.latest) == 4 and read.test.empty and read.weights == {"product": {"lightgbm": 1.0}}
+
+
+def test_parameters_out_of_range_are_refused():
+    for values in ({"replay_lead_times": [1, -1]}, {"service_level": 1.0}, {"rule": "cheap"}, {"margin": 0.0}):
+        with pytest.raises(SettingsError, match=next(iter(values))):
+            build(Orders, values, "params.yaml: orders")

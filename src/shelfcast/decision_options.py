@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from shelfcast.validate import STRICT, param
@@ -24,7 +25,9 @@ class Orders:
     min_order: float = param(0, "units of the smallest order, where terms.min_order gives none", ge=0)
     shelf_life: float | None = param(None, "weeks from arrival to expiry, where terms.shelf_life gives none", gt=0)
     tables: str | None = param(None, "folder of the tables stock and terms, as CSV or Parquet; null for none")
-    replay_lead_times: list[int] = param([1, 2], "lead times that the replay of past weeks compares")
+    replay_lead_times: list[Annotated[int, Field(ge=0)]] = param(
+        [1, 2], "lead times that the replay of past weeks compares"
+    )
     n_paths: int = param(256, "demand paths drawn of a series, a power of two", ge=16)
     seed: int = param(0, "of the demand paths and the bootstrap")
 

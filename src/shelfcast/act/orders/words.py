@@ -26,8 +26,13 @@ def target(options: Orders) -> str:
     return f"enough stock for {percent(options.service_level)} of demand"
 
 
+def counted(n: int, noun: str) -> str:
+    """'1 product', '2 products'."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def what_to_order(frame: pd.DataFrame, options: Orders) -> list[str]:
-    """One sentence for the chain's warehouse, one for each region, and one on what was not known.
+    """One sentence for the chain's warehouse, one for each region, and some on what was not known.
 
     Parameters
     ----------
@@ -36,19 +41,11 @@ def what_to_order(frame: pd.DataFrame, options: Orders) -> list[str]:
     sentences = []
     for location, own in frame.groupby("location", sort=False):
         place = "The whole chain, as one warehouse" if location == CHAIN else location_label(location)
-        ordered = own[own["quantity"] > 0]
-        if own["quantity"].isna().all():
-            text = f"bring stock on hand and on order up to {units(own['order_up_to'].sum())} units of {(own['order_up_to'] > 0).sum()} products"
-        elif ordered.empty:
-            text = "nothing needs to be ordered now"
-        else:
-            text = f"order {units(ordered['quantity'].sum())} units of {len(ordered)} products, for {units(ordered['value'].sum())} in money"
-        sentences.append(f"{place}: {text}.")
-    arrives = day(frame["arrives"].iat[0])
-    weeks = options.lead_time + options.review_period
+        sentences.append(f"{place}: {_of_location(own)}.")
+    arrives, weeks = day(frame["arrives"].iat[0]), options.lead_time + options.review_period
     sentences.append(
         f"An order placed now can be sold from {arrives} on; with what is in stock it lasts until the next one arrives, "
-        f"{weeks} weeks from now. It aims at {target(options)}."
+        f"{counted(weeks, 'week')} from now. It aims at {target(options)}."
     )
     unknown = int(frame["quantity"].isna().sum())
     if unknown == len(frame):
@@ -57,12 +54,25 @@ def what_to_order(frame: pd.DataFrame, options: Orders) -> list[str]:
         sentences.append(
             f"No stock was given for {unknown} of {len(frame)} products and locations; theirs are levels to fill up to."
         )
-    limited = frame[frame["note"].str.contains("expires", na=False)]
-    if len(limited):
+    limited = int(frame["note"].str.contains("expires", na=False).sum())
+    if limited:
         sentences.append(
-            f"{len(limited)} orders are cut, or left out, because goods would expire before they are sold."
+            f"{counted(limited, 'order')} cut or left out, because goods would expire before they are sold."
         )
     return sentences
+
+
+def _of_location(own: pd.DataFrame) -> str:
+    ordered = own[own["quantity"] > 0]
+    if own["quantity"].isna().all():
+        levels = own.loc[own["order_up_to"] > 0, "order_up_to"]
+        return (
+            f"bring stock on hand and on order up to {units(levels.sum())} units of {counted(len(levels), 'product')}"
+        )
+    if ordered.empty:
+        return "nothing needs to be ordered now"
+    quantity, value = units(ordered["quantity"].sum()), units(ordered["value"].sum())
+    return f"order {quantity} units of {counted(len(ordered), 'product')}, at a cost of {value}"
 
 
 def how_it_went(summary: pd.DataFrame, differences: pd.DataFrame, options: Orders) -> list[str]:

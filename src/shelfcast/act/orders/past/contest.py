@@ -129,12 +129,11 @@ def replay_delivered(
         wanted = true_demand(truth, panel)
         correlations["oracle"] = oracle_correlations(truth, panel, options.seed)
     test = dict(list(delivered.test.groupby("method")))
-    average = test.pop(TEXTBOOK_METHOD, test[options.method])
+    average = test.get(TEXTBOOK_METHOD, test[options.method])
     demand = observed_demand(average, average[average["cutoff"] == average["cutoff"].min()], wanted)
     own_terms = terms_by_series(demand.series, options, usual_prices(panel), terms, not panel.meta["amounts"])
-    paths = {
-        name: paths_by_cutoff(rows, demand.series, correlations.get(name, {}), options) for name, rows in test.items()
-    }
+    names = [name for name in test if name != TEXTBOOK_METHOD or name == options.method]
+    paths = {name: paths_by_cutoff(test[name], demand.series, correlations.get(name, {}), options) for name in names}
     past = delivered.validation[delivered.validation["method"] == TEXTBOOK_METHOD]
     textbook = averages(average, past, demand.series) if len(past) else None
     rows = replay_policies(paths, textbook, demand, own_terms, options, lead_times)

@@ -39,11 +39,11 @@ def read_delivered(folder: Path, situation: str, cutoffs: dict[str, list[pd.Time
     of_situation = ("situation", "==", situation)
     names = list(dict.fromkeys((*REPLAYED, method)))
     frame = pd.read_parquet(files[0], filters=[of_situation, ("method", "in", names)])
-    if method not in set(frame["method"]):
-        raise ValueError(
-            f"orders.method is {method!r}, which {files[0]} does not hold. Choose of "
-            f"{', '.join(frame['method'].unique())}, or add it to evaluate.methods."
-        )
     test, latest = (frame[frame["cutoff"].isin(cutoffs[name])] for name in ("test", "latest"))
+    if method not in set(latest["method"]):
+        raise ValueError(
+            f"orders.method is {method!r}, by which {files[0]} holds no forecast of the coming weeks. Choose of "
+            f"{', '.join(latest['method'].unique())}, or add it to evaluate.methods."
+        )
     validation = pd.read_parquet(files[1], filters=[of_situation])
     return Delivered(test, latest, validation, json.loads(files[2].read_text())[situation])
