@@ -83,11 +83,7 @@ def recommend(
     """
     if purchases.lack:
         return Recommendations(purchases.lack)
-    cutoffs = panel.cutoffs["validation"] + panel.cutoffs["test"] + panel.cutoffs["latest"]
-    if absent := [cutoff for cutoff in cutoffs if cutoff not in expected]:
-        raise ValueError(
-            f"there is no forecast from cutoff {absent[0]:%Y-%m-%d}. Run notebook 4_evaluate again on this panel."
-        )
+    cutoffs = _cutoffs(panel, expected)
     horizon, seed = panel.meta["horizon"], settings.seed
     progress = tqdm(total=len(cutoffs), desc="recommendations", unit="cutoff", disable=None)
 
@@ -116,10 +112,9 @@ def recommend(
     scores = compare.with_chosen(compare.measure(purchases, test, horizon, scorers, seed), chosen)
     promised, bought = kept_promises(purchases, test, horizon, ahead, settings)
     missed, ends = relative_error(panel, expected), [validation[0], validation[-1]]
-    errors = {
-        "validation": standardised_errors(purchases, ends, horizon, unseen, missed, settings),
-        "test": standardised_errors(purchases, test, horizon, ahead, missed, settings),
-    }
+    errors = {}
+    for split, views, own in (("validation", ends, unseen), ("test", test, ahead)):
+        errors[split] = standardised_errors(purchases, views, horizon, own, missed, settings)
     return Recommendations(
         frame=best_products(purchases, latest, coming, settings.n_items),
         scores=compare.summary(scores),
@@ -130,6 +125,15 @@ def recommend(
         groups=find_groups(purchases, latest, coming, errors, missed, settings),
         horizon=horizon,
     )
+
+
+def _cutoffs(panel: Panel, expected: dict[pd.Timestamp, np.ndarray]) -> list[pd.Timestamp]:
+    cutoffs = panel.cutoffs["validation"] + panel.cutoffs["test"] + panel.cutoffs["latest"]
+    if absent := [cutoff for cutoff in cutoffs if cutoff not in expected]:
+        raise ValueError(
+            f"there is no forecast from cutoff {absent[0]:%Y-%m-%d}. Run notebook 4_evaluate again on this panel."
+        )
+    return cutoffs
 
 
 def _ahead(mix: Mix, views: list[Snapshot], seed: int) -> Ahead:
