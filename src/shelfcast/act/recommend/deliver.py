@@ -19,7 +19,15 @@ from shelfcast.act.recommend.ranking import top
 from shelfcast.decision_options import Recommend
 from shelfcast.panel.frame import Panel
 
-COLUMNS = ["cutoff", "customer_id", "kind", "rank", "product_id", "probability"]
+TYPES = {
+    "cutoff": "datetime64[ns]",
+    "customer_id": "object",
+    "kind": "object",
+    "rank": "int64",
+    "product_id": "object",
+    "probability": "float64",
+}
+COLUMNS = list(TYPES)
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Recommendations:
     """
 
     lack: str = ""
-    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS).astype(TYPES))
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     differences: pd.DataFrame = field(default_factory=pd.DataFrame)
     chosen: dict = field(default_factory=dict)
@@ -171,7 +179,7 @@ def best_products(purchases: Purchases, view: Snapshot, ahead: Ahead, n_items: i
                 "probability": scores[row, item],
             }
             parts.append(pd.DataFrame(part))
-    frame = pd.concat(parts, ignore_index=True)[COLUMNS]
+    frame = pd.concat(parts, ignore_index=True)[COLUMNS].astype(TYPES)
     return frame.sort_values(["customer_id", "kind", "rank"], ascending=[True, False, True], ignore_index=True)
 
 
