@@ -85,7 +85,10 @@ def group_sentence(groups: Groups, group: int, labels: dict[str, str]) -> str:
     apart = _listed([f"{labels.get(product, product)} ({_percent(share)} did so far)" for product, share in bought])
     who = f"buys more {apart} than others do" if apart else "buys what all buy"
     likely = [_likely(row, labels) for row in groups.likely[groups.likely["group"] == group].itertuples()]
-    return f"Group {group}, {own['shoppers']:,} shoppers, {who}. Of 100 of them, likely buyers in the coming weeks: {'; '.join(likely)}."
+    return (
+        f"Group {group}, {own['shoppers']:,} shoppers, {who}. Of 100 of them, likely buyers in the coming weeks: "
+        f"{'; '.join(likely)}."
+    )
 
 
 def _likely(row: tuple, labels: dict[str, str]) -> str:
