@@ -10,7 +10,7 @@ from conftest import make_retailer, write_retailer
 from sklearn.metrics import adjusted_rand_score
 
 from shelfcast.act.recommend import compare, words
-from shelfcast.act.recommend.deliver import COLUMNS, best_products, recommend
+from shelfcast.act.recommend.deliver import TYPES, best_products, recommend
 from shelfcast.act.recommend.groups import memberships
 from shelfcast.act.recommend.learn.columns import snapshot
 from shelfcast.act.recommend.learn.expected import expected_units, relative_error
@@ -291,7 +291,7 @@ def test_probabilities_come_true(result):
 def test_recommendations_are_what_they_say(market, result):
     _, purchases, panel, _ = market
     frame = result.frame
-    assert list(frame.columns) == COLUMNS
+    assert frame.dtypes.astype(str).to_dict() == TYPES
     assert (frame["cutoff"] == panel.cutoffs["latest"][0]).all() and frame["probability"].between(0, 1).all()
     assert frame["rank"].max() == 5 and not frame.duplicated(["customer_id", "product_id"]).any()
     falls = frame.groupby(["customer_id", "kind"])["probability"].diff().dropna() <= 0
@@ -372,7 +372,7 @@ def test_a_market_without_shoppers_has_one_sentence(tmp_path, n, reason):
     panel = build(loaded, Prepare(n_products=6, n_regions=2, validation_weeks=6, test_weeks=6))
     nothing = recommend(read_purchases(loaded, panel), panel, {}, Recommend())
     assert reason in words.headline(nothing) and nothing.numbers == {"lack": nothing.lack}
-    assert nothing.frame.empty and list(nothing.frame.columns) == COLUMNS
+    assert nothing.frame.empty and nothing.frame.dtypes.astype(str).to_dict() == TYPES
     assert not words.quality(nothing) and not words.promises(nothing)
 
 

@@ -19,7 +19,15 @@ from shelfcast.act.recommend.ranking import top
 from shelfcast.decision_options import Recommend
 from shelfcast.panel.frame import Panel
 
-COLUMNS = ["cutoff", "customer_id", "kind", "rank", "product_id", "probability"]
+TYPES = {
+    "cutoff": "datetime64[ns]",
+    "customer_id": "object",
+    "kind": "object",
+    "rank": "int64",
+    "product_id": "object",
+    "probability": "float64",
+}
+COLUMNS = list(TYPES)
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Recommendations:
     """
 
     lack: str = ""
-    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS).astype(TYPES))
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     differences: pd.DataFrame = field(default_factory=pd.DataFrame)
     chosen: dict = field(default_factory=dict)
@@ -83,11 +91,7 @@ def recommend(
     """
     if purchases.lack:
         return Recommendations(purchases.lack)
-    cutoffs = panel.cutoffs["validation"] + panel.cutoffs["test"] + panel.cutoffs["latest"]
-    if absent := [cutoff for cutoff in cutoffs if cutoff not in expected]:
-        raise ValueError(
-            f"there is no forecast from cutoff {absent[0]:%Y-%m-%d}. Run notebook 4_evaluate again on this panel."
-        )
+    cutoffs = _cutoffs(panel, expected)
     horizon, seed = panel.meta["horizon"], settings.seed
     progress = tqdm(total=len(cutoffs), desc="recommendations", unit="cutoff", disable=None)
 
@@ -116,10 +120,9 @@ def recommend(
     scores = compare.with_chosen(compare.measure(purchases, test, horizon, scorers, seed), chosen)
     promised, bought = kept_promises(purchases, test, horizon, ahead, settings)
     missed, ends = relative_error(panel, expected), [validation[0], validation[-1]]
-    errors = {
-        "validation": standardised_errors(purchases, ends, horizon, unseen, missed, settings),
-        "test": standardised_errors(purchases, test, horizon, ahead, missed, settings),
-    }
+    errors = {}
+    for split, views, own in (("validation", ends, unseen), ("test", test, ahead)):
+        errors[split] = standardised_errors(purchases, views, horizon, own, missed, settings)
     return Recommendations(
         frame=best_products(purchases, latest, coming, settings.n_items),
         scores=compare.summary(scores),
@@ -130,6 +133,15 @@ def recommend(
         groups=find_groups(purchases, latest, coming, errors, missed, settings),
         horizon=horizon,
     )
+
+
+def _cutoffs(panel: Panel, expected: dict[pd.Timestamp, np.ndarray]) -> list[pd.Timestamp]:
+    cutoffs = panel.cutoffs["validation"] + panel.cutoffs["test"] + panel.cutoffs["latest"]
+    if absent := [cutoff for cutoff in cutoffs if cutoff not in expected]:
+        raise ValueError(
+            f"there is no forecast from cutoff {absent[0]:%Y-%m-%d}. Run notebook 4_evaluate again on this panel."
+        )
+    return cutoffs
 
 
 def _ahead(mix: Mix, views: list[Snapshot], seed: int) -> Ahead:
@@ -167,7 +179,7 @@ def best_products(purchases: Purchases, view: Snapshot, ahead: Ahead, n_items: i
                 "probability": scores[row, item],
             }
             parts.append(pd.DataFrame(part))
-    frame = pd.concat(parts, ignore_index=True)[COLUMNS]
+    frame = pd.concat(parts, ignore_index=True)[COLUMNS].astype(TYPES)
     return frame.sort_values(["customer_id", "kind", "rank"], ascending=[True, False, True], ignore_index=True)
 
 

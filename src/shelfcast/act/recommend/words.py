@@ -77,8 +77,8 @@ def group_sentence(groups: Groups, group: int, labels: dict[str, str]) -> str:
 
     Examples
     --------
-    'Group 1, 516 shoppers, buys more cola (41 % did so far) than others do. Of 100 of them, 6 (4 to 9) are likely to buy
-    cola within the horizon, mostly again.'
+    'Group 1, 516 shoppers, buys more cola (41 % did so far) than others do. Of 100 of them, likely buyers in the coming
+    weeks: 6 (4 to 9) cola, mostly again; 3 (2 to 5) lemonade.'
     """
     own = groups.sizes.set_index("group").loc[group]
     bought = zip(own["products"], own["bought"], strict=True)
@@ -86,7 +86,8 @@ def group_sentence(groups: Groups, group: int, labels: dict[str, str]) -> str:
     who = f"buys more {apart} than others do" if apart else "buys what all buy"
     likely = [_likely(row, labels) for row in groups.likely[groups.likely["group"] == group].itertuples()]
     return (
-        f"Group {group}, {own['shoppers']:,} shoppers, {who}. Of 100 of them, likely buyers are: {'; '.join(likely)}."
+        f"Group {group}, {own['shoppers']:,} shoppers, {who}. Of 100 of them, likely buyers in the coming weeks: "
+        f"{'; '.join(likely)}."
     )
 
 

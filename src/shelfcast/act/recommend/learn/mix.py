@@ -20,7 +20,6 @@ from shelfcast.act.recommend.purchases import Purchases, bought_next
 STRENGTH = 0.1  # C of the regressions
 MOST_ROWS = 400_000  # of a regression; of more, rows without a purchase are drawn by chance, and weighed for the others
 
-
 Ahead = dict[tuple[pd.Timestamp, int], tuple[np.ndarray, np.ndarray]]  # cutoff, start of block -> `Mix.probabilities`
 
 
@@ -30,11 +29,9 @@ class TooFew(ValueError):
 
 @dataclass(frozen=True)
 class Mix:
-    """kind -> its regression; `n_rows` and `n_bought` that each was learned from."""
+    """kind -> its regression."""
 
     models: dict[str, Pipeline]
-    n_rows: dict[str, int]
-    n_bought: dict[str, int]
 
     def probabilities(self, view: Snapshot, block: slice) -> tuple[np.ndarray, np.ndarray]:
         """Probability that each shopper of a block buys each product, and whether she had bought it: (B, P) both."""
@@ -66,10 +63,9 @@ def fit_mix(purchases: Purchases, views: list[Snapshot], horizon: int, last: int
     ValueError : the weeks after a cutoff reach beyond `last`; `TooFew` where nobody, or everybody, bought in them.
     """
     generator = np.random.default_rng(seed)
-    models, n_rows, n_bought = {}, {}, {}
+    models = {}
     for kind in KINDS:
         columns, bought = _examples(purchases, views, horizon, last, kind, seed)
-        n_rows[kind], n_bought[kind] = len(bought), int(bought.sum())
         if not 0 < bought.sum() < len(bought):
             raise TooFew(
                 f"recommendations cannot be learned: of {len(bought)} {kind} pairs of shopper and product in the "
@@ -83,7 +79,7 @@ def fit_mix(purchases: Purchases, views: list[Snapshot], horizon: int, last: int
             columns, bought = columns[drawn], bought[drawn]
         model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=500))
         models[kind] = model.fit(columns, bought, logisticregression__sample_weight=weight)
-    return Mix(models, n_rows, n_bought)
+    return Mix(models)
 
 
 def _examples(
