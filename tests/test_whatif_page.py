@@ -91,6 +91,7 @@ def test_the_page_moves_and_refuses(ready):
     before = page.picture.value
     page.fields["price"].value = "1.50"
     moved = page.picture.value
+    page.background.wait()
     assert moved != before and page.alert.value == "" and "rows" in page.beside.value
     for name, value, word in (
         ("price", "0", "A shelf price must be above zero"),
