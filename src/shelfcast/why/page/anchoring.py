@@ -39,6 +39,12 @@ def anchor_of(ready: Ready, path: str | Path) -> Anchor | None:
     return anchor if anchor is not None and anchor.weights else None
 
 
+def load_scores(path: str | Path) -> pd.DataFrame:
+    """The scores of studies/whatif; without rows where the study was not run."""
+    columns = ["market", "method", "level", "plan", "response"]
+    return pd.read_csv(path) if Path(path).is_file() else pd.DataFrame(columns=columns)
+
+
 def measured_better(scores: pd.DataFrame, market: str) -> bool:
     """Whether the anchored answer was nearer to the truth than the models' own; False where it was not measured.
 
