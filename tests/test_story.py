@@ -156,3 +156,9 @@ def test_what_a_region_is(small_panel):
 def test_the_situation_is_that_of_the_panel(small_panel):
     assert "covers the coming weeks, and" in story.situation(small_panel, "plan_known")
     assert "no promotions and no prices" in story.situation(dataclasses.replace(small_panel, planned=[]), "no_plan")
+
+
+def test_what_the_model_counts_in_the_ensemble():
+    weights = {"product": {"shelfcast": 0.3, "lightgbm": 0.1}, "product_region": {"shelfcast": 1.0}}
+    assert story.own_share(weights) == "which counts 75\u00a0% in the ensemble."
+    assert story.own_share({"product": {"lightgbm": 1.0}}) == "which counts 0\u00a0% in the ensemble."
