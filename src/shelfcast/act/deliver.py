@@ -80,7 +80,9 @@ def group_frame(groups: Groups | None) -> pd.DataFrame:
     return groups.likely.merge(groups.sizes, on="group")[GROUPS]
 
 
-def write(folder: Path, frames: Mapping[str, pd.DataFrame], texts: Mapping[str, dict], tables: Mapping[str, pd.DataFrame]):
+def write(
+    folder: Path, frames: Mapping[str, pd.DataFrame], texts: Mapping[str, dict], tables: Mapping[str, pd.DataFrame]
+):
     """Write frames as Parquet, texts as JSON and tables for `dvc plots` as CSV, each whole or not at all.
 
     Parameters

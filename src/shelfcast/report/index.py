@@ -1,6 +1,6 @@
 """An index over the markets' pages: the same few numbers of each, from the summaries that notebook 8 writes.
 
-    python -m shelfcast.report.index build/summaries reports/index.html
+python -m shelfcast.report.index build/summaries reports/index.html
 """
 
 from __future__ import annotations

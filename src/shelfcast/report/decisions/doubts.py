@@ -60,7 +60,14 @@ def not_to_trust(panel: Panel, score: dict, history: pd.DataFrame, steps: int) -
     score : of the page's method for products, see `metrics.metrics_dict`. history : of the model's training. steps : the most it may
         take.
     """
-    doubts = [_plan(panel), _coverage(score), _bias(score), _curve(history, steps), _history(panel), *_faults(panel.quality)]
+    doubts = [
+        _plan(panel),
+        _coverage(score),
+        _bias(score),
+        _curve(history, steps),
+        _history(panel),
+        *_faults(panel.quality),
+    ]
     return [line for line in doubts if line]
 
 
@@ -108,7 +115,9 @@ def _bias(score: dict) -> str:
 
 def flat(history: pd.DataFrame, steps: int) -> bool:
     """Whether the validation curve, mean over the seeds, was lowest before the last allowed step."""
-    curve = history[history["phase"] == "select"].pivot(index="step", columns="seed", values="wql").dropna().mean(axis=1)
+    curve = (
+        history[history["phase"] == "select"].pivot(index="step", columns="seed", values="wql").dropna().mean(axis=1)
+    )
     return curve.empty or curve.idxmin() != curve.index[-1] or curve.index[-1] < steps
 
 
@@ -138,5 +147,7 @@ def _faults(quality: pd.DataFrame) -> list[str]:
     rows = rows[rows["share"] > 0.001]
     if rows.empty:
         return []
-    named = [f"{escape(str(row.check))} ({percent(row.share, 1)}: {escape(str(row.action))})" for row in rows.itertuples()]
+    named = [
+        f"{escape(str(row.check))} ({percent(row.share, 1)}: {escape(str(row.action))})" for row in rows.itertuples()
+    ]
     return [f"<b>Faults of the tables</b>: {listed(named)}. The last section lists all checks."]

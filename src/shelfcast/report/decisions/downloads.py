@@ -52,7 +52,7 @@ def workbook(sheets: Mapping[str, pd.DataFrame], made: pd.Timestamp, notes: list
     """
     buffer = io.BytesIO()
     never = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
-    book = xlsxwriter.Workbook(buffer, {"constant_memory": True, "in_memory": True, **never})
+    book = xlsxwriter.Workbook(buffer, {"constant_memory": True, **never})
     book.set_properties({"created": made.to_pydatetime()})
     bold, whole, fraction, date = (
         book.add_format({"bold": True, "bottom": 1}),
@@ -66,7 +66,9 @@ def workbook(sheets: Mapping[str, pd.DataFrame], made: pd.Timestamp, notes: list
         first.write_string(i, 0, line)
     for name, frame in sheets.items():
         if len(frame) > MOST_ROWS:
-            raise ValueError(f"sheet {name!r} has {len(frame):,} rows, and Excel reads {MOST_ROWS:,}. Use the Parquet file.")
+            raise ValueError(
+                f"sheet {name!r} has {len(frame):,} rows, and Excel reads {MOST_ROWS:,}. Use the Parquet file."
+            )
         _sheet(book.add_worksheet(name), frame, bold, whole, fraction, date)
     book.close()
     return buffer.getvalue()
@@ -78,8 +80,8 @@ def _sheet(sheet, frame: pd.DataFrame, bold, whole, fraction, date) -> None:
     for i, name in enumerate(frame):
         values = frame[name]
         if pd.api.types.is_datetime64_any_dtype(values):
-            cells, width = [value.strftime("%Y-%m-%d") if pd.notna(value) else "" for value in values], 12
-            writers.append((sheet.write_datetime, list(values.dt.to_pydatetime()), date, width))
+            cells = [value.to_pydatetime() if pd.notna(value) else None for value in values]
+            writers.append((sheet.write_datetime, cells, date, 12))
         elif pd.api.types.is_bool_dtype(values):
             writers.append((sheet.write_boolean, values.tolist(), None, 9))
         elif pd.api.types.is_numeric_dtype(values):
@@ -114,11 +116,15 @@ def links(files: Mapping[str, bytes], described: Mapping[str, str]) -> HTML:
     for name, content in files.items():
         text = f"{escape(described[name])} ({size(len(content))})"
         if len(content) > MOST_BYTES:
-            items.append(f"<li>{escape(name)} is too large for this page: {text}. The run's folder has the same rows.</li>")
+            items.append(
+                f"<li>{escape(name)} is too large for this page: {text}. The run's folder has the same rows.</li>"
+            )
             continue
         kind = XLSX if name.endswith(".xlsx") else "text/csv;charset=utf-8"
         data = base64.b64encode(content).decode()
-        items.append(f'<li><a download="{escape(name)}" href="data:{kind};base64,{data}">{escape(name)}</a>: {text}</li>')
+        items.append(
+            f'<li><a download="{escape(name)}" href="data:{kind};base64,{data}">{escape(name)}</a>: {text}</li>'
+        )
     return HTML(f"<ul class='downloads'>{''.join(items)}</ul>")
 
 

@@ -38,10 +38,10 @@ def largest(orders: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:
     regions = [name for name in wide if name != CHAIN]
     table = {
         "Product": [product(labels, name) for name in rows],
-        "Expected demand": [units(x) for x in chain.loc[rows, "expected_demand"]],
+        "Expected": [units(x) for x in chain.loc[rows, "expected_demand"]],
         "Order" if column == "quantity" else "Fill up to": [units(x) for x in wide.loc[rows, CHAIN].fillna(0)],
         "Worth": [money(x) for x in worth[rows]],
-        "Demand met": [percent(x) for x in chain.loc[rows, "expected_fill"]],
+        "Met": [percent(x) for x in chain.loc[rows, "expected_fill"]],
     }
     if len(regions) > 1:
         table |= {names.location_label(name): [units(x) for x in wide.loc[rows, name].fillna(0)] for name in regions}

@@ -11,8 +11,6 @@ from shelfcast.report.decisions.orders import money
 from shelfcast.report.decisions.words import listed, product
 from shelfcast.report.theme import percent, units
 
-RANGE = "80 % range"
-
 
 def plan_table(plan: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:
     """The promotions of the plan, by week and gain; changes of units beside those that the estimate of causes gives.
@@ -23,16 +21,16 @@ def plan_table(plan: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame
     """
     rows = plan[plan["chosen"]].nlargest(most, "money").sort_values(["ds", "money"], ascending=[True, False])
     cells = {
-        "Week of": rows["ds"].map(lambda day: f"{day:%Y-%m-%d}"),
         "Product": rows["product_id"].map(lambda name: product(labels, name)),
-        "Price": [f"{row.price:.2f} → {row.price_promoted:.2f}" for row in rows.itertuples()],
+        "Week of": rows["ds"].map(lambda day: f"{day:%Y-%m-%d}"),
+        "Price": [f"{row.price:.2f}\u00a0→\u00a0{row.price_promoted:.2f}" for row in rows.itertuples()],
         "Units without": rows["units_without"].map(units),
         "More units": rows["units"].map(units),
-        f"{RANGE} of these": [f"{units(row.units_low)}–{units(row.units_high)}" for row in rows.itertuples()],
-        "By causes alone": rows["units_cause"].map(lambda x: units(x) if np.isfinite(x) else "–"),
-        "Margin gained": rows["money"].map(money),
-        RANGE: [f"{money(row.money_low)} to {money(row.money_high)}" for row in rows.itertuples()],
-        "Planned already": np.where(rows["planned_now"], "yes", "no"),
+        "80 % range": [f"{units(row.units_low)}–{units(row.units_high)}" for row in rows.itertuples()],
+        "By causes": rows["units_cause"].map(lambda x: units(x) if np.isfinite(x) else "–"),
+        "Margin": rows["money"].map(money),
+        "Its 80 % range": [f"{money(row.money_low)} to {money(row.money_high)}" for row in rows.itertuples()],
+        "Planned": np.where(rows["planned_now"], "yes", "no"),
     }
     return pd.DataFrame(cells)
 
