@@ -13,7 +13,8 @@ from shelfcast.model.columns import OUTLOOK
 from shelfcast.model.forecast import forecast
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
-from shelfcast.why.explain import frames, plots
+from shelfcast.report.reasons import pictures
+from shelfcast.why.explain import frames
 from shelfcast.why.explain.attention import attention
 from shelfcast.why.explain.frames import SCHEMA, Variant, by_word, explain
 from shelfcast.why.explain.gradients import attributions
@@ -356,7 +357,7 @@ def rows() -> pd.DataFrame:
 
 
 def test_bars_lead_from_usual_to_the_forecast(rows):
-    figure = plots.contributions(rows, plots.headline(rows, "Tea"))
+    figure = pictures.contributions(rows, pictures.headline(rows, "Tea"))
     ax = figure.axes[0]
     bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
     assert bars == [(40, -15), (25, 2), (27, 0)]
@@ -371,13 +372,13 @@ def test_bars_lead_from_usual_to_the_forecast(rows):
 
 
 def test_words_are_shaded_and_safe():
-    text = plots.shaded_words(json.dumps([["<b>", 2.0], ["tea", -1.0], ["", 9.0]]))
-    assert "&lt;b&gt;" in text and text.count("<span") == 2 and "45%" in text and plots.ORANGE in text
+    text = pictures.shaded_words(json.dumps([["<b>", 2.0], ["tea", -1.0], ["", 9.0]]))
+    assert "&lt;b&gt;" in text and text.count("<span") == 2 and "45%" in text and pictures.ORANGE in text
 
 
 def test_strips_and_maps_show_every_value(rich_panel):
-    strip = plots.strip(json.dumps([["2022-01-03", 1.0], ["2022-01-10", -2.0]]), "weeks")
+    strip = pictures.strip(json.dumps([["2022-01-03", 1.0], ["2022-01-10", -2.0]]), "weeks")
     assert [bar.get_height() for bar in strip.axes[0].patches] == [1, -2]
     pairs = json.dumps([["chain", 5.0], ["region_1", 1.0], ["region_2", -2.0]])
-    texts = [t.get_text() for t in plots.region_map(pairs, rich_panel.graph, "map").axes[0].texts]
+    texts = [t.get_text() for t in pictures.region_map(pairs, rich_panel.graph, "map").axes[0].texts]
     assert texts == ["region 1\n+1.0", "region 2\n−2.0"]

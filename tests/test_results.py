@@ -84,3 +84,9 @@ def test_a_study_that_was_not_run_is_empty(tmp_path):
     (tmp_path / "controls/results/tea.json").write_text('{"made": {}}')
     assert results.load_study("controls", "tea", tmp_path) == {"made": {}}
     assert results.load_study("controls", "oat", tmp_path) == {}
+
+
+def test_a_frame_that_no_stage_wrote_is_empty(tmp_path):
+    assert results.load_frame(tmp_path / "explanations.parquet").empty
+    pd.DataFrame({"units": [1.0]}).to_parquet(tmp_path / "explanations.parquet")
+    assert len(results.load_frame(tmp_path / "explanations.parquet")) == 1

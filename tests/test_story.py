@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from shelfcast.report import names, story
+from shelfcast.report.evidence import titles
 
 MONDAY = pd.Timestamp("2022-01-31")
 
@@ -72,20 +73,22 @@ def test_titles_give_the_verdict_of_the_interval():
     rows = pd.DataFrame(
         {"group": ["alternative", "ours"], "estimate": [0, -0.02], "low": [0, -0.03], "high": [0, 0.01]}
     )
-    assert story.accuracy_title(rows, "in regions", "Trees") == "In regions: no clear difference to Trees (−2.0\u00a0%)"
-    assert "better than Trees" in story.accuracy_title(rows.assign(high=-0.01), "in regions", "Trees")
-    assert "worse than Trees" in story.accuracy_title(rows.assign(estimate=0.02, low=0.01, high=0.03), "", "Trees")
-    assert story.coverage_title(0.81).endswith("as promised")
-    assert story.coverage_title(0.7).endswith("narrower than promised")
-    assert story.coverage_title(0.9).endswith("wider than needed")
+    assert (
+        titles.accuracy_title(rows, "in regions", "Trees") == "In regions: no clear difference to Trees (−2.0\u00a0%)"
+    )
+    assert "better than Trees" in titles.accuracy_title(rows.assign(high=-0.01), "in regions", "Trees")
+    assert "worse than Trees" in titles.accuracy_title(rows.assign(estimate=0.02, low=0.01, high=0.03), "", "Trees")
+    assert titles.coverage_title(0.81).endswith("as promised")
+    assert titles.coverage_title(0.7).endswith("narrower than promised")
+    assert titles.coverage_title(0.9).endswith("wider than needed")
 
 
 def test_titles_of_studies():
     rows = pd.DataFrame(
         {"label": ["Shelfcast", "A", "B"], "group": ["ours", "control", "control"], "low": [np.nan, 0.01, -0.01]}
     )
-    assert story.control_title(rows, "whole chain") == "Whole chain: 1 of 2 simpler versions clearly worse"
-    assert "none of 2" in story.control_title(rows.assign(low=-1), "whole chain")
+    assert titles.control_title(rows, "whole chain") == "Whole chain: 1 of 2 simpler versions clearly worse"
+    assert "none of 2" in titles.control_title(rows.assign(low=-1), "whole chain")
     costs = pd.DataFrame(
         {
             "label": ["no text", "no plan", "noise"],
@@ -93,27 +96,27 @@ def test_titles_of_studies():
             "estimate": [0, 0.3, 1],
         }
     )
-    assert story.ablation_title(costs, "chain") == "Chain: most is lost with no plan (+30.0\u00a0%)"
+    assert titles.ablation_title(costs, "chain") == "Chain: most is lost with no plan (+30.0\u00a0%)"
 
 
 def test_marks_explain_only_what_is_drawn():
     peers = pd.DataFrame({"label": ["Shelfcast", "Trees"], "group": ["ours", "alternative"]})
-    assert story.marks(peers, advantage="future prices") == "Blue: Shelfcast. Black: other methods."
+    assert titles.marks(peers, advantage="future prices") == "Blue: Shelfcast. Black: other methods."
     controls = pd.DataFrame({"label": ["Small", "Best"], "group": ["control", "upper bound"]})
-    text = story.marks(peers, controls, advantage="future prices")
+    text = titles.marks(peers, controls, advantage="future prices")
     assert "then simpler versions of Shelfcast" in text and "Hollow squares use future prices" in text
 
 
 def test_study_origin_names_revision_and_changed_panels():
     made = {"revision": "abc123", "panel_md5": "x", "seeds": [0, 1, 2]}
-    assert story.study_origin(made, "x") == "3 runs each, trained at revision abc123"
-    assert story.study_origin(made, "y").endswith("; the panel has changed since")
+    assert titles.study_origin(made, "x") == "3 runs each, trained at revision abc123"
+    assert titles.study_origin(made, "y").endswith("; the panel has changed since")
 
 
 def test_training_title():
     history = pd.DataFrame({"step": [0, 1, 2], "best": [False, True, False]})
-    assert story.training_title(history).endswith("was lowest after 1 step")
-    assert story.training_title(history.assign(best=[True, False, False])).endswith("any training on this category")
+    assert titles.training_title(history).endswith("was lowest after 1 step")
+    assert titles.training_title(history.assign(best=[True, False, False])).endswith("any training on this category")
 
 
 def test_limits(small_panel):
@@ -153,3 +156,9 @@ def test_what_a_region_is(small_panel):
 def test_the_situation_is_that_of_the_panel(small_panel):
     assert "covers the coming weeks, and" in story.situation(small_panel, "plan_known")
     assert "no promotions and no prices" in story.situation(dataclasses.replace(small_panel, planned=[]), "no_plan")
+
+
+def test_what_the_model_counts_in_the_ensemble():
+    weights = {"product": {"shelfcast": 0.3, "lightgbm": 0.1}, "product_region": {"shelfcast": 1.0}}
+    assert story.own_share(weights) == "which counts 75\u00a0% in the ensemble."
+    assert story.own_share({"product": {"lightgbm": 1.0}}) == "which counts 0\u00a0% in the ensemble."

@@ -13,7 +13,7 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.why.whatif.anchor import Anchor, Response, weight_by_error
 from shelfcast.why.whatif.changes import Change, check, coming_weeks, usual_prices
-from shelfcast.why.whatif.forecast import Ready, ahead, difference_range, totals, what_if
+from shelfcast.why.whatif.forecast import Ready, ahead, difference_range, moves, totals, what_if
 from shelfcast.why.whatif.plan import Plan, planned
 
 PRICE, PROMOTION = ("price", "price_cut", "price_known"), ("promotion", "promotion: display", "promotion: mailer")
@@ -361,6 +361,16 @@ def test_mean_effects_move_to_the_estimate_by_hand():
     assert leaning.log_factor(0.3, {"price": 0.0, "promotion": 0.0}) == 0.3
     assert leaning.error(both) == pytest.approx(np.hypot(0.05 * np.log(0.9), 0.2))
     assert estimate.log_factor(both) == pytest.approx(-2 * np.log(0.9) + 0.5)
+
+
+def test_each_channel_moves_by_its_own_share(panel, weeks):
+    """Not all of them by that of the last one."""
+    present = Plan.of(panel)
+    nothing = present.changed([Change("p01", "chain", weeks, promotion={"display": 0.0, "mailer": 0.0})])
+    other = nothing.changed([Change("p01", "chain", weeks, promotion={"display": 0.75, "mailer": 0.25})])
+    moved = moves(nothing, other, present.products.get_indexer(["p01"]))
+    assert moved["promotion: display"] == pytest.approx(0.75) and moved["promotion: mailer"] == pytest.approx(0.25)
+    assert moved["promotion"] == pytest.approx(0.75) and moved["price"] == pytest.approx(0.0)
 
 
 def test_a_part_without_an_estimate_stays_the_models():

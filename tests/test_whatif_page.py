@@ -1,6 +1,7 @@
 """The what-if page: what its fields mean, and the page itself in a real browser."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -42,6 +43,8 @@ def market(tmp_path_factory, tiny_bert):
     for seed, model in enumerate(models):
         adapters.save(model, own / f"seed_{seed}", tiny_bert)
     (own / "variant.json").write_text(json.dumps(facts))
+    effect = {"kind": "effect", "group": "all", "treatment": "log_price", "estimate": -3.0, "se": 0.1}
+    pd.DataFrame([effect]).to_parquet(root / "build/tiny/effects.parquet")
     return root
 
 
@@ -91,6 +94,7 @@ def test_the_page_moves_and_refuses(ready):
     before = page.picture.value
     page.fields["price"].value = "1.50"
     moved = page.picture.value
+    page.background.wait()
     assert moved != before and page.alert.value == "" and "rows" in page.beside.value
     for name, value, word in (
         ("price", "0", "A shelf price must be above zero"),
@@ -157,6 +161,10 @@ def test_the_page_in_a_browser_loads_moves_and_refuses(served):
         price.press("Enter")
         expect(picture).not_to_have_attribute("src", before, timeout=patience)
         expect(page.locator(".whatif-sentence")).to_contain_text("against the present plan", timeout=patience)
+        reasons = page.locator(".whatif-beside img")
+        reasons.wait_for(timeout=patience)
+        expect(reasons).to_have_attribute("alt", re.compile("than usual"), timeout=patience)
+        assert not page.locator(".whatif-switch input").is_checked(), "no study measured it for this market"
         moved = picture.get_attribute("src")
         price.fill("0")
         price.press("Enter")

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML, YAMLError
 
 T = TypeVar("T")
 STRICT = ConfigDict(strict=True, extra="forbid")  # of every dataclass of parameters
-RESERVED = ("base", "checked", "studies", "template")  # folders of the project itself
+RESERVED = ("base", "checked", "studies", "summaries", "template")  # folders of the project itself
 
 
 def param(default: Any, meaning: str, **limits) -> Any:

@@ -51,6 +51,7 @@ class Table:
 ID, TIME = Column("id"), Column("time")
 OPTIONAL_ID, OPTIONAL_NUMBER = (Column(kind, required=False, nullable=True) for kind in ("id", "number"))
 _NOT_NEGATIVE = Rule("{} < 0", "must not be negative: net returns out first")
+_NOT_NEGATIVE_NUMBER = Rule("{} < 0", "must not be negative")
 UNITS = Column("number", rule=_NOT_NEGATIVE)
 WEEK = Column(
     "week",
@@ -118,3 +119,31 @@ SCHEMA = {
         }
     ),
 }
+
+_ABOVE_ZERO = Rule("{} <= 0", "must be above zero")
+OPTIONAL_AMOUNT = Column("number", required=False, nullable=True, rule=_NOT_NEGATIVE_NUMBER)
+OPTIONAL_SIZE = Column("number", required=False, nullable=True, rule=_ABOVE_ZERO)
+ORDER_TABLES = {  # in a folder of their own (`orders.tables`), since they change without any sale
+    "stock": Table(
+        {
+            "product_id": ID,
+            "store_id": OPTIONAL_ID,
+            "location": OPTIONAL_ID,  # a region or the chain, where stock is not counted by store
+            "on_hand": Column("number", rule=_NOT_NEGATIVE_NUMBER),
+            "on_order": OPTIONAL_AMOUNT,
+        },
+        key=("product_id", "store_id", "location"),
+    ),
+    "terms": Table(
+        {
+            "product_id": ID,
+            "pack_size": OPTIONAL_SIZE,
+            "min_order": OPTIONAL_AMOUNT,
+            "shelf_life": OPTIONAL_SIZE,  # weeks from arrival
+            "unit_cost": OPTIONAL_SIZE,
+            "price": OPTIONAL_SIZE,
+        },
+        key=("product_id",),
+    ),
+}
+DECLARED = SCHEMA | ORDER_TABLES

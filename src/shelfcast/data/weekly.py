@@ -93,6 +93,33 @@ def shopped_stores(tables: Tables, weeks: pd.DatetimeIndex, stores: pd.Index | N
     )
 
 
+def shopper_items(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.DataFrame:
+    """What customers bought: customer_id, item, week, units; rows without a customer are left out.
+
+    Parameters
+    ----------
+    products : product_id, item (its number).
+    """
+    return tables.query(
+        f"""
+        SELECT customer_id, item, week, exact_sum(quantity) AS units
+        FROM {_in_weeks(SALES, weeks)} JOIN items USING (product_id) WHERE customer_id IS NOT NULL
+        GROUP BY customer_id, item, week ORDER BY customer_id, item, week""",
+        items=products,
+    )
+
+
+def shopper_regions(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
+    """Where customers shop, week by week: customer_id, location, week, rows of all categories."""
+    return tables.query(
+        f"""
+        SELECT customer_id, location, week, CAST(sum(n) AS BIGINT) AS rows
+        FROM {_in_weeks(VISITS, weeks)} JOIN regions USING (store_id) WHERE customer_id IS NOT NULL
+        GROUP BY customer_id, location, week ORDER BY customer_id, location, week""",
+        regions=regions,
+    )
+
+
 def store_units(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.Series:
     """Units of some products by store_id; see `item_weeks` for `products`."""
     frame = tables.query(

@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -36,6 +35,8 @@ def adapt(model: SalesBert, training: Training) -> SalesBert:
 
 def _with_adapters(model: SalesBert, rank: int) -> SalesBert:
     modules = r"layers\.\d+\.(attention\.self\.(query|value)|intermediate\.dense)"
+    from peft import LoraConfig, get_peft_model  # takes seconds, which those who forecast need not wait
+
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=modules)
     wrapped = get_peft_model(model, lora).base_model.model
     for name, p in wrapped.named_parameters():

@@ -100,3 +100,8 @@ def load_study(study: str, market: str, folder: str | Path = "studies") -> dict:
     """Results of a study that git holds for a market; empty where the study was not run for it."""
     path = Path(folder) / study / "results" / f"{market}.json"
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def load_frame(path: str | Path) -> pd.DataFrame:
+    """A frame that an earlier stage may have written; empty, without columns, where it did not."""
+    return pd.read_parquet(path) if Path(path).is_file() else pd.DataFrame()

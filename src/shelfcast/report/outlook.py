@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from shelfcast.data.labels import product_label
+from shelfcast.data.labels import product_labels
 from shelfcast.data.schema import CHAIN
 from shelfcast.judge.frame import is_chain
 from shelfcast.judge.totals import sums, total
@@ -23,13 +23,14 @@ def by_product(products: pd.DataFrame, sold: pd.DataFrame, ahead: pd.DataFrame, 
 
     Returns
     -------
-    Index product_id; label; mean, sd, low, high of the coming weeks' units; last, the units of as many weeks before;
-    change of mean against last, NaN where nothing sold.
+    Index product_id; label, to be shown with the id, since two products may differ in nothing else; mean, sd, low,
+    high of the coming weeks' units; last, the units of as many weeks before; change of mean against last, NaN where
+    nothing sold.
     """
     frame = sums(ahead[is_chain(ahead)], correlation)
     frame["last"] = sold.iloc[:, -ahead["ds"].nunique() :].sum(axis=1)
     frame = frame.rename(lambda series: series.rsplit("|", 1)[0])
-    frame["label"] = products.apply(product_label, axis=1)
+    frame["label"] = product_labels(products, ids=False)
     return frame.assign(change=_change(frame["mean"], frame["last"])).sort_values("mean", ascending=False)
 
 

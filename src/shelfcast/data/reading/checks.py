@@ -17,7 +17,7 @@ from shelfcast.data.reading.text.advice import advice_on_date, advice_on_number,
 from shelfcast.data.reading.text.cell import Cells, listed, trimmed
 from shelfcast.data.reading.text.dates import in_week
 from shelfcast.data.reading.text.thousands import check_thousands
-from shelfcast.data.schema import CHANNEL, SCHEMA, Column
+from shelfcast.data.schema import CHANNEL, DECLARED, Column
 from shelfcast.reading_options import Reading
 
 LARGEST = 1e15  # a number beyond it, or an infinite one, is a mistake
@@ -53,7 +53,7 @@ def copy(database: Database, name: str, relation: str, reading: Reading) -> list
     ------
     ValueError : see the module's text.
     """
-    table = SCHEMA[name]
+    table = DECLARED[name]
     try:
         types = database.columns(relation)
         _check_columns(name, list(types))
@@ -86,7 +86,7 @@ def copy(database: Database, name: str, relation: str, reading: Reading) -> list
 
 def _check_columns(name: str, columns: list[str]) -> None:
     faults = []
-    for column, declared in SCHEMA[name].columns.items():
+    for column, declared in DECLARED[name].columns.items():
         if declared.required and column not in columns:
             near = difflib.get_close_matches(column, columns, n=1)
             faults.append(f"{name}.{column} is missing" + (f" (nearest: {near[0]!r})" if near else ""))
@@ -96,10 +96,10 @@ def _check_columns(name: str, columns: list[str]) -> None:
             f"{'; '.join(faults)}. Add it, or rename yours through markets.<name>.rename; the table has "
             f"{', '.join(columns[:MOST_NAMES])}{more}."
         )
-    if SCHEMA[name].others == "channels" and set(columns) <= set(SCHEMA[name].columns):
+    if DECLARED[name].others == "channels" and set(columns) <= set(DECLARED[name].columns):
         raise ValueError(f"{name} has no channel of promotion. Add a column for each, which holds 0 to 1.")
-    n_channels = len(set(columns) - set(SCHEMA[name].columns))
-    if SCHEMA[name].others == "channels" and n_channels > MOST_CHANNELS:
+    n_channels = len(set(columns) - set(DECLARED[name].columns))
+    if DECLARED[name].others == "channels" and n_channels > MOST_CHANNELS:
         raise ValueError(
             f"{name} has {n_channels:,} columns that would be channels of promotion; at most {MOST_CHANNELS} can be read. "
             "Write one column for each kind of promotion, and one row for each product, store and week."

@@ -14,7 +14,7 @@ from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.text.advice import OPTION
 from shelfcast.data.reading.text.cell import MISSING, SPACES, trimmed
 from shelfcast.data.reading.text.numbers import number_of_text
-from shelfcast.data.schema import SCHEMA
+from shelfcast.data.schema import DECLARED
 from shelfcast.reading_options import Reading
 
 CHUNK = 1 << 20  # bytes
@@ -44,7 +44,7 @@ def find(database: Database, folder: Path, name: str, reading: Reading) -> str |
         )
     path = parquet if parquet.exists() else csv_file
     if not path.exists():
-        if not SCHEMA[name].required:
+        if not DECLARED[name].required:
             return None
         raise ValueError(f"{folder}/ has no {name}.parquet or {name}.csv, which is required. {_cure(folder, name)}")
     if path.is_dir():
@@ -56,8 +56,8 @@ def find(database: Database, folder: Path, name: str, reading: Reading) -> str |
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {reason}. Write it anew.") from error
-    if SCHEMA[name].others == "attributes":
-        _type_attributes(database, f"file_{name}", set(SCHEMA[name].columns), reading)
+    if DECLARED[name].others == "attributes":
+        _type_attributes(database, f"file_{name}", set(DECLARED[name].columns), reading)
     return f"file_{name}"
 
 

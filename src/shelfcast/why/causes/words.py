@@ -9,6 +9,7 @@ from shelfcast.why.causes.data import PRICE, PROMOTION
 from shelfcast.why.causes.effects import WEAK, Effect
 
 CUT = 0.1  # of the price, in sentences
+PRICES = (PRICE, "other_prices")
 MANY = 10  # clusters, below which an interval is only roughly right
 
 SHARED = (
@@ -53,6 +54,24 @@ def percent(log_change: float) -> str:
     return f"{'−' if change < 0 else '+' if change > 0 else ''}{abs(change)} %"
 
 
+def log_changes(effect: Effect) -> tuple[float, float, float]:
+    """Change of log units, and the ends of its interval: of a price `CUT` lower, or of a promotion in all stores."""
+    step = np.log(1 - CUT) if effect.treatment in PRICES else 1.0
+    low, high = sorted((effect.low * step, effect.high * step))
+    return effect.estimate * step, low, high
+
+
+def condition(treatment: str) -> str:
+    """'price 10 % lower', 'mailer in all stores, at the same price,'."""
+    name = treatment_name(treatment)
+    return f"{name} {100 * CUT:.0f} % lower" if treatment in PRICES else f"{name} in all stores, at the same price,"
+
+
+def group_name(group: str) -> str:
+    """'all products', or 'price tier high' for 'price_tier=high'."""
+    return "all products" if group == "all" else group.replace("=", " ").replace("_", " ")
+
+
 def sentence(effect: Effect) -> str:
     """The effect with its interval, and what it assumes.
 
@@ -60,18 +79,14 @@ def sentence(effect: Effect) -> str:
     --------
     An elasticity of -2.1 (-2.5 to -1.7) reads 'Price 10 % lower changes units by +25 % (95 % interval +20 % to +30 %; …)'.
     """
-    is_price = effect.treatment in (PRICE, "other_prices")
-    step = np.log(1 - CUT) if is_price else 1.0
-    middle = effect.estimate * step
-    low, high = sorted((effect.low * step, effect.high * step))
+    middle, low, high = log_changes(effect)
     interval = f"95 % interval {percent(low)} to {percent(high)}"
-    name = treatment_name(effect.treatment)
-    condition = f"{name} {100 * CUT:.0f} % lower" if is_price else f"{name} in all stores, at the same price,"
-    where = "" if effect.group == "all" else f" for {effect.group.replace('=', ' ').replace('_', ' ')}"
+    said = condition(effect.treatment)
+    where = "" if effect.group == "all" else f" for {group_name(effect.group)}"
     if effect.method == "naive":
-        return f"Weeks with {condition} sold {percent(middle)} units{where} ({interval}). {NOT_CAUSAL}"
+        return f"Weeks with {said} sold {percent(middle)} units{where} ({interval}). {NOT_CAUSAL}"
     return (
-        f"{_capital(condition)} changes units by {percent(middle)}{where} ({interval}; {effect.n:,} product-weeks). "
+        f"{_capital(said)} changes units by {percent(middle)}{where} ({interval}; {effect.n:,} product-weeks). "
         f"This holds only if {_listed(assumptions(effect))}.{_caution(effect)}"
     )
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import torch
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.model.forecast import load_models
@@ -83,11 +84,21 @@ class Variant:
     def load(cls, folder: str | Path, name: str = "shelfcast") -> Variant:
         """Of a market's folder in build/; a ValueError where the variant was not trained."""
         folder = Path(folder)
-        panel, models = Panel.load(folder / "panel"), load_models(folder / "models" / name)
+        panel, models = Panel.load(folder / "panel"), different(load_models(folder / "models" / name))
         facts = json.loads((folder / "models" / name / "variant.json").read_text())
         tokenizer = load_tokenizer(facts["backbone"])
         market = market_tensors(panel, tokenizer, facts["price_plan"], facts["scale"])
         return cls(panel, market, models, tokenizer)
+
+
+def different(models: list[SalesBert]) -> list[SalesBert]:
+    """The models without copies, which seeds that stay with the base are: one of them has the mean of all.
+
+    Where some are copies of each other and others are not, all are kept, so that the mean stays that of all.
+    """
+    first = models[0].state_dict()
+    same = [all(torch.equal(x, first[name]) for name, x in model.state_dict().items()) for model in models[1:]]
+    return models[:1] if all(same) else models
 
 
 def explain(

@@ -20,7 +20,7 @@ from shelfcast.why.explain.groups import PICTURE, PLAN, SHOCK, WEEKS, WORDS, Gro
 from shelfcast.why.explain.usual import Inputs
 from shelfcast.why.explain.value import coherent_units, expected_units, with_words
 
-NODES, MOST_NODES = 16, 128  # doubled until attributions add up
+NODES, MOST_NODES = 16, 128  # doubled for products whose attributions do not add up
 COMPLETE = 0.01  # of what they move in all
 BATCH = 32  # nodes and products at a time
 
@@ -47,7 +47,24 @@ class Attributions:
 def attributions(
     models: list[SalesBert], inputs: Inputs, groups: list[Group], location: int = 0, horizon: int | None = None
 ) -> Attributions:
-    """Integrated gradients of the units forecast at a location, of one horizon (from 1) or, where none is given, of all."""
+    """Integrated gradients of the units forecast at a location, of one horizon (from 1) or, where none is given, of all.
+
+    Nodes are doubled for those products alone whose attributions do not add up yet.
+    """
+    nodes, done = NODES, _integrated(models, inputs, groups, location, horizon, NODES)
+    while nodes < MOST_NODES and (left := np.flatnonzero(done.error > COMPLETE)).size:
+        nodes *= 2
+        again = _integrated(models, inputs.some(left), groups, location, horizon, nodes)
+        for name, values in vars(done).items():
+            axis = 1 if values.ndim > 1 and name != "words" else 0  # groups come before products
+            values[(slice(None), left) if axis else left] = getattr(again, name)
+    return done
+
+
+def _integrated(
+    models: list[SalesBert], inputs: Inputs, groups: list[Group], location: int, horizon: int | None, nodes: int
+) -> Attributions:
+    """Attributions by a number of nodes, whether or not they add up."""
     own = [with_words(inputs, model) for model in models]
     shared = [name for name in (WEEKS, PLAN, SHOCK, PICTURE) if inputs.actual[name].shape[-1]]
     reads_text = [WORDS in x.actual for x in own]
@@ -69,22 +86,18 @@ def attributions(
         units = inputs.size * coherent_units(total / len(models))[:, location]
         return units.sum(-1) if horizon is None else units[:, horizon - 1]
 
-    rows, nodes = torch.arange(len(actual[0])), NODES
+    rows = torch.arange(len(actual[0]))
     with torch.no_grad():
         ends = [forecast(*tensors, rows).double().numpy() for tensors in (usual, actual)]
-    while True:
-        parts = IntegratedGradients(forecast).attribute(
-            tuple(actual), tuple(usual), additional_forward_args=rows, n_steps=nodes, method="gausslegendre",
-            internal_batch_size=max(BATCH, len(rows)),
-        )  # fmt: skip
-        parts = [x.detach().double().numpy() for x in parts]
-        fields = dict(zip(shared, parts, strict=False))
-        if any(reads_text):
-            fields[WORDS] = sum(parts[len(shared) :])
-        result = _by_group(fields, inputs, groups, *ends)
-        if nodes >= MOST_NODES or (result.error <= COMPLETE).all():
-            return result
-        nodes *= 2
+    parts = IntegratedGradients(forecast).attribute(
+        tuple(actual), tuple(usual), additional_forward_args=rows, n_steps=nodes, method="gausslegendre",
+        internal_batch_size=max(BATCH, len(rows)),
+    )  # fmt: skip
+    parts = [x.detach().double().numpy() for x in parts]
+    fields = dict(zip(shared, parts, strict=False))
+    if any(reads_text):
+        fields[WORDS] = sum(parts[len(shared) :])
+    return _by_group(fields, inputs, groups, *ends)
 
 
 def _by_group(

@@ -20,7 +20,7 @@ Axes: B products, L locations, T weeks up to the cutoff, H horizons, S words, D 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,13 @@ class Inputs:
                 swapped = torch.tensor([name in columns for name in self.names[field]])
                 fields[field] = torch.where(swapped, self.usual[field], self.actual[field])
         return fields
+
+    def some(self, rows: np.ndarray) -> Inputs:
+        """Those products alone."""
+        actual, usual, context = (
+            {name: x[rows] for name, x in fields.items()} for fields in (self.actual, self.usual, self.context)
+        )
+        return replace(self, actual=actual, usual=usual, context=context)
 
 
 def read_inputs(market: MarketTensors, products: list[int], cutoff: pd.Timestamp) -> Inputs:

@@ -7,7 +7,7 @@ Axes: B products, L locations (chain first), H horizons, G groups, S words, D wi
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.why.explain.groups import PICTURE, PLAN, SHOCK, WEEKS, WORDS, Group
 from shelfcast.why.explain.usual import Fields, Inputs, words_of
 
+ROWS = 512  # sets and products at a time
 ENCODED = (WEEKS, WORDS, PICTURE)  # fields that the weeks are read with; the others enter after it
 
 
@@ -70,19 +71,63 @@ def coalitions(n: int) -> np.ndarray:
 
 def coalition_units(models: list[SalesBert], inputs: Inputs, groups: list[Group]) -> np.ndarray:
     """(2^G, B, L, H) units forecast with each set of groups as it is and the others as usual; the last row is the forecast."""
-    total = sum(_each_set(model, inputs, groups) for model in models)
-    return inputs.size * coherent_units(total / len(models)).numpy()
+    return units_of_sets(models, [encoded_sets(model, inputs, groups) for model in models], inputs, groups)
+
+
+@dataclass(frozen=True)
+class EncodedSets:
+    """What one model made of the past with each set of the groups that weeks are read with, a few of all sets.
+
+    products, weeks : states that `SalesBert.encode` returns, (K, B, L, D) and (K, B, L, 1, D). which : (2^G,) the
+    number of its states for each set.
+    """
+
+    products: torch.Tensor
+    weeks: torch.Tensor
+    which: np.ndarray
 
 
 @torch.no_grad()
-def _each_set(model: SalesBert, inputs: Inputs, groups: list[Group]) -> torch.Tensor:
-    """(2^G, B, L, H) of one model. Weeks are read once for each set of the groups that they are read with, a few of all."""
-    own, states, units = with_words(inputs, model), {}, []
-    encoded = [bool(set(ENCODED) & set(g.columns) & set(own.actual)) for g in groups]
-    for members in coalitions(len(groups)):
-        key = tuple(members[encoded])
-        fields = own.mixed(dict(zip([g.name for g in groups], members, strict=True)), groups)
-        if key not in states:
-            states[key] = encode(model, fields, own.context)
-        units.append(decode(model, states[key], fields, own.context).double())
-    return torch.stack(units)
+def encoded_sets(model: SalesBert, inputs: Inputs, groups: list[Group]) -> EncodedSets:
+    """The weeks are read once for each set of the groups that they are read with."""
+    own = with_words(inputs, model)
+    encoded = [bool(set(ENCODED) & set(group.columns) & set(own.actual)) for group in groups]
+    sets = coalitions(len(groups))
+    members, which = np.unique(sets & encoded, axis=0, return_inverse=True)
+    states = []
+    for row in members:
+        fields = own.mixed(dict(zip([group.name for group in groups], row, strict=True)), groups)
+        states.append(encode(model, fields, own.context))
+    products, weeks = (torch.stack(x) for x in zip(*states, strict=True))
+    return EncodedSets(products, weeks, which.ravel())
+
+
+@torch.no_grad()
+def units_of_sets(
+    models: list[SalesBert], encoded: list[EncodedSets], inputs: Inputs, groups: list[Group]
+) -> np.ndarray:
+    """`coalition_units` where the past has been read; the plan of `inputs` may be another than it was read with."""
+    fields = _fields_of_sets(inputs, groups)
+    n_sets, n_products = fields[PLAN].shape[:2]
+    total = torch.zeros(0)
+    for model, own in zip(models, encoded, strict=True):
+        parts = []
+        for chosen in torch.arange(n_sets).split(max(1, ROWS // n_products)):
+            which = own.which[chosen.numpy()]
+            states = own.products[which].flatten(0, 1), own.weeks[which].flatten(0, 1)
+            context = {name: x.repeat(len(chosen), *[1] * (x.dim() - 1)) for name, x in inputs.context.items()}
+            units = decode(model, states, {name: x[chosen].flatten(0, 1) for name, x in fields.items()}, context)
+            parts.append(units.double().unflatten(0, (len(chosen), n_products)))
+        total = torch.cat(parts) if not len(total) else total + torch.cat(parts)
+    return inputs.size * coherent_units(total / len(models)).numpy()
+
+
+def _fields_of_sets(inputs: Inputs, groups: list[Group]) -> Fields:
+    """Field that enters after the weeks were read -> (2^G, B, …) with each set; of past weeks the last one alone."""
+    last = replace(inputs, **{
+        name: {WEEKS: fields[WEEKS][:, :, -1:], PLAN: fields[PLAN], SHOCK: fields[SHOCK]}
+        for name, fields in (("actual", inputs.actual), ("usual", inputs.usual))
+    })  # fmt: skip
+    names = [group.name for group in groups]
+    mixed = [last.mixed(dict(zip(names, row, strict=True)), groups) for row in coalitions(len(groups))]
+    return {name: torch.stack([fields[name] for fields in mixed]) for name in (WEEKS, PLAN, SHOCK)}

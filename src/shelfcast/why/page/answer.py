@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from shelfcast.data.labels import product_label
+from shelfcast.data.labels import product_labels
 from shelfcast.data.schema import CHAIN
 from shelfcast.report import plots
 from shelfcast.report.names import day, location_label
@@ -100,7 +100,8 @@ def present_plan(ready: Ready, form: Form) -> str:
 def product_names(ready: Ready) -> dict[str, str]:
     """Human name with the id -> product_id, most units first."""
     products = ready.panel.products.sort_values("units", ascending=False)
-    return {f"{product_label(row)} ({name})": name for name, row in products.iterrows()}
+    labels = product_labels(products, ids=False)
+    return {f"{label} ({product})": product for product, label in labels.items()}
 
 
 def location_names(ready: Ready) -> dict[str, str]:
@@ -129,7 +130,8 @@ def _fan(ready: Ready, form: Form, own: pd.DataFrame, changes: list[Change]) -> 
     if PROMOTION in other.values:
         shares = other.values[PROMOTION][other.products.get_loc(form.product), other.locations.index(form.location)]
         promoted = other.weeks[np.nan_to_num(shares) >= PROMOTED]
-    title = f"{product_label(ready.panel.products.loc[form.product])}, {_place(form.location)}: " + _total(own)
+    label = product_labels(ready.panel.products)[form.product]
+    title = f"{label}, {_place(form.location)}: " + _total(own)
     figure = plots.fan(sold, ahead(own, "other"), title, promoted=promoted, size=HALF, key=False)
     if changes:
         present = ahead(own, "present")

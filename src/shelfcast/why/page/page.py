@@ -16,6 +16,7 @@ from shelfcast.why.page.answer import (
     product_names,
     week_names,
 )
+from shelfcast.why.page.background import Background
 from shelfcast.why.whatif.anchor import Anchor
 from shelfcast.why.whatif.forecast import Ready
 
@@ -32,20 +33,28 @@ class Page:
 
     Parameters
     ----------
-    explain : HTML of what made the forecast, shown beside it; nothing is shown where there is none.
+    anchor : to an estimate of causes, on which people may let the answer lean; there is no switch where there is none.
+    anchored : whether the answer leans on it at first.
+    explain : HTML of what made the forecast, shown beside it once it is there: the fan does not wait for it.
     """
 
-    def __init__(self, ready: Ready, anchor: Anchor | None = None, explain: Explain | None = None):
-        self.ready, self.anchor, self.explain = ready, anchor, explain
+    def __init__(
+        self, ready: Ready, anchor: Anchor | None = None, explain: Explain | None = None, anchored: bool = False
+    ):
+        self.ready, self.anchor = ready, anchor
         self.fields = _fields(ready)
+        self.switch = widgets.Checkbox(value=anchored, description="lean on estimated effects", indent=False)
+        self.switch.add_class("whatif-switch")
         self.picture, self.sentence, self.alert, self.beside = (
-            widgets.HTML(layout=widgets.Layout(width=width)) for width in ("100%", "100%", "100%", "22em")
+            widgets.HTML(layout=widgets.Layout(width=width)) for width in ("100%", "100%", "100%", "34em")
         )
         for name in ("picture", "sentence", "alert", "beside"):
             getattr(self, name).add_class(f"whatif-{name}")
-        for field in self.fields.values():
+        self.background = None if explain is None else Background(explain, self._show_beside)
+        switches = [] if anchor is None else [self.switch]
+        for field in (*self.fields.values(), *switches):
             field.observe(lambda _: self.update(), names="value")
-        column = widgets.VBox([*self.fields.values(), self.alert], layout=widgets.Layout(width="24em"))
+        column = widgets.VBox([*self.fields.values(), *switches, self.alert], layout=widgets.Layout(width="24em"))
         shown = widgets.VBox([self.picture, self.sentence], layout=widgets.Layout(width="36em"))
         self.widget = widgets.VBox([widgets.HTML(STYLE), widgets.HBox([column, shown, self.beside])])
         self.widget.add_class("whatif")
@@ -59,15 +68,18 @@ class Page:
         """Answer what the fields ask; what cannot be answered gets a sentence, and the picture stays."""
         form = self.form
         try:
-            said = answer(self.ready, form, self.anchor)
+            said = answer(self.ready, form, self.anchor if self.switch.value else None)
         except ValueError as error:
             text = str(error)
             self.alert.value = f"<div class='whatif-refused' role='alert'>{escape(text[:1].upper() + text[1:])}</div>"
             return
         self.alert.value = ""
         self.picture.value, self.sentence.value = said.picture, f"<p>{said.sentence}</p>"
-        if self.explain is not None:
-            self.beside.value = self.explain(form, said)
+        if self.background is not None:
+            self.background.ask(form, said)
+
+    def _show_beside(self, text: str) -> None:
+        self.beside.value = text
 
 
 def _fields(ready: Ready) -> dict[str, widgets.Widget]:

@@ -24,7 +24,8 @@ class Change:
 
     products, locations : names, one or more; the chain means all of its regions.
     weeks : Mondays of coming weeks, one or more.
-    price_factor : times the planned price, such as 0.8. price : a shelf price, in money. At most one of them.
+    price_factor : times the planned price, such as 0.8. price : a shelf price, in money. At most one of them. Code may
+        state a price a product, as an array (products, 1, 1); `check` is for those that a person states.
     promotion : column or channel -> share of the location's stores that promote, 0 to 1. `promotion` is any channel.
 
     Worked example: ``Change("p01", "chain", "2022-10-10", price_factor=0.8, promotion={"display": 1})``.
@@ -34,7 +35,7 @@ class Change:
     locations: Sequence[str]
     weeks: Sequence[pd.Timestamp]
     price_factor: float | None = None
-    price: float | None = None
+    price: float | np.ndarray | None = None
     promotion: dict[str, float] | None = None
 
     def __post_init__(self):

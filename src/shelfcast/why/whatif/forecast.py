@@ -111,7 +111,7 @@ class Ready:
 
     def forecast(self, other: Plan, products: np.ndarray, anchor: Anchor | None = None) -> tuple[Parts, np.ndarray]:
         """Each model's mean and dispersion under another plan, and (P, L, H) the log factors' error, of some products."""
-        tensor = self._tensor(other, products)
+        tensor = self.plan_tensor(other, products)
         parts = [past.predict(tensor, products) for past in self.pasts]
         if anchor is None:
             return parts, np.zeros((len(products), *self.plan.rows.shape[1:]))
@@ -156,7 +156,7 @@ class Ready:
         alone = {name: x for name, x in self.plan.values.items() if name == "category_promotion"}
         return replace(other, values=other.values | alone)
 
-    def _tensor(self, other: Plan, products: np.ndarray) -> torch.Tensor:
+    def plan_tensor(self, other: Plan, products: np.ndarray) -> torch.Tensor:
         """(P, L, 1, H, F) field `plan` of some products under another plan, scaled as the models learned it."""
         tensor = self.market.tensors["plan"][products].clone()
         for name, x in other.values.items():
@@ -235,10 +235,11 @@ def totals(frame: pd.DataFrame) -> pd.DataFrame:
 def moves(present: Plan, other: Plan, products: np.ndarray) -> dict[str, np.ndarray]:
     """Part of a plan -> (P, L, H) what two plans differ by: logs of prices, and shares of stores by column."""
     price = {PRICE: (other.log_price - present.log_price)[products]} if PRICE in present.values else {}
-    pairs = {
-        name: (np.nan_to_num(plan.values[name][products]) for plan in (present, other)) for name in present.promotions
+    shares = {
+        name: np.nan_to_num(other.values[name][products]) - np.nan_to_num(present.values[name][products])
+        for name in present.promotions
     }
-    return price | {name: after - before for name, (before, after) in pairs.items()}
+    return price | shares
 
 
 def difference_range(quantiles: np.ndarray, factors: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

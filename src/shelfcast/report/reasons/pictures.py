@@ -11,6 +11,7 @@ from matplotlib.dates import ConciseDateFormatter, MonthLocator
 from matplotlib.figure import Figure
 
 from shelfcast.report.plots import graph_layout
+from shelfcast.report.reasons.choice import REST
 from shelfcast.report.theme import BLUE, HALF, INK, MUTED, ORANGE, PALE, SMALL, canvas, units
 
 NAMED = 2  # groups that a title names
@@ -20,7 +21,8 @@ WORTH_NAMING = 0.02  # of the usual forecast
 def headline(rows: pd.DataFrame, name: str) -> str:
     """The finding of one product's rows: 'Cola 1 l: 265 units, 74 more than usual: promotion +34, price +9'."""
     forecast, usual = rows["forecast"].iloc[0], rows["usual"].iloc[0]
-    largest = rows.loc[rows["units"].abs().sort_values(ascending=False).index].head(NAMED)
+    named = rows[rows["label"] != REST]
+    largest = named.loc[named["units"].abs().sort_values(ascending=False).index].head(NAMED)
     largest = largest[largest["units"].abs() > WORTH_NAMING * max(usual, 1)]
     reasons = ", ".join(f"{row.label.lower()} {signed(row.units)}" for row in largest.itertuples())
     difference = forecast - usual
@@ -38,9 +40,10 @@ def signed(value: float) -> str:
 def contributions(rows: pd.DataFrame, title: str, size=HALF) -> Figure:
     """One product's groups as bars that lead from the usual forecast to this one, the largest first.
 
-    rows : of one product, location, cutoff and horizon in a frame as `frames.SCHEMA` says.
+    rows : label, units, usual, forecast of one product, as `choice.bars` makes them; what is put together comes last.
     """
-    rows = rows.loc[rows["units"].abs().sort_values(ascending=False).index]
+    rest = rows["label"].eq(REST)
+    rows = rows.assign(size=rows["units"].abs().mask(rest, -1.0)).sort_values("size", ascending=False, kind="stable")
     usual, forecast = rows["usual"].iloc[0], rows["forecast"].iloc[0]
     ends = usual + rows["units"].cumsum().to_numpy()
     starts = np.r_[usual, ends[:-1]]
@@ -57,6 +60,7 @@ def contributions(rows: pd.DataFrame, title: str, size=HALF) -> Figure:
         ax.text(value + 0.025 * reach, y, units(value), va="center", fontsize=8.5, fontweight="bold")
     ax.set_yticks(range(last + 1), ["as usual", *rows["label"], "forecast"])
     ax.set(xlabel="units", ylim=(last + 0.6, -0.6))
+    ax.use_sticky_edges = False  # bars would end at the picture's edge, and cut the diamonds
     ax.margins(x=0.12)
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.spines["left"].set_visible(False)
@@ -70,11 +74,24 @@ def strip(pairs: str, title: str, size=SMALL, label: str = "units") -> Figure:
     colours = np.where(frame["units"] >= 0, BLUE, ORANGE)
     ax.bar(pd.to_datetime(frame["ds"]), frame["units"], width=6, color=colours)
     ax.axhline(0, color=MUTED, lw=0.8)
+    _months(ax)
+    ax.set_ylabel(label)
+    return figure
+
+
+def shares(frame: pd.DataFrame, title: str, size=HALF) -> Figure:
+    """Shares of attention by week as bars; frame has ds and share."""
+    figure, ax = canvas(title, size)
+    ax.bar(frame["ds"], 100 * frame["share"], width=6, color=MUTED)
+    _months(ax)
+    ax.set_ylabel("share of attention, %")
+    return figure
+
+
+def _months(ax) -> None:
     locator = MonthLocator(interval=2)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
-    ax.set_ylabel(label)
-    return figure
 
 
 def region_map(pairs: str, graph: pd.DataFrame, title: str, coordinates: pd.DataFrame | None = None) -> Figure:

@@ -1,12 +1,10 @@
-"""How good the forecasts are: comparisons with peers, splits, and the studies' results, as frames for plots and tables.
+"""How good the forecasts are: comparisons with peers and splits of their scores, as frames for plots and tables.
 
 A comparison's rows have label, group (see `names.GROUPS`), estimate, low and high: a relative difference in error and
 its 90 % confidence interval. Tables hold text, ready for `page.table`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -48,25 +46,10 @@ def comparison(test: pd.DataFrame, rival: str, draws: int = 1000) -> pd.DataFram
         if method != rival:
             difference = paired_bootstrap(test, method, rival, draws=draws)
         rows.append((method, *difference))
-    return _labelled(pd.DataFrame(rows, columns=["method", "estimate", "low", "high"]))
+    return labelled(pd.DataFrame(rows, columns=["method", "estimate", "low", "high"]))
 
 
-def control_comparison(differences: dict, leave_out: Collection[str] = ()) -> pd.DataFrame:
-    """WQL of each control and upper bound against Shelfcast of the same run.
-
-    Parameters
-    ----------
-    differences : method -> estimate, low, high: one level of the controls study's `differences`.
-    leave_out : methods that the page compares elsewhere.
-    """
-    rows = [("shelfcast", 0.0, np.nan, np.nan)]
-    for method, row in differences.items():
-        if method not in {"shelfcast", *leave_out}:
-            rows.append((method, row["estimate"], row["low"], row["high"]))
-    return _labelled(pd.DataFrame(rows, columns=["method", "estimate", "low", "high"]))
-
-
-def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
+def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with `label` and `group` of their `method`, in the page's order of groups."""
     methods = [names.method(key) for key in rows["method"]]
     rows = rows.assign(label=[method.name for method in methods], group=[method.group for method in methods])
@@ -138,47 +121,5 @@ def distance_to_best(scored: dict) -> pd.DataFrame:
             if START in methods:
                 start = methods[START]["wql"]
                 row[f"Way covered, {SHORT_LEVELS[level]}"] = percent((start - wql) / (start - best))
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def ablation_costs(ablation: dict) -> dict[str, pd.DataFrame]:
-    """Level -> what leaving out each data source costs products with a history, in the rows of a comparison."""
-    costs = {}
-    for level, variants in ablation["worth"].items():
-        rows = pd.DataFrame({key: row for key, row in variants.items() if not key.startswith("new_")}).T
-        rows = rows.reindex(columns=["estimate", "low", "high"])  # one run alone has no interval
-        labels, groups = zip(*map(names.ablation, rows.index), strict=True)
-        costs[level] = rows.assign(label=labels, group=groups).sort_values("group", ascending=False, kind="stable")
-    return costs
-
-
-def ablation_against_best(ablation: dict) -> pd.DataFrame:
-    """On a simulated market: what leaving out each source costs the oracle and the model; empty where not measured."""
-    costs = ablation.get("worth", {})
-    measured = [key for key, row in costs.get("product", {}).items() if "recovered" in row]
-    rows = []
-    for key in measured:
-        row = {"Left out": names.ablation(key)[0] + (", new products" if key.startswith("new_") else "")}
-        for level, variants in costs.items():
-            cost, short = variants[key], SHORT_LEVELS[level]
-            row[f"Best possible, {short}"] = f"{cost['oracle_wql']:z.3f}"
-            row[f"Model, {short}"] = f"{cost['wql']:z.3f}"
-            row[f"Share, {short}"] = percent(cost["recovered"])
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def new_product_table(ablation: dict) -> pd.DataFrame:
-    """Scores of forecasts for products without a history, best first, also against the category's mean."""
-    rows = []
-    for key in sorted(ablation["new"]["product"], key=lambda key: ablation["new"]["product"][key]["wape"]):
-        label = names.METHODS[key].name if key in names.METHODS else f"Shelfcast, {names.ablation(key)[0]}"
-        row = {"Forecast": "Shelfcast" if key == "new" else label}
-        for level, forecasts in ablation["new"].items():
-            score, mean, short = forecasts[key], forecasts["category_mean"], SHORT_LEVELS[level]
-            row[f"WAPE, {short}"] = percent(score["wape"], 1)
-            row[f"WQL, {short}"] = f"{score['wql']:z.3f}"
-            row[f"vs mean, {short}"] = percent(score["wape"] / mean["wape"] - 1, 1, sign=True)
         rows.append(row)
     return pd.DataFrame(rows)

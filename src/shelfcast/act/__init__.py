@@ -1,0 +1,1 @@
+"""What follows from forecasts: orders, promotions, recommendations."""

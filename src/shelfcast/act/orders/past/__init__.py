@@ -1,0 +1,1 @@
+"""Orders replayed on weeks that have passed: what policies would have cost, each fed by the forecasts of their time."""

@@ -1,0 +1,1 @@
+"""What recommendations are learned from and by: forecasts, factorisations, columns of shopper and product, their mix."""

@@ -1,0 +1,153 @@
+"""Where forecasts are least sure, and what on the page not to trust."""
+
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+
+from shelfcast.panel.frame import Panel
+from shelfcast.report.decisions.words import listed, product
+from shelfcast.report.names import day
+from shelfcast.report.theme import percent, units
+
+NARROW, BIASED = 0.05, 0.05  # from which coverage and bias are told
+FEWEST_WEEKS = 104
+FAULTS = 3  # checks of the raw tables that are named
+LOST = ("dropped", "not used", "missing", "left out")  # words of an action by which rows do not count
+
+
+def least_sure(products: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The products whose coming weeks may differ most, in units: a row each, the widest range first.
+
+    Parameters
+    ----------
+    products : of `outlook.by_product`.
+    """
+    rows = products.assign(width=products["high"] - products["low"]).nlargest(most, "width")
+    labels = products["label"]
+    return pd.DataFrame(
+        {
+            "Product": [product(labels, name) for name in rows.index],
+            "Expected": rows["mean"].map(units),
+            "80 % range": [f"{row.low:,.0f}–{row.high:,.0f}" for row in rows.itertuples()],
+            "Range over expected": (rows["width"] / rows["mean"].clip(lower=1e-9)).map(percent),
+            "Sold lately": rows["last"].map(units),
+        }
+    )
+
+
+def least_sure_words(products: pd.DataFrame, most: int) -> str:
+    """How much of all products' uncertainty the widest few hold, and how the slow sellers compare."""
+    width = (products["high"] - products["low"]).sort_values(ascending=False)
+    share = width.iloc[:most].sum() / max(width.sum(), 1e-9)
+    slow = products["mean"] <= products["mean"].median()
+    fast_width, slow_width = ((products["high"] - products["low"])[rows].sum() for rows in (~slow, slow))
+    fast_mean, slow_mean = (products["mean"][rows].sum() for rows in (~slow, slow))
+    return (
+        f"The {min(most, len(products))} products below hold {percent(share)} of the units by which all products may differ. "
+        f"Relative to what they sell, slow products are less sure: the ranges of the slower half are "
+        f"{percent(slow_width / max(slow_mean, 1e-9))} of their expected units, those of the faster half "
+        f"{percent(fast_width / max(fast_mean, 1e-9))}."
+    )
+
+
+def not_to_trust(panel: Panel, score: dict, history: pd.DataFrame, steps: int) -> list[str]:
+    """Doubts about this page, most important first; each says what to do.
+
+    Parameters
+    ----------
+    score : of the page's method for products, see `metrics.metrics_dict`. history : of the model's training. steps : the most it may
+        take.
+    """
+    doubts = [
+        _plan(panel),
+        _coverage(score),
+        _bias(score),
+        _curve(history, steps),
+        _history(panel),
+        *_faults(panel.quality),
+    ]
+    return [line for line in doubts if line]
+
+
+def _plan(panel: Panel) -> str:
+    meta = panel.meta
+    lacking = [
+        name
+        for name, key in (("promotions", "plan_assumed"), ("prices", "prices_assumed"))
+        if meta.get(key) and any(column.startswith(name.rstrip("s")) for column in panel.planned)
+    ]
+    if not panel.planned:
+        return (
+            "<b>No plan of promotions or prices is known at all</b>, so the forecast expects weeks like those before. Weeks in "
+            "which you promote will sell more."
+        )
+    if not lacking:
+        return ""
+    return (
+        f"<b>The plan of {listed(lacking)} ends {day(panel.weeks[-1] + pd.Timedelta(days=6))}</b>, before the coming weeks: "
+        "products that you will promote or price differently sell otherwise than forecast. Add the plan and run again."
+    )
+
+
+def _coverage(score: dict) -> str:
+    off = score["coverage_80"] - 0.8
+    if abs(off) <= NARROW:
+        return ""
+    verdict, advice = ("too narrow", "wider") if off < 0 else ("too wide", "narrower")
+    return (
+        f"<b>Ranges were {verdict}</b> in the test weeks: {percent(score['coverage_80'])} of sales fell inside the 80 % range. "
+        f"Read them as {advice} than they are."
+    )
+
+
+def _bias(score: dict) -> str:
+    bias = score["bias"]
+    if abs(bias) <= BIASED:
+        return ""
+    much, opposite = ("much", "less") if bias > 0 else ("little", "more")
+    return (
+        f"<b>Forecasts were too {'high' if bias > 0 else 'low'}</b> by {percent(abs(bias))} over all test weeks; they promised too "
+        f"{much}. Expect {opposite} if these weeks are like the coming ones."
+    )
+
+
+def flat(history: pd.DataFrame, steps: int) -> bool:
+    """Whether the validation curve, mean over the seeds, was lowest before the last allowed step."""
+    curve = (
+        history[history["phase"] == "select"].pivot(index="step", columns="seed", values="wql").dropna().mean(axis=1)
+    )
+    return curve.empty or curve.idxmin() != curve.index[-1] or curve.index[-1] < steps
+
+
+def _curve(history: pd.DataFrame, steps: int) -> str:
+    if flat(history, steps):
+        return ""
+    return (
+        "<b>The model had not finished learning</b>: its validation error still fell at the last step. More "
+        "<code>finetune.steps</code> would make it better."
+    )
+
+
+def _history(panel: Panel) -> str:
+    n_weeks = len(panel.weeks)
+    if n_weeks >= FEWEST_WEEKS:
+        return ""
+    return (
+        f"<b>{n_weeks} weeks are less than two years</b>: the season of a year cannot be told from what happened once. Holidays "
+        "and the turn of the year need your own judgement."
+    )
+
+
+def _faults(quality: pd.DataFrame) -> list[str]:
+    """The checks of the raw tables by which most rows do not count."""
+    lost = quality["action"].astype(str).str.contains("|".join(LOST)) & quality["found"].gt(0)
+    rows = quality[lost & ~quality["check"].str.contains("not chosen")].nlargest(FAULTS, "share")
+    rows = rows[rows["share"] > 0.001]
+    if rows.empty:
+        return []
+    named = [
+        f"{escape(str(row.check))} ({percent(row.share, 1)}: {escape(str(row.action))})" for row in rows.itertuples()
+    ]
+    return [f"<b>Faults of the tables</b>: {listed(named)}. The last section lists all checks."]
