@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -28,10 +28,10 @@ def response(panel: Panel, costs: pd.DataFrame | None = None) -> Response:
 
     costs : product_id, week, cost: the instrument, for a retailer whose prices follow what no table shows.
     """
-    known = rows(panel)
+    end = pd.Timestamp(panel.meta["validation_end"])
+    known = rows(replace(panel, frame=panel.frame[panel.frame["ds"] <= end]))  # series are selected by these, too
     if costs is not None:
         known = with_cost(known, costs)
-    known = known.where(known.frame["ds"] <= pd.Timestamp(panel.meta["validation_end"]))
     price: Effect | None = None
     if "price" in panel.planned:
         price = estimate(known, PRICE, "instrument" if costs is not None else "dml")
