@@ -1,6 +1,7 @@
-"""Draw the packages of src/shelfcast and what they import: `python docs/structure.py` writes docs/design.md's drawing.
+"""Draw the packages of src/shelfcast and what they import: `python docs/structure.py` writes the drawing in
+docs/design.md and the table in docs/packages.md.
 
-A test compares, so that the drawing is always that of the code.
+A test compares, so that both are always those of the code.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/shelfcast"
+DOCUMENTS = [ROOT / "docs/design.md", ROOT / "docs/packages.md"]
 
 
 def module_imports(source: Path = SOURCE) -> dict[str, set[str]]:
@@ -80,5 +82,5 @@ def fill(text: str) -> str:
 
 
 if __name__ == "__main__":
-    path = ROOT / "docs/design.md"
-    path.write_text(fill(path.read_text()))
+    for path in DOCUMENTS:
+        path.write_text(fill(path.read_text()))
