@@ -70,23 +70,11 @@ class World:
         now = market["mondays"].get_loc(cutoff)
         at = now + np.arange(1, market["settings"]["horizon"] + 1)
         products = pd.Index(market["products"]["product_id"])
-        list_price = market["products"]["list_price"].to_numpy()
         price = np.where(products.isin(regular.index), regular.reindex(products), market["price"][:, at[0]])
 
-        def utility(cut: float, channels: dict[str, float]) -> np.ndarray:
-            plan = {
-                name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")
-            }
-            plan["log_price"][:, at] = np.log(price * (1 - cut) / list_price)[:, None]
-            plan["rivals"][:, at] = 0.0
-            for name in ("mailer", "display"):
-                plan[name][..., at] = channels.get(name, 0.0)
-            effects = market["products"][EFFECTS]
-            taste = market["taste"] + laws.city_taste(effects, market["stores"])
-            return laws.utility(effects, taste, plan, at, market["regime"][at])
-
         own, shock = true_states(market, at) if states == "true" else expected_states(market, now, len(at))
-        without, with_one = utility(0.0, {}), utility(cut, channels)
+        without = _utility(market, at, price, {})
+        with_one = _utility(market, at, price * (1 - cut), channels)
         launched = np.isfinite(without)
         rival = market["rival"][:, None] * (market["regime"][at] > 1)
         size = market["stores"]["size"].to_numpy()[:, None]
@@ -141,6 +129,18 @@ class World:
             plan[i] = True  # weeks do not touch each other
             gains[i] = self.money(plan) - nothing
         return gains
+
+
+def _utility(market: dict, at: np.ndarray, price: np.ndarray, channels: dict[str, float]) -> np.ndarray:
+    """(P, S, H) log demand at prices (P,) with a promotion of every product in these channels, rivals left out."""
+    plan = {name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")}
+    plan["log_price"][:, at] = np.log(price / market["products"]["list_price"].to_numpy())[:, None]
+    plan["rivals"][:, at] = 0.0
+    for name in ("mailer", "display"):
+        plan[name][..., at] = channels.get(name, 0.0)
+    effects = market["products"][EFFECTS]
+    taste = market["taste"] + laws.city_taste(effects, market["stores"])
+    return laws.utility(effects, taste, plan, at, market["regime"][at])
 
 
 def true_states(market: dict, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,8 @@ def slopes(ready: Ready, empty: Plan, before: Parts, causes: Causes) -> tuple[np
 def weights(plan: Plan, share: np.ndarray) -> np.ndarray:
     """(P, P) by how much a promotion of the row's product raises `category_promotion` of the column's product.
 
-    A product weighs by its units of the training weeks, as in `features.promotions`.
+    A product weighs by its units of the training weeks, as in `features.promotions`: the promotion of one that was
+    launched later moves no other product.
 
     Parameters
     ----------
