@@ -1,5 +1,7 @@
 """Orders: demand paths, order-up-to levels, replay, terms and stock, sales that stock-outs cut."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -523,3 +525,43 @@ def test_parameters_out_of_range_are_refused():
     for values in ({"replay_lead_times": [1, -1]}, {"service_level": 1.0}, {"rule": "cheap"}, {"margin": 0.0}):
         with pytest.raises(SettingsError, match=next(iter(values))):
             build(Orders, values, "params.yaml: orders")
+
+
+def delivered_world():
+    """What notebook 4 leaves of a known world, and as much of a panel as its replay reads."""
+    methods, average = known_world(n=40)
+    test = {"ensemble": methods["oracle"], "lightgbm": methods["lightgbm"], "moving_average_8": average}
+    test = pd.concat([frame.assign(method=name) for name, frame in test.items()])
+    past = world(n=40, n_cutoffs=4)
+    validation = pd.concat([past.assign(method=name) for name in ("lightgbm", "moving_average_8")])
+    panel = SimpleNamespace(
+        meta={"horizon": 4, "amounts": False},
+        frame=pd.DataFrame({"product_id": [f"p{i:03d}" for i in range(40)], "location": "chain", "price_level": 0.7}),
+    )
+    weights = {"product_region": {"lightgbm": 1.0}}
+    return delivered.Delivered(test, test.iloc[:0], validation, weights), panel
+
+
+def test_everything_that_was_delivered_is_replayed():
+    given, panel = delivered_world()
+    past = contest.replay_delivered(given, panel, Orders(), [1])
+    assert set(past.rows["policy"]) == {"ensemble", "lightgbm", "textbook"}
+    cost = past.rows.query("rule == 'cost'").groupby("policy")["cost"].sum()
+    assert cost.idxmin() == "ensemble", "it knows the plan"
+    without = given.test[given.test["method"] != "moving_average_8"]
+    few = contest.replay_delivered(given._replace(test=without), panel, Orders(), [1])
+    assert set(few.rows["policy"]) == {"ensemble", "lightgbm"}, "no average, no textbook"
+
+
+def test_correlations_and_spreads_come_from_validation_weeks():
+    given, panel = delivered_world()
+    before = contest.replay_delivered(given, panel, Orders(), [1])
+    changed = given._replace(test=given.test.assign(y=3 * given.test["y"] + 2))
+    after = contest.replay_delivered(changed, panel, Orders(), [1])
+    for name, own in before.correlations.items():
+        for level, matrix in own.items():
+            assert (after.correlations[name][level] == matrix).all()
+    first = before.rows["ds"].min()
+    assert before.rows["demand"].sum() < after.rows["demand"].sum(), "the control: the weeks did change"
+    orders_of = [part.rows.loc[part.rows["ds"] == first].drop(columns=["demand"]) for part in (before, after)]
+    assert not orders_of[0]["ordered"].equals(orders_of[1]["ordered"]), "the control: later weeks see the change"

@@ -69,9 +69,12 @@ class Levels(NamedTuple):
 
 
 class _Needs(NamedTuple):
-    """need : (N, D) what an order is needed for, less `base` that is there already. lost_before : (N, D) units of the
-    need that are lost before the order arrives. after : (N,) expected demand of the review period. later : (N, D, W) weeks
-    after it, as far as forecasts reach."""
+    """What an order is needed for, on each path.
+
+    need : (N, D) units beyond `base`. lost_before : (N, D) units of the need that the lead time loses already; zero where
+    stock is known. base : (N,) units on hand and on order, zero where stock is not known. after : (N,) expected demand of
+    the review period. later : (N, D, W) weeks after it, as far as forecasts reach.
+    """
 
     need: np.ndarray
     lost_before: np.ndarray
@@ -122,9 +125,8 @@ def order_up_to(
     ranks = np.unique(np.ceil(CANDIDATES * paths.demand.shape[1] - 1e-9).astype(int) - 1)
     candidates = np.sort(needs.need, axis=1)[:, ranks]  # N, J
     candidates = np.where(terms["whole"].to_numpy(bool)[:, None], np.ceil(candidates - 1e-4), candidates)
-    usual = service_level if rule == "fill_rate" else None
     ratios = cost_ratio(terms, timing)
-    wanted = np.where(usual is None, ratios / (1 + ratios), usual)
+    wanted = ratios / (1 + ratios) if rule == "cost" else np.full(len(ratios), service_level)
     enough = _ratio_at(needs, candidates, wanted)
     if rule == "fill_rate":
         lost = np.stack([_lost(needs, column) for column in candidates.T], axis=1)  # N, J

@@ -135,7 +135,7 @@ def replay_delivered(
     names = [name for name in test if name != TEXTBOOK_METHOD or name == options.method]
     paths = {name: paths_by_cutoff(test[name], demand.series, correlations.get(name, {}), options) for name in names}
     past = delivered.validation[delivered.validation["method"] == TEXTBOOK_METHOD]
-    textbook = averages(average, past, demand.series) if len(past) else None
+    textbook = averages(average, past, demand.series) if len(past) and TEXTBOOK_METHOD in test else None
     rows = replay_policies(paths, textbook, demand, own_terms, options, lead_times)
     return Replayed(rows, correlations, demand)
 
