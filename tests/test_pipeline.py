@@ -10,6 +10,7 @@ import time
 
 import pandas as pd
 import pytest
+from browser import CHROMIUM, chromium, faults, opened
 from conftest import make_retailer, tables_changed_after, write_retailer
 from projects import ENV, call, copy_project, edit, message
 
@@ -83,6 +84,18 @@ def test_report_stands_alone(project):
     total = total[total["situation"] == panel.situation(panel.cutoffs["latest"][0])]
     total = total[total["unique_id"].str.endswith("|chain")]["mean"].sum()
     assert f"{total:,.0f} units" in page
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: install Debian's chromium")
+def test_report_in_a_browser(project):
+    path = project / f"reports/{MARKET}/index.html"
+    with chromium() as running:
+        assert faults(running, path) == []
+        with opened(running, path, 1200) as (page, _):
+            for link in page.locator("a[download]").all():
+                with page.expect_download() as waiting:
+                    link.click()
+                assert waiting.value.path().stat().st_size > 0, waiting.value.suggested_filename
 
 
 def test_second_run_does_nothing(project):

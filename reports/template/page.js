@@ -1,27 +1,47 @@
-// Tables sort on a click on their heading; a search box filters the rows below it.
-const value = (row, i) => row.cells[i].textContent.trim();
-const number = (text) => parseFloat(text.replace(/[,\s]/g, "").replace("−", "-"));
-const figure = /^[−+-]?\d[\d,.\s]*(–\d[\d,.\s]*)?%?$/; // 1,234 or −5 % or 12–15
+// Headings of tables become buttons that sort; a search box filters the rows below it.
+const text = (row, i) => row.cells[i].textContent.trim();
+const number = (cell) => parseFloat(cell.replace(/[,\s]/g, "").replace("−", "-"));
+const one = "[−+-]?\\d[\\d,.\\s]*%?";
+const figure = new RegExp(`^${one}(\\s*(–|to|→|\\()\\s*${one}\\)?)*$`); // 1,234 or −5 % or 12–15 or 3 (1–4); its first number sorts
+const missing = (cell) => !cell || cell === "–";
+
 document.querySelectorAll("table.sortable").forEach((table) => {
   const body = table.tBodies[0];
   [...table.tHead.rows[0].cells].forEach((head, i) => {
-    const texts = [...body.rows].map((row) => value(row, i));
-    const numeric = texts.some((t) => figure.test(t)) && texts.every((t) => !t || t === "–" || figure.test(t));
-    [head, ...[...body.rows].map((row) => row.cells[i])].forEach((cell) => cell.classList.toggle("n", numeric));
+    const rows = [...body.rows];
+    const given = rows.map((row) => text(row, i)).filter((cell) => !missing(cell));
+    const numeric = given.length > 0 && given.every((cell) => figure.test(cell));
+    [head, ...rows.map((row) => row.cells[i])].forEach((cell) => cell.classList.toggle("n", numeric));
+    if (!given.length) return; // a column of pictures
+    const compare = (a, b) => (numeric ? number(a) - number(b) : a.localeCompare(b, undefined, { numeric: true }));
     const sort = () => {
-      const up = head.getAttribute("aria-sort") === (numeric ? "descending" : "none") || !head.ariaSort && !numeric;
-      const key = (row) => (numeric ? (isNaN(number(value(row, i))) ? -Infinity : number(value(row, i))) : value(row, i));
-      const order = (a, b) => (numeric ? key(a) - key(b) : key(a).localeCompare(key(b)));
-      body.append(...[...body.rows].sort((a, b) => (up ? order(a, b) : order(b, a))));
+      const before = head.getAttribute("aria-sort");
+      const up = before ? before === "descending" : !numeric; // first click: largest first, or A to Z
+      const order = (x, y) => {
+        const [a, b] = [text(x, i), text(y, i)];
+        if (missing(a) || missing(b)) return missing(a) - missing(b); // last, both ways
+        return up ? compare(a, b) : compare(b, a);
+      };
+      body.append(...[...body.rows].sort(order));
       [...head.parentNode.cells].forEach((cell) => cell.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
     };
-    head.tabIndex = 0;
-    head.onclick = sort;
-    head.onkeydown = (event) => event.key === "Enter" && sort();
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    button.onclick = sort;
+    head.append(button);
   });
 });
+
 document.querySelectorAll("input[type=search]").forEach((box) => {
   const rows = [...box.closest(".table").querySelectorAll("tbody tr")];
-  box.oninput = () => rows.forEach((row) => (row.hidden = !row.textContent.toLowerCase().includes(box.value.toLowerCase())));
+  const found = document.createElement("output"); // read out by a screen reader when it changes
+  found.className = "found";
+  box.after(found);
+  box.oninput = () => {
+    const words = box.value.toLowerCase().split(/\s+/);
+    rows.forEach((row) => (row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word))));
+    found.textContent = box.value ? `${rows.filter((row) => !row.hidden).length} / ${rows.length}` : "";
+  };
 });

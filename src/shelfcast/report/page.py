@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from html import escape
 from importlib.metadata import version
 
@@ -44,8 +45,13 @@ def part(title: str, text: str, *pieces: HTML) -> HTML:
 
 
 def table(frame: pd.DataFrame, search: str = "", tall: bool = False) -> HTML:
-    """A table that the page's script sorts on a click; cells are HTML (escape what comes from data)."""
+    """A table that the page's script sorts on a click; cells are HTML (escape what comes from data).
+
+    The first column names the rows, so its cells are headings of their rows to a screen reader.
+    """
     body = frame.to_html(index=False, escape=False, border=0, classes="sortable", na_rep="–", justify="unset")
+    body = re.sub(r"<th>", '<th scope="col">', body)
+    body = re.sub(r"(<tr>\s*)<td>(.*?)</td>", r'\1<th scope="row">\2</th>', body, flags=re.DOTALL)
     box = f'<input type="search" placeholder="{search}" aria-label="{search}">' if search else ""
     return HTML(f'<div class="table">{box}<div class="scroll{" tall" if tall else ""}">{body}</div></div>')
 
