@@ -14,7 +14,7 @@ from shelfcast.market.tables import raw_tables
 from shelfcast.market.truth import draw
 from shelfcast.panel.build import build
 from shelfcast.settings import Prepare, Simulation
-from shelfcast.why.causes import checks, data, effects, words
+from shelfcast.why.causes import checks, data, effects, errors, words
 from shelfcast.why.causes.checks import Hidden
 from shelfcast.why.causes.data import COST, PRICE, Rows
 from shelfcast.why.causes.effects import Effect
@@ -122,12 +122,12 @@ def test_clustered_errors_are_those_of_the_library_and_wider_where_rows_depend_o
     y = d + draw.normal(size=20)[product] + draw.normal(size=1000)
     frame = pd.DataFrame({"y": y - y.mean(), "d": d - d.mean(), "product_id": product, "block": block})
     slope = float((frame["d"] * frame["y"]).sum() / (frame["d"] ** 2).sum())
-    clustered = effects.clustered_se(frame, ("product_id",))
+    clustered = errors.clustered_se(frame, ("product_id",))
     library = effects.regress("y ~ d", frame, ("product_id",))
     assert clustered == pytest.approx(library.se()["d"], rel=0.01)
     plain = np.sqrt(((frame["y"] - slope * frame["d"]) ** 2).mean() / (frame["d"] ** 2).sum())
     assert clustered > 3 * plain
-    assert effects.clustered_se(frame, ("product_id", "block")) >= clustered
+    assert errors.clustered_se(frame, ("product_id", "block")) >= clustered
 
 
 def test_groups_have_their_own_effects():
@@ -360,3 +360,52 @@ def test_wrong_input_gets_a_sentence(small_panel):
         data.with_cost(rows, costs.assign(cost=1.0, product_id="unknown"))
     with pytest.raises(ValueError, match="--n is 0"):
         causes.main(["worlds", "--n", "0"])
+
+
+# ---------------------------------------------------------------- strata
+
+
+def products_of_two_brands(difference: float, seed: int) -> Rows:
+    """A linear world, half of whose products answer prices by `difference` more than the other half."""
+    rows = linear_world(seed)
+    brand = np.where(rows.frame["product_id"] < "p12", "A", "B")
+    sign = np.where(brand == "A", 0.5, -0.5)
+    moved = rows.frame["log_units"] + difference * sign * rows.frame["log_price"]
+    return dataclasses.replace(rows, frame=rows.frame.assign(brand=brand, log_units=moved))
+
+
+def test_differences_between_strata_are_no_chance():
+    """By hand: two brands of two products with one row each; around the brands' own effects nothing is left."""
+    frame = pd.DataFrame({"product_id": list("abcd"), "d": 1.0, "y": [1.0, 1.0, 3.0, 3.0]})
+    assert errors.clustered_se(frame, ("product_id",)) == pytest.approx(np.sqrt(4 * 4 / 3) / 4)
+    brands = np.array(["x", "x", "y", "y"])
+    assert errors.clustered_se(frame, ("product_id",), brands) == 0
+    uneven = frame.assign(y=[1.0, 2.0, 3.0, 4.0])  # .5 off in each brand: 4 · .25 · 4 / (4 - 2)
+    assert errors.clustered_se(uneven, ("product_id",), brands) == pytest.approx(np.sqrt(2.0) / 4)
+
+
+def test_strata_leave_the_estimate_and_narrow_only_what_differs_by_them():
+    whole, within = (effects.estimate(products_of_two_brands(2.0, 1), strata=strata) for strata in (None, "brand"))
+    assert within.estimate == whole.estimate and within.se < 0.6 * whole.se
+    alike = [effects.estimate(products_of_two_brands(0.0, 1), strata=strata).se for strata in (None, "brand")]
+    assert alike[1] == pytest.approx(alike[0], rel=0.25), "where brands do not differ there is nothing to take out"
+
+
+def test_intervals_within_strata_hold_the_truth():
+    inside = []
+    for seed in range(12):
+        effect = effects.estimate(products_of_two_brands(2.0, seed), strata="brand")
+        inside.append(effect.low <= TRUE <= effect.high)
+    assert np.mean(inside) >= 0.75
+
+
+def test_strata_that_products_hardly_share_are_refused():
+    rows = products_of_two_brands(1.0, 0)
+    with pytest.raises(ValueError, match="no column 'shelf'"):
+        effects.estimate(rows, strata="shelf")
+    single = rows.frame[rows.frame["product_id"].isin(["p00", "p01", "p02"])]
+    pairs = dataclasses.replace(
+        rows, frame=single.assign(brand=single["product_id"].map({"p00": "A", "p01": "A", "p02": "B"}))
+    )
+    with pytest.raises(ValueError, match="too many for 3 products"):
+        effects.estimate(pairs, strata="brand")

@@ -11,8 +11,8 @@ from shelfcast.market.truth import draw
 from shelfcast.panel.frame import Panel
 from shelfcast.report.reasons import effects as page
 from shelfcast.settings import Simulation
-from shelfcast.why.causes import market
 from shelfcast.why.causes.data import PRICE, PROMOTION, rows
+from shelfcast.why.market import effects as market
 from studies.causes import worlds
 
 

@@ -139,7 +139,7 @@ def served(market):
         yield f"http://127.0.0.1:{port}/"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(PATIENCE)
         log.close()
 
 

@@ -1,10 +1,10 @@
 """Effects of price and promotion: on simulated worlds, whose truth is known, and on a retailer.
 
-    python -m studies.causes.causes worlds [--n 50] [--learner trees]
+    python -m studies.causes.causes worlds [--n 50] [--learner trees] [--strata brand]
     python -m studies.causes.causes retailer FOLDER [--rename THEIRS=OURS]
 
-`worlds` writes results/worlds.csv (or worlds_trees.csv), a row per world, treatment and method, and pictures. A run that
-was stopped continues with the first world that is not done. `retailer` writes results/<folder>.csv and
+`worlds` writes results/worlds.csv (or worlds_trees.csv, worlds_brand.csv), a row per world, treatment and method, and
+pictures. A run that was stopped continues with the first world that is not done. `retailer` writes results/<folder>.csv and
 results/<folder>_cross_prices.csv.
 """
 
@@ -50,8 +50,12 @@ class Study:
     n_weeks: int
 
 
-def world(simulation: Simulation, learner: str = "linear") -> pd.DataFrame:
+def world(simulation: Simulation, learner: str = "linear", strata: str | None = None) -> pd.DataFrame:
     """Every estimate on one world, beside its truth.
+
+    Parameters
+    ----------
+    strata : of products, whose differences do not count as chance; see `effects.estimate`.
 
     Returns
     -------
@@ -60,7 +64,8 @@ def world(simulation: Simulation, learner: str = "linear") -> pd.DataFrame:
     market = draw(simulation)
     rows = rows_of(market)
     estimates, truths = [], []
-    options = {"dml": {"learner": learner}, "instrument": {"learner": learner}, "naive": {}, "two_way": {}}
+    learned = {"learner": learner, "strata": strata}
+    options = {"dml": learned, "instrument": learned, "naive": {}, "two_way": {}}
     for treatment, true in true_effects(market, rows).items():
         for method, own in options.items():
             if method != "instrument" or treatment == PRICE:
@@ -71,7 +76,7 @@ def world(simulation: Simulation, learner: str = "linear") -> pd.DataFrame:
     return effects.table(estimates).assign(**world, truth=[*truths, 0.0, 0.0])
 
 
-def worlds(study: Study, learner: str = "linear", work: Path = WORK) -> pd.DataFrame:
+def worlds(study: Study, learner: str = "linear", work: Path = WORK, strata: str | None = None) -> pd.DataFrame:
     """All worlds' estimates; those of an earlier run are read from `work`."""
     size = {name: getattr(study, name) for name in ("n_products", "n_stores", "n_weeks")}
     kinds = list(product(study.mechanisms, study.confounding)) * study.worlds
@@ -81,8 +86,8 @@ def worlds(study: Study, learner: str = "linear", work: Path = WORK) -> pd.DataF
     ]
     parts = []
     for kind in tqdm(simulations, "worlds", unit="world", disable="SHELFCAST_PIPELINE" in os.environ):
-        key = [kind.mechanism, kind.confounding, kind.seed, size, learner]
-        parts.append(resumed(work, key, lambda kind=kind: world(kind, learner)))
+        key = [kind.mechanism, kind.confounding, kind.seed, size, learner, *([strata] if strata else [])]
+        parts.append(resumed(work, key, lambda kind=kind: world(kind, learner, strata)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -141,6 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     simulated = commands.add_parser("worlds", help="estimates on simulated worlds beside their truth")
     simulated.add_argument("--n", type=int, help="worlds of each kind; params.yaml says how many where none is given")
+    simulated.add_argument("--strata", choices=["brand", "category"], help="whose differences are no chance")
     simulated.add_argument("--learner", choices=effects.LEARNERS, default="linear")
     real = commands.add_parser("retailer", help="effects on a retailer's tables")
     real.add_argument("folder", type=Path)
@@ -159,8 +165,9 @@ def main(arguments: list[str] | None = None) -> None:
         if options.n < 1:
             raise ValueError(f"--n is {options.n}. Ask for one world or more.")
         study = Study(**{**vars(study), "worlds": options.n})
-    name = "worlds" if options.learner == "linear" else f"worlds_{options.learner}"
-    table = worlds(study, options.learner)
+    changes = [*([options.learner] if options.learner != "linear" else []), *filter(None, [options.strata])]
+    name = "_".join(["worlds", *changes])
+    table = worlds(study, options.learner, strata=options.strata)
     write(table, name, options.results)
     write(summary(table), f"{name}_summary", options.results)
     plots.save(plots.errors(table, _title(table)), options.results / f"{name}.svg")

@@ -25,6 +25,7 @@ import pandas as pd
 from scipy import stats
 
 from shelfcast.why.causes.data import COST, PRICE, Rows
+from shelfcast.why.causes.errors import clustered_se, strata_of
 from shelfcast.why.causes.learners import LEARNERS, learner_of
 
 METHODS = ("dml", "instrument", "naive", "two_way")
@@ -66,6 +67,7 @@ def estimate(
     learner: str = "linear",
     seed: int = 0,
     group: str = "all",
+    strata: str | None = None,
 ) -> Effect:
     """One effect.
 
@@ -77,12 +79,14 @@ def estimate(
     clusters : one or two columns; rows of one value of them may depend on each other.
     learner : 'linear' (ridge regression) or 'trees' (LightGBM).
     seed : of the folds.
+    strata : a column by whose values the effect may differ without counting as chance, such as 'brand' where the same
+        brands are asked about; of 'dml' and 'instrument'. See `clustered_se`.
 
     Raises
     ------
     ValueError : an unknown method, learner or column, a treatment that hardly varies, fewer than two clusters, no cost.
     """
-    check(rows, treatment, method, clusters, learner)
+    check(rows, treatment, method, clusters, learner, strata)
     n_series = rows.frame["unique_id"].nunique()
     first_stage = np.nan
     if method in ("naive", "two_way"):
@@ -91,9 +95,10 @@ def estimate(
         frame = within(rows, treatment, instrument=method == "instrument")
         model = fit(frame, treatment, rows.controls_of(treatment), clusters, method, learner, seed)
         residuals = cross_fitted(model, frame, treatment, clusters)
+        stratum = None if strata is None else strata_of(frame, strata)
         n_own = own_columns(frame).shape[1] * n_series  # what was taken out of each series costs degrees of freedom
         lost = np.sqrt(len(frame) / (len(frame) - n_own))
-        estimate, se = float(model.coef[0]), lost * clustered_se(residuals, clusters)
+        estimate, se = float(model.coef[0]), lost * clustered_se(residuals, clusters, stratum)
         first_stage = _first_stage(residuals, clusters) if method == "instrument" else np.nan
     counts = {name: rows.frame[name].nunique() for name in clusters}
     half = stats.t.ppf(0.975, min(counts.values()) - 1) * se
@@ -139,12 +144,13 @@ def check(
     method: str = "dml",
     clusters: tuple[str, ...] = CLUSTERS,
     learner: str = "linear",
+    strata: str | None = None,
 ) -> None:
     """Raise a ValueError where an effect cannot be estimated, see `estimate`."""
     for name, known, what in ((method, METHODS, "method"), (learner, LEARNERS, "learner")):
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}. Choose of {', '.join(known)}.")
-    for name in (treatment, *clusters):
+    for name in (treatment, *clusters, *([] if strata is None else [strata])):
         if name not in rows.frame:
             raise ValueError(f"rows have no column {name!r}. Treatments are {', '.join(rows.treatments)}.")
     for name in clusters:
@@ -231,26 +237,6 @@ def cross_fitted(model: Any, frame: pd.DataFrame, treatment: str, clusters: tupl
         for name, (learner, column) in learners.items()
     }
     return frame[list(clusters)].assign(**residuals)
-
-
-def clustered_se(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:
-    """Clustered standard error of an effect: of y on d, with z as the instrument where there is a column z.
-
-    With two ways of clustering their variances are added and that of their intersections is taken away. The largest of
-    this and of each way alone counts, since it may be too small, or below zero, where clusters are few.
-    """
-    sales, treatment = residuals["y"].to_numpy(), residuals["d"].to_numpy()
-    mover = residuals["z"].to_numpy() if "z" in residuals else treatment
-    effect = (mover @ sales) / (mover @ treatment)
-    scores = mover * (sales - effect * treatment)
-
-    def variance(names: list[str]) -> float:
-        sums = np.bincount(residuals.groupby(names).ngroup(), scores)
-        return float((sums**2).sum() * len(sums) / (len(sums) - 1))
-
-    alone = [variance([name]) for name in clusters]
-    together = sum(alone) - variance(list(clusters)) if len(clusters) > 1 else alone[0]
-    return float(np.sqrt(max(together, *alone)) / abs(mover @ treatment))
 
 
 def _first_stage(residuals: pd.DataFrame, clusters: tuple[str, ...]) -> float:

@@ -12,7 +12,7 @@ from shelfcast.why.whatif.forecast import Ready
 
 
 def response_of(effects: pd.DataFrame) -> Response | None:
-    """The response of all products in a frame as `causes.market.effects_of` makes it; None where there is none.
+    """The response of all products in a frame as `market.effects.effects_of` makes it; None where there is none.
 
     Promotions by channel count where there are such, else those of any channel.
     """
