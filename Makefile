@@ -15,7 +15,7 @@ run: setup  ## run the pipeline to the report; a second run does only what chang
 	@python -m shelfcast.data.files fetch
 	@git update-index --skip-worktree dvc.lock 2>/dev/null || true
 	@python -m shelfcast.pipeline.side_by_side
-	@for page in reports/*/index.html; do echo "report: file://$(CURDIR)/$$page"; done
+	@for page in reports/index.html reports/*/index.html; do echo "report: file://$(CURDIR)/$$page"; done
 
 base: setup  ## train the base in models/base again (half an hour): its frozen stage is thawed for it
 	@sed -i.frozen 's/frozen: true/frozen: false/' dvc.yaml

@@ -11,7 +11,7 @@ from shelfcast.report.decisions.words import product
 from shelfcast.report.theme import percent, units
 
 PLACES = {"product": "One warehouse for the chain", "product_region": "Stock in each region"}
-PEERS = {"lightgbm": "Orders by LightGBM", "textbook": "8-week average and safety stock"}
+PEERS = {"lightgbm": "Against LightGBM's", "textbook": "Against the textbook's"}
 
 
 def money(value: float) -> str:
@@ -39,12 +39,11 @@ def largest(orders: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:
     table = {
         "Product": [product(labels, name) for name in rows],
         "Expected": [units(x) for x in chain.loc[rows, "expected_demand"]],
-        "Order" if column == "quantity" else "Fill up to": [units(x) for x in wide.loc[rows, CHAIN].fillna(0)],
+        "Order" if column == "quantity" else "Fill up to": [f"{x:,.0f}" for x in wide.loc[rows, CHAIN].fillna(0)],
         "Worth": [money(x) for x in worth[rows]],
-        "Met": [percent(x) for x in chain.loc[rows, "expected_fill"]],
     }
     if len(regions) > 1:
-        table |= {names.location_label(name): [units(x) for x in wide.loc[rows, name].fillna(0)] for name in regions}
+        table |= {names.location_label(name): [f"{x:,.0f}" for x in wide.loc[rows, name].fillna(0)] for name in regions}
     return pd.DataFrame(table)
 
 
@@ -71,7 +70,7 @@ def replay_table(past: pd.DataFrame, situation: str, rule: str, method: str) -> 
     for peer, name in PEERS.items():
         if f"against_{peer}" in rows and rows[f"against_{peer}"].notna().any():
             cells = rows[[f"against_{peer}{end}" for end in ("", "_low", "_high")]].itertuples(index=False)
-            table[f"Cost against: {name}"] = [_interval(*cell) for cell in cells]
+            table[name] = [_interval(*cell) for cell in cells]
     return pd.DataFrame(table)
 
 

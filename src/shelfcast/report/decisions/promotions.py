@@ -13,7 +13,7 @@ from shelfcast.report.theme import percent, units
 
 
 def plan_table(plan: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:
-    """The promotions of the plan, by week and gain; changes of units beside those that the estimate of causes gives.
+    """The promotions of the plan, by week and gain; units without it and more with it, by the plan and by causes alone.
 
     Parameters
     ----------
@@ -22,16 +22,17 @@ def plan_table(plan: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame
     rows = plan[plan["chosen"]].nlargest(most, "money").sort_values(["ds", "money"], ascending=[True, False])
     cells = {
         "Product": rows["product_id"].map(lambda name: product(labels, name)),
-        "Week of": rows["ds"].map(lambda day: f"{day:%Y-%m-%d}"),
+        "Week of": rows["ds"].map(lambda day: f"{day.day}\u00a0{day:%b}"),
         "Price": [f"{row.price:.2f}\u00a0→\u00a0{row.price_promoted:.2f}" for row in rows.itertuples()],
-        "Units without": rows["units_without"].map(units),
+        "Without": rows["units_without"].map(units),
         "More units": rows["units"].map(units),
         "80 % range": [f"{units(row.units_low)}–{units(row.units_high)}" for row in rows.itertuples()],
         "By causes": rows["units_cause"].map(lambda x: units(x) if np.isfinite(x) else "–"),
         "Margin": rows["money"].map(money),
         "Its 80 % range": [f"{money(row.money_low)} to {money(row.money_high)}" for row in rows.itertuples()],
-        "Planned": np.where(rows["planned_now"], "yes", "no"),
     }
+    if plan["planned_now"].any():
+        cells["Planned"] = np.where(rows["planned_now"], "yes", "no")
     return pd.DataFrame(cells)
 
 
@@ -56,8 +57,7 @@ def group_table(groups: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
         ]
         rows.append(
             {
-                "Group": group,
-                "Shoppers": f"{first['shoppers']:,}",
+                "Group": f"{group}: {first['shoppers']:,} shoppers",
                 "Buys more than others do (share that did so far)": listed(apart),
                 "Of 100 of them, likely to buy next": "<br>".join(next_ones),
             }
