@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from shelfcast.act import deliver
 from shelfcast.act.orders import decide, inputs, words
 from shelfcast.act.orders.past import contest, delivered, plots, replay
 from shelfcast.act.orders.paths import Paths, draw_paths, week_correlations
@@ -499,8 +500,9 @@ def test_the_words_say_what_the_replay_says(replayed):
     regret = aims[aims["aim"] == "regret to the oracle"]
     assert len(aims) == 2 * 2 + 2 and not aims[aims["aim"] == "cost against LightGBM"]["met"].any()
     assert (regret["measured"] > 0).all()
-    metrics = decide.as_metrics(summary, differences)["plan_known"]
-    assert metrics["product_region"]["cost"]["lead_2"]["oracle"]["cost_against_lightgbm"] < 0
+    past = deliver.replay_frame(summary, {"lightgbm": differences})
+    oracle = past[(past["policy"] == "oracle") & (past["rule"] == "cost")]
+    assert len(past) == len(summary) and (oracle["against_lightgbm"] < 0).any()
     titles = [draw(own, "product_region", options).get_suptitle() for draw in (plots.costs, plots.fill_rates)]
     assert "best peer" in titles[0] and "95\u00a0% wanted" in titles[1].replace("\n", " ")
 

@@ -76,7 +76,7 @@ def test_report_stands_alone(project):
     assert path.stat().st_size < 5e6
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", page), "the page must load nothing"
     assert "@import" not in page and "Traceback" not in page
-    assert "nan" not in re.sub(r"<(script|style|img).*?>", "", page)
+    assert "nan" not in re.sub(r"<(script|style|img|a download).*?>", "", page)
     for words in ("What will sell", "How sure that is", "What stands out", "md5", 'sortable">', "data:image/svg+xml"):
         assert words in page, words
     total = pd.read_parquet(project / f"build/{MARKET}/forecasts.parquet").query("method == 'ensemble' and y != y")
@@ -84,6 +84,23 @@ def test_report_stands_alone(project):
     total = total[total["situation"] == panel.situation(panel.cutoffs["latest"][0])]
     total = total[total["unique_id"].str.endswith("|chain")]["mean"].sum()
     assert f"{total:,.0f} units" in page
+    titles = ["What to order", "What to promote", "What not to trust", "What changed since the last run", "Downloads"]
+    assert [title for title in re.findall(r'<a href="#[^"]*">([^<]*)</a>', page) if title in titles] == titles
+    assert "Who buys what next" not in page, "a handful of shoppers makes no groups"
+    assert set(re.findall(r'<a download="([^"]*)"', page)) == {
+        f"{MARKET}{end}" for end in (".xlsx", "_forecasts.csv", "_orders.csv", "_promotions.csv")
+    }
+
+
+def test_decisions_are_metrics_and_the_index_leads_to_the_page(project):
+    decided = json.loads((project / f"build/{MARKET}/decisions.json").read_text())
+    assert decided["orders"]["product_region"]["lead_1"]["cost"] > 0
+    assert decided["promotions"]["promotions"] >= 0 and "no recommendations" in decided["recommendations"]["lack"]
+    shown = call(project, "dvc", "metrics", "show", "--json", f"build/{MARKET}/decisions.json", check=True)
+    assert '"money"' in shown.stdout
+    index = (project / "reports/index.html").read_text()
+    assert f'<a href="{MARKET}/index.html">' in index
+    assert len(pd.read_parquet(project / f"build/{MARKET}/recommendations.parquet")) == 0
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: install Debian's chromium")

@@ -1,4 +1,4 @@
-"""The orders to place now, and the metrics that notebook 7 writes of past ones."""
+"""The orders to place now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from shelfcast.act.orders.paths import Paths
 from shelfcast.act.orders.policy import Levels, Stock, Timing, order_up_to, orders, sells_before_expiry
 from shelfcast.decision_options import Orders
 
-RESULTS = ["cost", "fill_rate", "mean_stock", "stock_outs"]
 KEYS = ["situation", "level", "rule", "lead_time", "policy"]  # of summaries and differences
 
 
@@ -80,22 +79,3 @@ def _levels(
         for part, values in zip(parts, own, strict=True):
             part[rows] = values
     return Levels(*parts)
-
-
-def as_metrics(summary: pd.DataFrame, differences: pd.DataFrame) -> dict:
-    """Nested by `KEYS`: `RESULTS`, and the cost against the policy that others are compared with.
-
-    Parameters
-    ----------
-    summary : of `replay.summary` by `KEYS`. differences : of `contest.cost_differences`.
-    """
-    against = differences.set_index(KEYS)["estimate"].to_dict()
-    out: dict = {}
-    for key, row in summary.iterrows():
-        situation, level, rule, lead_time, policy = key
-        own = {name: round(float(row[name]), 6) for name in RESULTS}
-        if key in against:
-            own["cost_against_lightgbm"] = round(against[key], 6)
-        place = out.setdefault(situation, {}).setdefault(level, {}).setdefault(rule, {})
-        place.setdefault(f"lead_{lead_time}", {})[policy] = own
-    return out
