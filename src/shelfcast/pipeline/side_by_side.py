@@ -15,7 +15,7 @@ from joblib import cpu_count
 
 from shelfcast.settings import SettingsError, check
 
-REPRO = ["dvc", "repro", "--wait-for-lock", "--quiet"]
+REPRO = ["dvc", "--wait-for-lock", "repro", "--quiet"]
 
 
 def run(markets: list[str], simulations: list[str], at_a_time: int) -> list[str]:
