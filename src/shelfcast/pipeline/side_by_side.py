@@ -1,12 +1,13 @@
 """Run the pipeline with several markets at a time: `python -m shelfcast.pipeline.side_by_side`.
 
-`dvc repro` runs one stage after the other, and much of a market's work keeps one core busy. So each market's branch is
-a `dvc repro` of its own, and as many run at a time as there are cores. DVC's lock lets one of them at a time look and
+`dvc repro` runs one stage after the other, and much of a market's work keeps one core busy. So each market's stages are
+a `dvc repro` of their own, and as many run at a time as there are cores. DVC's lock lets one of them at a time look and
 record; stages themselves run beside each other, since no two markets write the same files.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,18 @@ from joblib import cpu_count
 
 from shelfcast.settings import SettingsError, check
 
-REPRO = ["dvc", "--wait-for-lock", "repro", "--quiet"]
+DVC = ["dvc", "--wait-for-lock"]
+# Of these stages alone: otherwise DVC would lock what markets share, even where it has nothing to do.
+REPRO = [*DVC, "repro", "--quiet", "--single-item"]
+
+
+def stages_of(market: str, names: list[str]) -> list[str]:
+    """A market's own stages among all names, which are in the order of dvc.yaml: 'prepare@tea', 'finetune@tea-large'."""
+    return [name for name in names if re.fullmatch(rf"(?!simulate)\w+@{market}(-.*)?", name)]
 
 
 def run(markets: list[str], simulations: list[str], at_a_time: int) -> list[str]:
-    """Reproduce the report of each market, after what several may depend on: checks and simulations.
+    """Reproduce the stages of each market, after what several may depend on.
 
     Returns
     -------
@@ -27,9 +35,15 @@ def run(markets: list[str], simulations: list[str], at_a_time: int) -> list[str]
     """
     if subprocess.call([*REPRO, "check", *(f"simulate@{name}" for name in simulations)]):
         return ["checks or simulations"]
+    listed = subprocess.run([*DVC, "stage", "list", "--name-only"], stdout=subprocess.PIPE, text=True, check=True)
+    names = listed.stdout.split()
+
+    def code(market: str) -> int:
+        return subprocess.call([*REPRO, *stages_of(market, names)])
+
     with ThreadPoolExecutor(at_a_time) as pool:
-        codes = list(pool.map(lambda market: subprocess.call([*REPRO, f"report@{market}"]), markets))
-    return [market for market, code in zip(markets, codes, strict=True) if code]
+        codes = list(pool.map(code, markets))
+    return [market for market, failed in zip(markets, codes, strict=True) if failed]
 
 
 def main() -> None:
