@@ -24,6 +24,7 @@ PRINTED = """() => {
     "a table's head is not repeated": every("thead", (head) => style(head).display === "table-header-group"
       && [...head.querySelectorAll("button")].every((button) => style(button).display === "contents")),
     "a table is cut off": every(".scroll", (box) => box.scrollHeight <= box.clientHeight + 1),
+    "folded text is not printed": every("details", (part) => part.open),
     "a heading may stand alone": every("h2, h3", (head) => style(head).breakAfter === "avoid"),
   };
 }"""
@@ -86,6 +87,7 @@ def _on_screen(page: Page, width: int) -> list[str]:
 
 def _in_print(page: Page) -> list[str]:
     page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.set_viewport_size({"width": PAPER, "height": 1000})
     found = [f"print: {fault}" for fault, well in page.evaluate(PRINTED).items() if not well]
     wide = page.evaluate("document.documentElement.scrollWidth")

@@ -55,7 +55,10 @@ def cells() -> list:
         pieces.table(table, search="Find a product or number", tall=True),
         "## Regions",
         plots.show(plots.region_graph(graph, regions, regions / 10 - 0.2, "North is the largest"), columns=2),
-        pieces.part("Downloads", f'<a download="orders.csv" href="data:text/csv;base64,{CSV}">Orders (CSV)</a>'),
+        pieces.part(
+            "Downloads",
+            f'<details><summary>More</summary><p>Rests on.</p></details><a download="orders.csv" href="data:text/csv;base64,{CSV}">Orders (CSV)</a>',
+        ),
         "## Where this page comes from",
         pieces.table(pieces.provenance("cola", meta, pd.Series(weeks), {"prepare": {"horizon": 4, "words": "x" * 99}})),
     ]

@@ -11,6 +11,8 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     const rows = [...body.rows];
     const given = rows.map((row) => text(row, i)).filter((cell) => !missing(cell));
     const numeric = given.length > 0 && given.every((cell) => figure.test(cell));
+    const short = given.every((cell) => cell.length <= 12); // such as dates, which should not be broken
+    rows.map((row) => row.cells[i]).forEach((cell) => cell.classList.toggle("short", short));
     [head, ...rows.map((row) => row.cells[i])].forEach((cell) => cell.classList.toggle("n", numeric));
     if (!given.length) return; // a column of pictures
     const compare = (a, b) => (numeric ? number(a) - number(b) : a.localeCompare(b, undefined, { numeric: true }));
@@ -45,3 +47,5 @@ document.querySelectorAll("input[type=search]").forEach((box) => {
     found.textContent = box.value ? `${rows.filter((row) => !row.hidden).length} / ${rows.length}` : "";
   };
 });
+
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
