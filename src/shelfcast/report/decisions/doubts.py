@@ -14,7 +14,7 @@ from shelfcast.report.theme import percent, units
 NARROW, BIASED = 0.05, 0.05  # from which coverage and bias are told
 FEWEST_WEEKS = 104
 FAULTS = 3  # checks of the raw tables that are named
-LOST = ("dropped", "not used", "missing", "left out")  # words of an action by which rows do not count
+LOST = ("dropped", "not used", "missing")  # words of an action by which rows do not count
 
 
 def least_sure(products: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -143,7 +143,7 @@ def _history(panel: Panel) -> str:
 def _faults(quality: pd.DataFrame) -> list[str]:
     """The checks of the raw tables by which most rows do not count."""
     lost = quality["action"].astype(str).str.contains("|".join(LOST)) & quality["found"].gt(0)
-    rows = quality[lost & ~quality["check"].str.contains("not chosen")].nlargest(FAULTS, "share")
+    rows = quality[lost & ~quality["action"].astype(str).str.contains("in category totals")].nlargest(FAULTS, "share")
     rows = rows[rows["share"] > 0.001]
     if rows.empty:
         return []

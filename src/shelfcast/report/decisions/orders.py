@@ -8,7 +8,7 @@ import pandas as pd
 from shelfcast.data.schema import CHAIN
 from shelfcast.report import names
 from shelfcast.report.decisions.words import product
-from shelfcast.report.theme import percent, units
+from shelfcast.report.theme import percent
 
 PLACES = {"product": "One warehouse for the chain", "product_region": "Stock in each region"}
 PEERS = {"lightgbm": "Against LightGBM's", "textbook": "Against the textbook's"}
@@ -38,7 +38,6 @@ def largest(orders: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:
     regions = [name for name in wide if name != CHAIN]
     table = {
         "Product": [product(labels, name) for name in rows],
-        "Expected": [units(x) for x in chain.loc[rows, "expected_demand"]],
         "Order" if column == "quantity" else "Fill up to": [f"{x:,.0f}" for x in wide.loc[rows, CHAIN].fillna(0)],
         "Worth": [money(x) for x in worth[rows]],
     }
@@ -62,7 +61,7 @@ def replay_table(past: pd.DataFrame, situation: str, rule: str, method: str) -> 
     rows = of_rule(past, situation, rule, method)
     table = {
         "Where stock is kept": rows["level"].map(PLACES),
-        "Weeks to arrive": rows["lead_time"],
+        "Weeks": rows["lead_time"],
         "Cost": rows["cost"].map(money),
         "Demand met": rows["fill_rate"].map(lambda x: percent(x, 1)),
         "Mean stock": rows["mean_stock"].map(lambda x: f"{x:,.1f}"),
