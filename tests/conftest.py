@@ -102,6 +102,14 @@ def add_optional_tables(raw: dict[str, pd.DataFrame], seed: int = 1) -> dict[str
     }
 
 
+def with_coming_promotions(raw: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables with promotions that are planned for the four weeks after the last sales."""
+    coming = raw["promotions"].sample(30, random_state=0)
+    mondays = MONDAY + pd.to_timedelta(7 * (WEEKS + np.arange(30) % 4), unit="D")
+    both = pd.concat([raw["promotions"], coming.assign(week=mondays)])
+    return raw | {"promotions": both.drop_duplicates(["product_id", "store_id", "week"])}
+
+
 def write_retailer(raw: dict[str, pd.DataFrame], folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in raw.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import add_optional_tables, load_retailer, make_retailer
-from test_whatif import make_models
+from small_models import make_models
 
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.why.explain.frames import Variant, different, explain

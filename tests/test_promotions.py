@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import add_optional_tables, changed_after, load_retailer, make_retailer
-from test_whatif import make_models
+from conftest import add_optional_tables, changed_after, load_retailer, make_retailer, with_coming_promotions
+from small_models import make_models
+from worlds import own_plan, units_by_laws
 
 from shelfcast.act.promotions import words
 from shelfcast.act.promotions.causes import Causes, causes
@@ -34,12 +35,7 @@ SMALL = {"n_products": 12, "n_new": 2, "n_stores": 6, "n_weeks": 60}
 @pytest.fixture(scope="module")
 def panel(tmp_path_factory):
     """All optional tables; promotions are planned for the coming weeks, too."""
-    raw = add_optional_tables(make_retailer())
-    coming = raw["promotions"].sample(30, random_state=0)
-    mondays = pd.Timestamp("2022-01-03") + pd.to_timedelta(7 * (40 + np.arange(30) % 4), unit="D")
-    raw["promotions"] = pd.concat([raw["promotions"], coming.assign(week=mondays)]).drop_duplicates(
-        ["product_id", "store_id", "week"]
-    )
+    raw = with_coming_promotions(add_optional_tables(make_retailer()))
     return load_retailer(raw, tmp_path_factory.mktemp("retailer"))
 
 
@@ -390,20 +386,14 @@ def test_true_units_are_those_of_the_laws(market):
     """By changing the market's own plan and asking the laws."""
     at, plan = 51 + np.arange(4), np.zeros((12, 4), bool)
     plan[2, 1] = plan[5] = True
-    stated = {name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")}
+    stated = own_plan(market)
     stated["log_price"][:, at] = np.where(plan, np.log(0.8), 0)
     stated["mailer"][:, at], stated["display"][..., at] = plan, 0.5 * plan[:, None]
     kind = market["products"]["kind"].to_numpy()
     for i in range(12):
         rivals = [j for j in range(12) if kind[j] == kind[i] and j != i]
         stated["rivals"][i, at] = plan[rivals].mean(0) if rivals and not market["level"]["nothing"] else 0
-    effects = market["products"][laws.EFFECTS]
-    taste = market["taste"] + laws.city_taste(effects, market["stores"])
-    utility = laws.utility(effects, taste, stated, at, market["regime"][at])
-    utility += (market["interest"][:, at] + market["popularity"][:, at])[:, None]
-    shock = market["field"][:, at] + market["rival"][:, None] * (market["regime"][at] > 1)
-    size = market["stores"]["size"].to_numpy()
-    units = laws.mean_units(utility, shock, size, market["level"], market["settings"]["mechanism"])
+    units = units_by_laws(market, stated, at)
     world = world_of(market)
     np.testing.assert_allclose(world.units(plan), units.sum(1), rtol=1e-9)
     price = np.where(plan, 0.8, 1.0) * market["products"]["list_price"].to_numpy()[:, None]

@@ -351,13 +351,13 @@ def test_no_shopper_is_named_but_in_the_frame(market, result):
 def test_words_tell_misses_as_hits(result):
     rows = result.differences["best"] & (result.differences["asked"] == "all")
     for estimate, verdict in (
-        (0.02, "aim of 5 % is missed"),
-        (0.08, "aim of 5 % is reached"),
-        (-0.02, "−2.0 % against"),
+        (0.02, "aim of 5\u00a0% is missed"),
+        (0.08, "aim of 5\u00a0% is reached"),
+        (-0.02, "−2.0\u00a0% against"),
     ):
         changed = replace(result, differences=result.differences.assign(estimate=np.where(rows, estimate, 0.5)))
         assert verdict in words.quality(changed)[0]
-    assert "50 % more" in words.promises(replace(result, promised={"repeat": 100.0}, bought={"repeat": 150}))
+    assert "50\u00a0% more" in words.promises(replace(result, promised={"repeat": 100.0}, bought={"repeat": 150}))
 
 
 @pytest.mark.parametrize(

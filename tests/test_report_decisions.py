@@ -18,7 +18,7 @@ from shelfcast.act.promotions.gains import Gains
 from shelfcast.act.promotions.terms import Terms
 from shelfcast.act.recommend.groups import Groups
 from shelfcast.decision_options import Orders, Promotions
-from shelfcast.report import index
+from shelfcast.report import index, names
 from shelfcast.report.decisions import changes, doubts, downloads, orders, promotions, words
 
 MONDAY = pd.Timestamp("2022-01-31")
@@ -202,16 +202,6 @@ def test_groups_show_no_shopper():
     assert deliver.group_frame(None).empty and list(deliver.group_frame(None)) == deliver.GROUPS
 
 
-def history(scores, steps=(100, 200, 300)):
-    return pd.DataFrame({"phase": "select", "seed": 0, "step": steps, "wql": scores})
-
-
-def test_a_curve_that_still_falls_is_told():
-    assert doubts.flat(history([3.0, 1.0, 2.0]), steps=300)
-    assert not doubts.flat(history([3.0, 2.0, 1.0]), steps=300)
-    assert doubts.flat(history([3.0, 2.0, 1.0]), steps=1000), "it was stopped by patience, not by the limit"
-
-
 def market(**meta):
     quality = pd.DataFrame(
         {
@@ -227,19 +217,19 @@ def market(**meta):
 
 
 def test_doubts():
-    good, curve = {"coverage_80": 0.81, "bias": 0.01}, history([3.0, 1.0, 2.0])
-    lines = doubts.not_to_trust(market(), good, curve, 300)
+    good = {"coverage_80": 0.81, "bias": 0.01}
+    lines = doubts.not_to_trust(market(), good, False)
     assert lines == [
         "<b>Faults of the tables</b>: unknown product (5.0\u00a0%: dropped). The last section lists all checks."
     ]
-    assert "plan of promotions ends" in doubts.not_to_trust(market(plan_assumed=True), good, curve, 300)[0]
-    both = doubts.not_to_trust(market(plan_assumed=True, prices_assumed=True), good, curve, 300)[0]
+    assert "plan of promotions ends" in doubts.not_to_trust(market(plan_assumed=True), good, False)[0]
+    both = doubts.not_to_trust(market(plan_assumed=True, prices_assumed=True), good, False)[0]
     assert "promotions and prices" in both
-    bad = doubts.not_to_trust(market(), {"coverage_80": 0.7, "bias": -0.1}, history([3.0, 2.0, 1.0]), 300)
+    bad = doubts.not_to_trust(market(), {"coverage_80": 0.7, "bias": -0.1}, True)
     assert "too narrow" in bad[0] and "too low" in bad[1] and "Expect more" in bad[1] and "not finished" in bad[2]
     short = market()
     short.weeks = short.weeks[:50]
-    assert any("50 weeks are less than two years" in line for line in doubts.not_to_trust(short, good, curve, 300))
+    assert any("50 weeks are less than two years" in line for line in doubts.not_to_trust(short, good, False))
 
 
 def test_least_sure_are_the_widest_ranges():
@@ -350,7 +340,7 @@ def test_an_optional_section_without_content_is_left_out():
 
 
 def test_words():
-    assert words.listed(["a"]) == "a" and words.listed(["a", "b", "c"]) == "a, b and c"
+    assert names.listed(["a"]) == "a" and names.listed(["a", "b", "c"]) == "a, b and c"
     assert words.paragraphs(["1 < 2", ""]) == "<p>1 &lt; 2</p>"
     assert words.product(LABELS, "unknown") == "<span class='id'>unknown</span>"
     assert promotions.folded("More", []) == ""

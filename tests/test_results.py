@@ -28,6 +28,7 @@ def folder(small_panel, tmp_path_factory):
         (folder / f"{name}.json").write_text(json.dumps(FACTS))
     (folder / "models/shelfcast").mkdir(parents=True)
     (folder / "models/shelfcast/history.csv").write_text("step,best\n1,True\n")
+    (folder / "models/shelfcast/variant.json").write_text(json.dumps({"still_falling": True}))
     return folder
 
 
@@ -35,6 +36,7 @@ def test_a_markets_results(folder, small_panel):
     run = results.load(folder, "shelfcast")
     assert run.situation == small_panel.situation(small_panel.cutoffs["latest"][0])
     assert run.scores == run.weights == FACTS[run.situation] and run.timings == FACTS and len(run.history) == 1
+    assert run.still_falling
     assert (run.test["mean"] > 0).all() == (run.situation == "no_plan")  # forecasts of that situation alone
     assert set(run.latest["cutoff"]) == set(small_panel.cutoffs["latest"]) and run.latest["y"].isna().all()
     assert set(run.latest["method"]) == {"shelfcast"} and set(run.test["method"]) == {"shelfcast", "lightgbm"}

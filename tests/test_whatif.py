@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from conftest import add_optional_tables, changed_after, load_retailer, make_retailer
+from conftest import add_optional_tables, changed_after, load_retailer, make_retailer, with_coming_promotions
+from small_models import make_models
 
 from shelfcast.model.forecast import forecast
-from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.why.whatif.anchor import Anchor, Response, weight_by_error
 from shelfcast.why.whatif.changes import Change, check, coming_weeks, usual_prices
@@ -22,12 +21,7 @@ PRICE, PROMOTION = ("price", "price_cut", "price_known"), ("promotion", "promoti
 @pytest.fixture(scope="module")
 def panel(tmp_path_factory):
     """All optional tables; promotions are planned for the coming weeks, too."""
-    raw = add_optional_tables(make_retailer())
-    coming = raw["promotions"].sample(30, random_state=0)
-    mondays = pd.Timestamp("2022-01-03") + pd.to_timedelta(7 * (40 + np.arange(30) % 4), unit="D")
-    raw["promotions"] = pd.concat([raw["promotions"], coming.assign(week=mondays)]).drop_duplicates(
-        ["product_id", "store_id", "week"]
-    )
+    raw = with_coming_promotions(add_optional_tables(make_retailer()))
     return load_retailer(raw, tmp_path_factory.mktemp("retailer"))
 
 
@@ -233,20 +227,6 @@ def test_usual_prices_are_those_of_the_training_weeks(panel):
 
 
 # ---------------------------------------------------------------- forecasts
-
-
-def make_models(panel, backbone, body="compact", seeds=(0, 1)):
-    """Models whose every part matters: what starts at zero gets random weights; and the facts that training writes."""
-    market, models = market_tensors(panel, load_tokenizer(backbone)), []
-    for seed in seeds:
-        torch.manual_seed(seed)
-        model = SalesBert.from_backbone(backbone, layers=2, width=32, body=body, **market.sizes())
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                if name.endswith("gate") or name.startswith(("head.1", "head_plan", "spillover")):
-                    p.copy_(0.1 * torch.randn_like(p))
-        models.append(model.eval())
-    return models, {"backbone": backbone, "price_plan": False, "scale": market.scale}
 
 
 @pytest.fixture(scope="module", params=["compact", "backbone"])

@@ -1,6 +1,5 @@
 """The what-if page: what its fields mean, and the page itself in a real browser."""
 
-import json
 import re
 import shutil
 import socket
@@ -13,9 +12,8 @@ import pytest
 import yaml
 from conftest import add_optional_tables, load_retailer, make_retailer
 from projects import ENV, ROOT, call, message
-from test_whatif import make_models
+from small_models import make_models, save_models
 
-from shelfcast.model import adapters
 from shelfcast.why.page.answer import Form, answer, changes_of, number, present_plan, week_names
 from shelfcast.why.page.page import Page
 from shelfcast.why.whatif.forecast import Ready, load
@@ -39,10 +37,7 @@ def market(tmp_path_factory, tiny_bert):
     panel = load_retailer(raw, root / "tables")
     panel.save(root / "build/tiny/panel")
     models, facts = make_models(panel, tiny_bert)
-    own = root / "build/tiny/models/shelfcast"
-    for seed, model in enumerate(models):
-        adapters.save(model, own / f"seed_{seed}", tiny_bert)
-    (own / "variant.json").write_text(json.dumps(facts))
+    save_models(root / "build/tiny", models, facts)
     effect = {"kind": "effect", "group": "all", "treatment": "log_price", "estimate": -3.0, "se": 0.1}
     pd.DataFrame([effect]).to_parquet(root / "build/tiny/effects.parquet")
     return root

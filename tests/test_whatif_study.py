@@ -5,13 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_whatif import make_models
+from small_models import make_models, save_models
+from worlds import own_plan, units_by_laws
 
 from shelfcast.data import tables
-from shelfcast.market import laws
 from shelfcast.market.tables import write as write_market
 from shelfcast.market.truth import draw
-from shelfcast.model import adapters
 from shelfcast.panel.build import build
 from shelfcast.settings import Prepare, Simulation
 from studies import parameters
@@ -46,16 +45,10 @@ def test_another_plan_of_one_product_is_that_of_the_laws(market):
     """By changing one product in the laws themselves."""
     weeks, i = np.array([40, 55]), 3
     plan = Alone(price_factor=0.8, mailer=1.0, display=0.0)
-    changed = {name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")}
+    changed = own_plan(market)
     changed["log_price"][i] += np.log(0.8)
     changed["mailer"][i], changed["display"][i] = 1.0, 0.0
-    effects = market["products"][laws.EFFECTS]
-    taste = market["taste"] + laws.city_taste(effects, market["stores"])
-    utility = laws.utility(effects, taste, changed, weeks, market["regime"][weeks])
-    utility += (market["interest"][:, weeks] + market["popularity"][:, weeks])[:, None]
-    shock = market["field"][:, weeks] + market["rival"][:, None] * (market["regime"][weeks] > 1)
-    size = market["stores"]["size"].to_numpy()
-    units = laws.mean_units(utility, shock, size, market["level"], market["settings"]["mechanism"])
+    units = units_by_laws(market, changed, weeks)
     got = expected(market, market["mondays"][weeks], everywhere(market), plan)
     np.testing.assert_allclose(got[i, 0], units[i].sum(0), rtol=1e-9)
 
@@ -96,10 +89,7 @@ def folder(tmp_path_factory, tiny_bert):
     panel = build(raw, Prepare(n_products=10, n_regions=2, validation_weeks=5, test_weeks=5))
     panel.save(folder / "panel")
     models, facts = make_models(panel, tiny_bert)
-    own = folder / "models/shelfcast"
-    for seed, model in enumerate(models):
-        adapters.save(model, own / f"seed_{seed}", tiny_bert)
-    (own / "variant.json").write_text(json.dumps(facts))
+    save_models(folder, models, facts)
     return folder
 
 

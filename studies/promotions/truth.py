@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.market import laws
-from shelfcast.market.laws import EFFECTS, LAW
+from shelfcast.market.laws import LAW
 from shelfcast.market.tables import raw_tables
+from studies.worlds import log_demand, own_plan
 
 STATES = ("true", "expected")
 
@@ -133,14 +134,12 @@ class World:
 
 def _utility(market: dict, at: np.ndarray, price: np.ndarray, channels: dict[str, float]) -> np.ndarray:
     """(P, S, H) log demand at prices (P,) with a promotion of every product in these channels, rivals left out."""
-    plan = {name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")}
+    plan = own_plan(market)
     plan["log_price"][:, at] = np.log(price / market["products"]["list_price"].to_numpy())[:, None]
     plan["rivals"][:, at] = 0.0
     for name in ("mailer", "display"):
         plan[name][..., at] = channels.get(name, 0.0)
-    effects = market["products"][EFFECTS]
-    taste = market["taste"] + laws.city_taste(effects, market["stores"])
-    return laws.utility(effects, taste, plan, at, market["regime"][at])
+    return log_demand(market, plan, at)
 
 
 def true_states(market: dict, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

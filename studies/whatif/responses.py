@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +28,7 @@ def response(panel: Panel, costs: pd.DataFrame | None = None) -> Response:
 
     costs : product_id, week, cost: the instrument, for a retailer whose prices follow what no table shows.
     """
-    end = pd.Timestamp(panel.meta["validation_end"])
-    known = rows(replace(panel, frame=panel.frame[panel.frame["ds"] <= end]))  # series are selected by these, too
+    known = rows(panel, until=pd.Timestamp(panel.meta["validation_end"]))
     if costs is not None:
         known = with_cost(known, costs)
     price: Effect | None = None
@@ -37,13 +36,7 @@ def response(panel: Panel, costs: pd.DataFrame | None = None) -> Response:
         price = estimate(known, PRICE, "instrument" if costs is not None else "dml")
     promotions = [name for name in known.treatments if name.startswith(PROMOTION)]
     channels = [name for name in promotions if name != PROMOTION] or promotions
-    lifts = {name: estimate(known, name, "dml") for name in channels}
-    return Response(
-        elasticity=price and price.estimate,
-        elasticity_se=price.se if price else 0.0,
-        lift={name: effect.estimate for name, effect in lifts.items()},
-        lift_se={name: effect.se for name, effect in lifts.items()},
-    )
+    return Response.of(price, {name: estimate(known, name, "dml") for name in channels})
 
 
 def write(folder: Path) -> Path:

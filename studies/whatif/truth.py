@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from shelfcast.market import laws
-from shelfcast.market.laws import EFFECTS
+from studies.worlds import log_demand, own_plan
 
 
 @dataclass(frozen=True)
@@ -59,13 +58,10 @@ def expected(
 
 def _utility(market: dict, at: np.ndarray, change: Alone) -> np.ndarray:
     """(P, S, H) log demand of the weeks with all states, under a plan."""
-    plan = {name.removeprefix("plan_"): np.array(x, float) for name, x in market.items() if name.startswith("plan_")}
+    plan = own_plan(market)
     plan["log_price"][:, at] += np.log(change.price_factor)
     for name in ("mailer", "display"):
         share = getattr(change, name)
         if share is not None:
             plan[name][..., at] = share
-    effects = market["products"][EFFECTS]
-    taste = market["taste"] + laws.city_taste(effects, market["stores"])
-    utility = laws.utility(effects, taste, plan, at, market["regime"][at])
-    return utility + (market["interest"][:, at] + market["popularity"][:, at])[:, None]
+    return log_demand(market, plan, at) + (market["interest"][:, at] + market["popularity"][:, at])[:, None]

@@ -26,6 +26,7 @@ class Results:
     scores : level -> method -> score, as `metrics.metrics_dict` gives them; `all_scores` of both situations.
     weights : level -> method -> share in the ensemble. timings : method -> seconds.
     history : the training of the variant, by seed and step; none where the market has none of that name.
+    still_falling : whether its validation error was lowest at the last step that it may take.
     """
 
     panel: Panel
@@ -38,6 +39,7 @@ class Results:
     weights: dict
     timings: dict
     history: pd.DataFrame
+    still_falling: bool
 
     @property
     def scores(self) -> dict:
@@ -71,7 +73,7 @@ def load(folder: str | Path, method: str, variant: str = "shelfcast") -> Results
     """
     folder = Path(folder)
     panel = Panel.load(folder / "panel")
-    paths = [folder / name for name in (f"models/{variant}/history.csv", *FILES)]
+    paths = [folder / name for name in (f"models/{variant}/history.csv", f"models/{variant}/variant.json", *FILES)]
     missing = [
         f"{path} (of notebook {'4_evaluate' if path.name in FILES else '3_finetune'})"
         for path in paths
@@ -79,7 +81,7 @@ def load(folder: str | Path, method: str, variant: str = "shelfcast") -> Results
     ]
     if missing:
         raise FileNotFoundError(f"the report needs {', '.join(missing)}. Run `dvc repro` to make what is missing.")
-    history, forecasts, *facts = paths
+    history, trained, forecasts, *facts = paths
     situation = panel.situation(panel.cutoffs["latest"][-1])
     frame = add_level(pd.read_parquet(forecasts))
     frame = frame[frame["situation"] == situation].drop(columns="situation")
@@ -93,7 +95,10 @@ def load(folder: str | Path, method: str, variant: str = "shelfcast") -> Results
         )
     scores, weights, timings = (json.loads(path.read_text()) for path in facts)
     panel_md5, history = folder_md5(folder / "panel"), pd.read_csv(history)
-    return Results(panel, panel_md5, method, test, latest, situation, scores, weights[situation], timings, history)
+    falling = json.loads(trained.read_text())["still_falling"]
+    return Results(
+        panel, panel_md5, method, test, latest, situation, scores, weights[situation], timings, history, falling
+    )
 
 
 def load_study(study: str, market: str, folder: str | Path = "studies") -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import NamedTuple
 
 import pandas as pd
@@ -63,6 +64,16 @@ def ablation(key: str) -> tuple[str, str]:
     """Name and group of an ablation; 'new_no_text' is 'no_text' for products without a history."""
     key = key.removeprefix("new_")
     return ABLATIONS.get(key, (key.replace("_", " "), "left out"))
+
+
+def product(label: str, number: str) -> str:
+    """A product's name and the number that the till uses, as HTML."""
+    return f"{escape(label)} <span class='id'>{escape(number)}</span>"
+
+
+def listed(parts: list[str]) -> str:
+    """'a, b and c'."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def day(date: pd.Timestamp) -> str:

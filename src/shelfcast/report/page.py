@@ -13,6 +13,7 @@ from IPython.display import HTML
 
 from shelfcast.data.files import revision
 from shelfcast.data.schema import CHAIN
+from shelfcast.report.names import product
 from shelfcast.report.theme import percent, units
 
 PACKAGES = ("shelfcast", "torch", "transformers", "lightgbm", "statsforecast", "pandas", "scikit-learn")
@@ -81,7 +82,7 @@ def product_table(products: pd.DataFrame, sold: pd.DataFrame, ahead: pd.DataFram
         style = "up" if row.low > row.last else "down" if row.high < row.last else ""
         half_year = sold.loc[f"{row.Index}|{CHAIN}"].iloc[-26:].dropna()
         cells = {
-            "Product": f"{escape(row.label)} <span class='id'>{escape(row.Index)}</span>",
+            "Product": product(row.label, row.Index),
             "Trend": spark(half_year, expected[row.Index]),
             f"Next {weeks} weeks": units(row.mean),
             "a week": f"{row.mean / weeks:,.1f}",

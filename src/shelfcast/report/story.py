@@ -8,7 +8,7 @@ import pandas as pd
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.panel.frame import Panel
-from shelfcast.report.names import day
+from shelfcast.report.names import day, product
 from shelfcast.report.theme import percent, units
 
 SOURCES = {  # what the source of the data means for the page
@@ -57,10 +57,7 @@ def how_sure(score: dict, miss: float, gain: tuple[float, float, float], rival: 
 
 def _count_and_names(rows: pd.DataFrame, detail, most: int = 2) -> tuple[str, str]:
     """How many products, and the first few of them by name and number, each with its `detail`."""
-    names = [
-        f"{escape(row.label)} <span class='id'>{escape(row.Index)}</span>{detail(row)}"
-        for row in rows.head(most).itertuples()
-    ]
+    names = [f"{product(row.label, row.Index)}{detail(row)}" for row in rows.head(most).itertuples()]
     return "1 product" if len(rows) == 1 else f"{len(rows)} products", " and ".join(names)
 
 

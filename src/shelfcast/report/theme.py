@@ -56,6 +56,14 @@ def units(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10 or value == 0 else f"{value:.1f}"
 
 
+def money(value: float) -> str:
+    """'1,234' from a hundred on, '12.30' below; '−5.00' for a loss; '–' where there is no number."""
+    if not np.isfinite(value):
+        return "–"
+    size = f"{abs(value):,.0f}" if abs(value) >= 100 else f"{abs(value):,.2f}"
+    return ("−" if value < 0 and float(size.replace(",", "")) > 0 else "") + size
+
+
 def canvas(title: str, size=HALF, columns: int = 1, **options):
     """A themed figure without pyplot's global state: (figure, axes)."""
     sns.set_theme(style="ticks", rc=THEME)

@@ -40,7 +40,7 @@ def causes(panel: Panel, by_channel: bool, until: pd.Timestamp) -> Causes:
     by_channel : an effect for each channel of promotion in place of one for any.
     """
     try:
-        known = rows(replace(panel, frame=panel.frame[panel.frame["ds"] <= until]))
+        known = rows(panel, until=until)
     except ValueError as error:
         return Causes(None, None, (f"No effect could be estimated: {error}",))
     planned = "price" in panel.planned
@@ -60,11 +60,6 @@ def causes(panel: Panel, by_channel: bool, until: pd.Timestamp) -> Causes:
     lifts = {name: found for name, found in lifts.items() if found is not None}
     price = effect(PRICE) if planned else None
     others = effect(OTHERS) if OTHERS in known.frame else None
-    response = Response(
-        elasticity=price and price.estimate,
-        elasticity_se=float(price.se) if price else 0.0,
-        lift={name: found.estimate for name, found in lifts.items()},
-        lift_se={name: float(found.se) for name, found in lifts.items()},
-    )
+    response = Response.of(price, lifts)
     own = response if response.effects else None
     return Causes(own, others and (others.estimate, float(others.se)), tuple(notes))

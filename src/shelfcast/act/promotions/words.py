@@ -6,6 +6,7 @@ import pandas as pd
 
 from shelfcast.act.promotions.decide import Decided
 from shelfcast.act.promotions.plan import said
+from shelfcast.report.theme import money
 
 SHOWN = 3  # promotions that the headline names
 LEFT_OUT = (
@@ -17,12 +18,6 @@ LEFT_OUT = (
     "causes corrects for what the tables show of this, and for nothing else",
     "that two promotions of one category in a week weaken each other more than their single effects say",
 )
-
-
-def money(value: float) -> str:
-    """'1,234' from a hundred on, '12.30' below; '−5.00' for a loss."""
-    size = f"{abs(value):,.0f}" if abs(value) >= 100 else f"{abs(value):,.2f}"
-    return ("−" if value < 0 and float(size.replace(",", "")) > 0 else "") + size
 
 
 def headline(decided: Decided, labels: pd.Series | None = None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from shelfcast.act.recommend.compare import ASKED, best_other
 from shelfcast.act.recommend.deliver import Recommendations
 from shelfcast.act.recommend.groups import Groups
 from shelfcast.act.recommend.ranking import K
+from shelfcast.report.names import listed
+from shelfcast.report.theme import percent
 
 AIM = 0.05  # relative gain in NDCG over the best other way
 METHODS = {
@@ -46,9 +47,9 @@ def quality(result: Recommendations) -> list[str]:
         against, estimate, low, high = best_other(result.differences, asked)
         reached = "is reached" if estimate >= AIM else "is missed"
         sentences.append(
-            f"{WHAT[asked]}: {_percent(mix['recall'])} of what {mix['n_shoppers']:,} shoppers then bought stood among the {K} "
-            f"recommended to them; NDCG@{K} {mix['ndcg']:.3f}, {_signed(estimate)} against {METHODS[against]}, the best other "
-            f"way (90 % interval {_signed(low)} to {_signed(high)}). The aim of {_percent(AIM)} {reached}."
+            f"{WHAT[asked]}: {percent(mix['recall'])} of what {mix['n_shoppers']:,} shoppers then bought stood among the {K} "
+            f"recommended to them; NDCG@{K} {mix['ndcg']:.3f}, {percent(estimate, 1, True)} against {METHODS[against]}, the best other "
+            f"way (90 % interval {percent(low, 1, True)} to {percent(high, 1, True)}). The aim of {percent(AIM)} {reached}."
         )
     return sentences
 
@@ -59,9 +60,7 @@ def promises(result: Recommendations) -> str:
     if not expected:
         return ""
     off = bought / expected - 1
-    verdict = (
-        "about as many as expected" if abs(off) < AIM else f"{_percent(abs(off))} {'more' if off > 0 else 'fewer'}"
-    )
+    verdict = "about as many as expected" if abs(off) < AIM else f"{percent(abs(off))} {'more' if off > 0 else 'fewer'}"
     return (
         f"By their probabilities, {expected:,.0f} recommended products would have been bought in the test weeks; {bought:,} "
         f"were, {verdict}. Read probabilities as an order, and their size with that in mind."
@@ -82,7 +81,7 @@ def group_sentence(groups: Groups, group: int, labels: dict[str, str]) -> str:
     """
     own = groups.sizes.set_index("group").loc[group]
     bought = zip(own["products"], own["bought"], strict=True)
-    apart = _listed([f"{labels.get(product, product)} ({_percent(share)} did so far)" for product, share in bought])
+    apart = listed([f"{labels.get(product, product)} ({percent(share)} did so far)" for product, share in bought])
     who = f"buys more {apart} than others do" if apart else "buys what all buy"
     likely = [_likely(row, labels) for row in groups.likely[groups.likely["group"] == group].itertuples()]
     return (
@@ -104,7 +103,7 @@ def ranges(groups: Groups) -> str:
         return ""
     return (
         f"The ranges should hold 80 % of what comes. In the test weeks they held {groups.inside} of {groups.n} "
-        f"({_percent(groups.inside / groups.n)})."
+        f"({percent(groups.inside / groups.n)})."
     )
 
 
@@ -120,18 +119,3 @@ def group_table(groups: Groups, labels: dict[str, str]) -> pd.DataFrame:
             "80 % range": [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in likely[["low", "high"]].to_numpy()],
         }
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _signed(value: float) -> str:
-    """0.018 is '+1.8 %'."""
-    if not np.isfinite(value):
-        return "unknown"
-    return f"{'−' if value < 0 else '+'}{abs(100 * value):.1f} %"
-
-
-def _listed(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.report.decisions.words import listed, product
-from shelfcast.report.names import day
+from shelfcast.report.decisions.words import product
+from shelfcast.report.names import day, listed
 from shelfcast.report.story import change_words
 from shelfcast.report.theme import percent, units
 

@@ -7,8 +7,8 @@ from html import escape
 import pandas as pd
 
 from shelfcast.panel.frame import Panel
-from shelfcast.report.decisions.words import listed, product
-from shelfcast.report.names import day
+from shelfcast.report.decisions.words import product
+from shelfcast.report.names import day, listed
 from shelfcast.report.theme import percent, units
 
 NARROW, BIASED = 0.05, 0.05  # from which coverage and bias are told
@@ -52,19 +52,19 @@ def least_sure_words(products: pd.DataFrame, most: int) -> str:
     )
 
 
-def not_to_trust(panel: Panel, score: dict, history: pd.DataFrame, steps: int) -> list[str]:
+def not_to_trust(panel: Panel, score: dict, still_falling: bool) -> list[str]:
     """Doubts about this page, most important first; each says what to do.
 
     Parameters
     ----------
-    score : of the page's method for products, see `metrics.metrics_dict`. history : of the model's training. steps : the most it may
-        take.
+    score : of the page's method for products, see `metrics.metrics_dict`. still_falling : whether the validation error was
+        lowest at the last step that training may take, see `variant.json`.
     """
     doubts = [
         _plan(panel),
         _coverage(score),
         _bias(score),
-        _curve(history, steps),
+        _curve(still_falling),
         _history(panel),
         *_faults(panel.quality),
     ]
@@ -113,16 +113,8 @@ def _bias(score: dict) -> str:
     )
 
 
-def flat(history: pd.DataFrame, steps: int) -> bool:
-    """Whether the validation curve, mean over the seeds, was lowest before the last allowed step."""
-    curve = (
-        history[history["phase"] == "select"].pivot(index="step", columns="seed", values="wql").dropna().mean(axis=1)
-    )
-    return curve.empty or curve.idxmin() != curve.index[-1] or curve.index[-1] < steps
-
-
-def _curve(history: pd.DataFrame, steps: int) -> str:
-    if flat(history, steps):
+def _curve(still_falling: bool) -> str:
+    if not still_falling:
         return ""
     return (
         "<b>The model had not finished learning</b>: its validation error still fell at the last step. More "

@@ -8,17 +8,10 @@ import pandas as pd
 from shelfcast.data.schema import CHAIN
 from shelfcast.report import names
 from shelfcast.report.decisions.words import product
-from shelfcast.report.theme import percent
+from shelfcast.report.theme import money, percent
 
 PLACES = {"product": "One warehouse for the chain", "product_region": "Stock in each region"}
 PEERS = {"lightgbm": "Against LightGBM's", "textbook": "Against the textbook's"}
-
-
-def money(value: float) -> str:
-    """'1,234' from a hundred on, '12.30' below; '–' where there is no number."""
-    if not np.isfinite(value):
-        return "–"
-    return f"{'−' if value < 0 else ''}{abs(value):,.{0 if abs(value) >= 100 else 2}f}"
 
 
 def largest(orders: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:

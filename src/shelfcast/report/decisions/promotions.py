@@ -7,9 +7,9 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from shelfcast.report.decisions.orders import money
-from shelfcast.report.decisions.words import listed, product
-from shelfcast.report.theme import percent, units
+from shelfcast.report.decisions.words import product
+from shelfcast.report.names import listed
+from shelfcast.report.theme import money, percent, units
 
 
 def plan_table(plan: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:

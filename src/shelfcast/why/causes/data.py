@@ -56,13 +56,17 @@ class Rows:
         return replace(self, frame=self.frame[np.asarray(chosen)].reset_index(drop=True))
 
 
-def rows(panel: Panel, locations: str = "chain", least_units: float = LEAST_UNITS) -> Rows:
+def rows(
+    panel: Panel, locations: str = "chain", least_units: float = LEAST_UNITS, until: pd.Timestamp | None = None
+) -> Rows:
     """The observed weeks of a panel as rows.
 
     Parameters
     ----------
     locations : 'chain', or 'regions' for a row per region.
     least_units : mean units a week below which a series is left out.
+    until : the last week that is read; series are selected by the weeks up to it, too. All observed weeks where none is
+        given.
 
     Raises
     ------
@@ -70,6 +74,8 @@ def rows(panel: Panel, locations: str = "chain", least_units: float = LEAST_UNIT
     """
     if locations not in ("chain", "regions"):
         raise ValueError(f"locations is {locations!r}. Say 'chain' or 'regions'.")
+    if until is not None:
+        panel = replace(panel, frame=panel.frame[panel.frame["ds"] <= until])
     frame = panel.frame[(panel.frame["location"] == CHAIN) == (locations == "chain")]
     frame = frame.sort_values(["unique_id", "ds"], ignore_index=True)
     log_price, note = _log_price(panel, frame)

@@ -93,24 +93,27 @@ def sentence(effect: Effect) -> str:
 
 def placebo_sentence(effect: Effect) -> str:
     """What the price of the coming month says of the effect of this week's price."""
-    interval = f"{effect.estimate:+.2f}, 95 % interval {effect.low:+.2f} to {effect.high:+.2f}"
-    if effect.low <= 0 <= effect.high:
-        return f"Sales do not follow the price of {AHEAD} weeks later ({interval}), as it should be."
-    return (
-        f"Sales follow the price of {AHEAD} weeks later ({interval}), which cannot be its effect: something moves both "
-        "prices and sales that is not taken into account. Do not read the estimates as effects."
+    alarm = (
+        ", which cannot be its effect: something moves both prices and sales that is not taken into account. Do not read "
+        "the estimates as effects."
     )
+    return _checked(effect, f"the price of {AHEAD} weeks later", alarm)
 
 
 def control_sentence(effect: Effect) -> str:
     """What promotions of another category say of the effect of a product's own."""
-    interval = f"{effect.estimate:+.2f}, 95 % interval {effect.low:+.2f} to {effect.high:+.2f}"
-    if effect.low <= 0 <= effect.high:
-        return f"Sales do not follow the promotions of another category ({interval}), as it should be."
-    return (
-        f"Sales follow the promotions of another category ({interval}): promotions come in weeks that differ from others, "
-        "or the categories compete. Take their estimates with care."
+    alarm = (
+        ": promotions come in weeks that differ from others, or the categories compete. Take their estimates with care."
     )
+    return _checked(effect, "the promotions of another category", alarm)
+
+
+def _checked(effect: Effect, what: str, alarm: str) -> str:
+    """Whether sales follow what they should not follow; `alarm` ends the sentence where they do."""
+    interval = f"({effect.estimate:+.2f}, 95 % interval {effect.low:+.2f} to {effect.high:+.2f})"
+    if effect.low <= 0 <= effect.high:
+        return f"Sales do not follow {what} {interval}, as it should be."
+    return f"Sales follow {what} {interval}{alarm}"
 
 
 def hidden_sentence(hidden: Hidden, treatment: str = PRICE) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -47,7 +46,7 @@ def effects_of(panel: Panel) -> pd.DataFrame:
     """
     end = pd.Timestamp(panel.meta["validation_end"])
     try:
-        known = rows(replace(panel, frame=panel.frame[panel.frame["ds"] <= end]))  # series are selected by these, too
+        known = rows(panel, until=end)
         effects.check(known, PRICE if PRICE in known.treatments else PROMOTION)
     except ValueError as error:
         return _frame([_note(f"No effects of prices and promotions were estimated: {error}")])

@@ -20,16 +20,9 @@ def response_of(effects: pd.DataFrame) -> Response | None:
         return None
     rows = effects[(effects["kind"] == "effect") & (effects["group"] == "all")].set_index("treatment")
     channels = [name for name in rows.index if name.startswith(f"{PROMOTION}: ")]
-    lifts = rows.loc[channels or [name for name in rows.index if name == PROMOTION]]
+    lifts = {name: rows.loc[name] for name in channels or rows.index.intersection([PROMOTION])}
     price = rows.loc[PRICE] if PRICE in rows.index else None
-    if price is None and lifts.empty:
-        return None
-    return Response(
-        elasticity=None if price is None else float(price["estimate"]),
-        elasticity_se=0.0 if price is None else float(price["se"]),
-        lift=lifts["estimate"].to_dict(),
-        lift_se=lifts["se"].to_dict(),
-    )
+    return Response.of(price, lifts) if lifts or price is not None else None
 
 
 def anchor_of(ready: Ready, path: str | Path) -> Anchor | None:

@@ -10,7 +10,9 @@ the simulated market than one response for all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +20,13 @@ from shelfcast.why.whatif.changes import PROMOTION
 
 PRICE = "price"
 LEAST = 1e-12
+
+
+class Estimate(Protocol):
+    """What an effect was estimated to be, on log units, with its standard error; such as `causes.effects.Effect`."""
+
+    estimate: float
+    se: float
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,16 @@ class Response:
             )
         if missing := self.lift.keys() - self.lift_se.keys():
             raise ValueError(f"a response has no standard error of the lift of {min(missing)!r}. Give it in lift_se.")
+
+    @classmethod
+    def of(cls, price: Estimate | None, lifts: Mapping[str, Estimate]) -> Response:
+        """From estimates with their standard errors; price : None where it was not estimated."""
+        return cls(
+            elasticity=None if price is None else float(price.estimate),
+            elasticity_se=0.0 if price is None else float(price.se),
+            lift={name: float(lift.estimate) for name, lift in lifts.items()},
+            lift_se={name: float(lift.se) for name, lift in lifts.items()},
+        )
 
     @property
     def effects(self) -> dict[str, tuple[float, float]]:
