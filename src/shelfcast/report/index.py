@@ -15,15 +15,15 @@ from shelfcast.report.theme import percent, units
 from shelfcast.settings import SettingsError, check
 
 STYLE = Path("reports/template/style.css")
-COLUMNS = {  # of a summary -> heading
-    "units": "Units expected",
-    "range": "80 % range",
-    "change": "Against the last weeks",
-    "coverage": "Test weeks inside the 80 % range",
-    "gain": "Error against the best alternative",
-    "orders": "Orders: cost against LightGBM's",
-    "promotions": "Promotions: margin gained",
-    "recommendations": "Recommendations: NDCG against the best other",
+COLUMNS = {  # of a summary -> heading, and what it means where the heading does not say it
+    "units": ("Units expected", ""),
+    "range": ("80 % range", ""),
+    "change": ("Change", "against as many weeks before"),
+    "coverage": ("Weeks in range", "share of the test weeks' sales inside the 80 % range"),
+    "gain": ("Error", "of the forecast, against the best alternative's"),
+    "orders": ("Cost of orders", "in the replay, against orders by LightGBM's forecast"),
+    "promotions": ("Promotions", "margin that the plan gains, with its 80 % range"),
+    "recommendations": ("Shoppers", "NDCG of recommendations, against the best other way's"),
 }
 
 
@@ -70,12 +70,15 @@ def read(folder: Path, markets: list[str]) -> list[dict]:
 
 def page(summaries: list[dict], style: str) -> str:
     """The whole page, which loads nothing."""
-    heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in ("Market", "Weeks", *COLUMNS.values()))
+    heads = "".join(
+        f'<th scope="col">{escape(title)}</th>' for title in ("Market", *(head for head, _ in COLUMNS.values()))
+    )
     rows = []
     for own in summaries:
         link = f'<a href="{escape(own["name"])}/index.html">{escape(own["title"])}</a>'
         cells = "".join(f'<td class="n">{escape(own["numbers"].get(key, "–"))}</td>' for key in COLUMNS)
-        rows.append(f'<tr><th scope="row">{link}</th><td>{escape(own["weeks"])}</td>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{link}<br><span class="id">{escape(own["weeks"])}</span></th>{cells}</tr>')
+    meanings = "; ".join(f"<b>{head}</b>: {meaning}" for head, meaning in COLUMNS.values() if meaning)
     count = "1 market" if len(summaries) == 1 else f"{len(summaries)} markets"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -85,7 +88,7 @@ def page(summaries: list[dict], style: str) -> str:
         "<p>Each market's page says what to order, what to promote, who buys what next, and how far to trust it. Numbers "
         "of different markets compare only as shares.</p>\n"
         f'<div class="table"><div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        "</div></div>\n</main>\n</body>\n</html>\n"
+        f"</div></div>\n<p class='caption'>{meanings}.</p>\n</main>\n</body>\n</html>\n"
     )
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from shelfcast.act.promotions.decide import Decided
 from shelfcast.act.promotions.plan import said
+from shelfcast.report.names import day
 from shelfcast.report.theme import money
 
 SHOWN = 3  # promotions that the headline names
@@ -37,7 +38,7 @@ def headline(decided: Decided, labels: pd.Series | None = None) -> str:
     column = "money" if decided.options.goal == "margin" else "units"
     best = rows[rows["chosen"]].nlargest(SHOWN, column)
     names = best["product_id"] if labels is None else best["product_id"].map(labels).fillna(best["product_id"])
-    listed = "; ".join(f"{name} in the week of {day:%Y-%m-%d}" for name, day in zip(names, best["ds"], strict=True))
+    listed = "; ".join(f"{name} in the week of {day(week)}" for name, week in zip(names, best["ds"], strict=True))
     totals = decided.gains.total(decided.chosen.plan)
     gap = f" The plan is within {decided.chosen.gap:.1%} of the best." if decided.chosen.gap else ""
     return (
