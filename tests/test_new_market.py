@@ -56,7 +56,7 @@ def test_a_line_is_added_and_the_rest_stays(call):
         (("teas", "--tables", "shop", "--category", "TEA"), "product_id"),
         (("teas", "--tables", "shop", "--source", "table"), "source is 'table'"),
         (("checked", *OWN[1:]), "'checked' becomes a path. Write small letters, digits and _"),
-        (("base", *OWN[1:]), "none of base, checked, studies, template"),
+        (("base", *OWN[1:]), "none of base, checked, studies, summaries, template"),
         (("template", *OWN[1:]), "'template' becomes a path"),
         (("茶", *OWN[1:]), "'茶' becomes a path"),
         (("my teas", *OWN[1:]), "'my teas' becomes a path"),

@@ -274,9 +274,14 @@ def test_a_simulated_market(restored):
         "finetune": {"steps": 4, "judge_steps": 2, "seeds": [0]},
     }
     edit(restored, simulations={"known": small}, markets={MARKET: LINE, "known": line})
-    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side")
+    done = call(restored, "dvc", "repro", "report@known")
     assert done.returncode == 0, message(done)[-4000:]
     assert f"build/{MARKET}" not in done.stdout
+    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side")
+    assert done.returncode == 0, message(done)[-4000:]
+    assert "build/known/notebooks" not in done.stdout, "it was done"
+    index = (restored / "reports/index.html").read_text()
+    assert all(f'href="{name}/index.html"' in index for name in (MARKET, "known"))
     metrics = json.loads((restored / "build/known/metrics.json").read_text())
     for methods in metrics["plan_known"].values():
         assert set(methods) == {"ensemble", "shelfcast", "oracle", *PEERS}

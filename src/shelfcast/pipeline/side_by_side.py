@@ -18,7 +18,7 @@ from shelfcast.settings import SettingsError, check
 
 DVC = ["dvc", "--wait-for-lock"]
 # Of these stages alone: otherwise DVC would lock what markets share, even where it has nothing to do.
-REPRO = [*DVC, "repro", "--quiet", "--single-item"]
+REPRO = [*DVC, "repro", "--single-item"]
 
 
 def stages_of(market: str, names: list[str]) -> list[str]:
