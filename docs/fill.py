@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -64,16 +65,19 @@ def publish() -> None:
     """Copy what documents quote from build/ to docs/results/, and where it comes from."""
     from shelfcast.data.files import revision
 
-    seconds = {}
+    seconds, times = {}, []
     for market in MARKETS:
         folder, to = ROOT / "build" / market, ROOT / "docs/results" / market
         to.mkdir(parents=True, exist_ok=True)
         for name in PUBLISHED:
             shutil.copyfile(folder / name, to / Path(name).name)
         for path in sorted(folder.glob("notebooks/*.ipynb")):
-            duration = json.loads(path.read_text())["metadata"]["papermill"]["duration"]
-            seconds[f"{market}, {path.stem}"] = round(duration, 1)
-    origin = {"revision": revision(), "machine": f"{platform.machine()}, {os.cpu_count()} cores", "seconds": seconds}
+            ran = json.loads(path.read_text())["metadata"]["papermill"]
+            seconds[f"{market}, {path.stem}"] = round(ran["duration"], 1)
+            times += [datetime.fromisoformat(ran["start_time"]), datetime.fromisoformat(ran["end_time"])]
+    minutes = round((max(times) - min(times)).total_seconds() / 60, 1)  # markets run side by side
+    origin = {"revision": revision(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    origin |= {"minutes": minutes, "seconds": seconds}
     (ROOT / "docs/results/run.json").write_text(json.dumps(origin, indent=1) + "\n")
 
 
