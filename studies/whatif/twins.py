@@ -1,6 +1,6 @@
 """The twins of the simulated market: drawn, prepared and trained as the pipeline does it.
 
-    python -m studies.whatif.twins [NAME …]     # all of studies/whatif/params.yaml; half an hour each; resumable
+    python -m studies.whatif.twins [NAME …]     # all of studies/whatif/params.yaml; minutes each; resumable
 
 Each goes to build/studies/whatif/<name>/ as the pipeline would leave it under build/<name>/.
 """
