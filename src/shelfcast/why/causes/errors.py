@@ -28,8 +28,8 @@ def strata_of(frame: pd.DataFrame, column: str) -> np.ndarray:
 def clustered_se(residuals: pd.DataFrame, clusters: tuple[str, ...], strata: np.ndarray | None = None) -> float:
     """Clustered standard error of an effect: of y on d, with z as the instrument where there is a column z.
 
-    With two ways of clustering their variances are added and that of their intersections is taken away. The largest of
-    this and of each way alone counts, since it may be too small, or below zero, where clusters are few.
+    With two ways of clustering their variances are added and that of their intersections is taken away (Cameron, Gelbach
+    & Miller 2011). Where clusters are so few that nothing above zero is left, the larger way alone counts.
 
     With `strata` (a value a row) residuals are those of an effect of its own in each stratum, which takes the differences
     between strata out, as in a stratified sample (Cochran 1977; Abadie et al. 2023): clusters in a stratum that is always
@@ -50,7 +50,7 @@ def clustered_se(residuals: pd.DataFrame, clusters: tuple[str, ...], strata: np.
 
     alone = [variance([name]) for name in clusters]
     together = sum(alone) - variance(list(clusters)) if len(clusters) > 1 else alone[0]
-    return float(np.sqrt(max(together, *alone)) / abs(mover @ treatment))
+    return float(np.sqrt(together if together > 0 else max(alone)) / abs(mover @ treatment))
 
 
 def _by_stratum(mover: np.ndarray, sales: np.ndarray, treatment: np.ndarray, strata: np.ndarray) -> np.ndarray:
