@@ -184,8 +184,6 @@ def answer_choices() -> str:
 
 def answer_whatif() -> str:
     scores = _csv("whatif", "scores").query("plan == 'all' and level == 'product'").set_index(["market", "method"])
-    rises = _csv("whatif", "rises").query("level == 'product'")
-    raised = (rises["share"] * rises["n"]).groupby(rises["market"]).sum() / rises.groupby("market")["n"].sum()
     names = {
         "simulated_none": "where prices follow nothing that sells",
         "simulated": "where prices follow season",
@@ -204,9 +202,19 @@ def answer_whatif() -> str:
         f"Forecasts under other plans as a whole, which also miss what the present plan sells, are off by "
         f"{scores['forecast'][first, 'model']:.3f} {names[first]}, against {scores['present'][first, 'model']:.3f} under the "
         f"present plan. "
-        f"A price rise raises the chain's forecast in {raised.max():.2%} of products and weeks"
-        f"{f', or less, on each of {len(raised)} markets' if len(raised) > 1 else ''}."
+        f"{_rises()}"
     )
+
+
+def _rises() -> str:
+    rises = _csv("whatif", "rises").query("level == 'product'")
+    sums = rises.assign(raised=rises["share"] * rises["n"]).groupby(["market", "method"])[["raised", "n"]].sum()
+    share = (sums["raised"] / sums["n"]).unstack("method")
+    parts = [
+        f"{row['model']:.2%} on {market}{'' if pd.isna(row['anchored']) else f' ({row.anchored:.2%} anchored)'}"
+        for market, row in share.sort_values("model").iterrows()
+    ]
+    return f"A price rise raises the chain's forecast in this share of products and weeks: {', '.join(parts)}."
 
 
 EXPLANATIONS = {
@@ -258,6 +266,7 @@ def answer_causes() -> str:
     covered_hidden, bias_hidden = hidden["covered"].mean(), hidden["error"].mean()
     placebo = table[table["treatment"] == "next_price"].groupby(table["confounding"] == "hidden")["covered"].mean()
     signs = (dml["estimate"] * dml["truth"] > 0).mean()
+    every = price[price["method"] == "dml"]
     return (
         f"On {len(dml)} simulated worlds in which prices follow nothing or the season, {covered['dml']:.0%} of the 95 % "
         f"intervals of double machine learning hold the true own-price elasticity and {signs:.0%} of the signs are right; "
@@ -267,6 +276,7 @@ def answer_causes() -> str:
         f"{covered_hidden['dml']:.0%} of its intervals hold the truth; with the cost as instrument the bias is "
         f"{bias_hidden['instrument']:+.2f}, and {covered_hidden['instrument']:.0%} of (wider) intervals do; next month's price "
         f"raises an alarm in {1 - placebo[True]:.0%} of these worlds and in {1 - placebo[False]:.0%} of the others. "
+        f"Over all {len(every)} worlds, confounded or not, {every['covered'].mean():.0%} of the intervals hold the truth. "
         f"{_orange_juice()}"
     )
 

@@ -61,7 +61,9 @@ def test_errors_by_hand():
     table = whatif.summary(pd.DataFrame([row | sums, other])).set_index("plan")
     assert table.loc["a", "response"] == 0.2 and table.loc["all", "response"] == 0.05
     assert table.loc["a", "present"] == 0.125 and table.loc["a", "log_forecast"] == -0.25
-    rises = pd.DataFrame({"market": "m", "level": "product", "factor": 1.1, "raised": [1, 0], "n": [4, 6]})
+    rises = pd.DataFrame(
+        {"market": "m", "method": "model", "level": "product", "factor": 1.1, "raised": [1, 0], "n": [4, 6]}
+    )
     assert whatif.share_raised(rises)["share"].tolist() == [0.1]
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +109,8 @@ def _by_level(keys: dict, sums: dict[str, np.ndarray], weights: dict[str, float]
     return rows
 
 
-def rises(ready: Ready, factors: list[float]) -> pd.DataFrame:
-    """A row per factor, level and horizon of one cutoff: n forecasts, and how many a price rise raises.
+def rises(ready: Ready, factors: list[float], response: Response | None) -> pd.DataFrame:
+    """A row per factor, method, level and horizon of one cutoff: n forecasts, and how many a price rise raises.
 
     Each product's price rises alone. Markets without planned prices have no rows.
     """
@@ -117,15 +118,14 @@ def rises(ready: Ready, factors: list[float]) -> pd.DataFrame:
     if "price" not in ready.plan.values:
         return pd.DataFrame(rows)
     before, products = means(ready, ready.present), np.arange(len(ready.plan.products))
-    for factor in factors:
+    methods = {"model": None} | ({"anchored": ready.anchored_to(response)} if response else {})
+    for factor, (method, anchor) in product(factors, methods.items()):
         other = ready.each_alone(change(ready, Alone(price_factor=factor)))
-        raised = means(ready, ready.forecast(other, products)[0]) > before * (1 + NO_RISE)
+        raised = means(ready, ready.forecast(other, products, anchor)[0]) > before * (1 + NO_RISE)
         for level, locations in LEVELS.items():
             for h in range(raised.shape[-1]):
-                own = raised[:, locations, h]
-                rows.append(
-                    {"factor": factor, "level": level, "horizon": h + 1, "raised": int(own.sum()), "n": own.size}
-                )
+                own, keys = raised[:, locations, h], {"factor": factor, "method": method, "level": level}
+                rows.append(keys | {"horizon": h + 1, "raised": int(own.sum()), "n": own.size})
     return pd.DataFrame(rows)
 
 
@@ -140,10 +140,10 @@ def judge_cutoff(folder: Path, cutoff: pd.Timestamp, study: Study) -> pd.DataFra
     own = folder / "models" / VARIANT
     facts = json.loads((own / "variant.json").read_text())
     ready = Ready.of(Panel.load(folder / "panel"), load_models(own), facts, cutoff)
-    parts = [rises(ready, study.rises).assign(kind="rises")]
+    response = read_response(folder)
+    parts = [rises(ready, study.rises, response).assign(kind="rises")]
     if (folder / "truth").exists():
-        truth = load_truth(folder / "truth")
-        parts.append(score(ready, truth, study, read_response(folder)).assign(kind="score"))
+        parts.append(score(ready, load_truth(folder / "truth"), study, response).assign(kind="score"))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -188,10 +188,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def share_raised(rows: pd.DataFrame) -> pd.DataFrame:
-    """By market, level and factor: the share of forecasts that a price rise raises, and their number."""
+    """By market, method, level and factor: the share of forecasts that a price rise raises, and their number."""
     if rows.empty:
         return pd.DataFrame()
-    sums = rows.groupby(["market", "level", "factor"])[["raised", "n"]].sum()
+    sums = rows.groupby(["market", "method", "level", "factor"])[["raised", "n"]].sum()
     return sums.assign(share=sums["raised"] / sums["n"]).drop(columns="raised").astype({"n": int}).reset_index()
 
 
