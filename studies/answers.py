@@ -173,12 +173,11 @@ def answer_choices() -> str:
     best, worst = others["change"].idxmin(), others["change"].idxmax()
     return (
         f"Over {n_markets} markets the settings of that time had a validation WQL of {table['ratio'][PRESENT]:.3f} times "
-        f"LightGBM's in the mean. Of {len(others)} choices that were trained for more than half of them '{best}' "
-        f"changes it most ({others['change'][best]:+.1%} on the same markets, better on {others['better_on'][best]} of "
-        f"{others['of'][best]}) and '{worst}' least ({others['change'][worst]:+.1%}, better on "
-        f"{others['better_on'][worst]} of {others['of'][worst]}). "
-        f"Level noise was left out since, because no market was worse without it; dropout stays, because what it "
-        f"changes is one market of eleven products, whose seeds differ by as much."
+        f"LightGBM's in the mean. Of {len(others)} choices '{best}' is best ({others['change'][best]:+.1%}, better on "
+        f"{others['better_on'][best]} of {others['of'][best]} markets) and '{worst}' worst "
+        f"({others['change'][worst]:+.1%}, better on {others['better_on'][worst]} of {others['of'][worst]}). "
+        f"The best one was taken since; its gain is that of two markets, whose seeds differ by as much, and markets that "
+        f"start from the base do not care."
     )
 
 
