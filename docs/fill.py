@@ -29,11 +29,13 @@ from studies import answers  # noqa: E402
 
 MARKETS = ("soft_drinks", "simulated")
 PUBLISHED = (
+    "decisions.json",
     "facts.json",
     "metrics.json",
     "timings.json",
     "weights.json",
     "plots/differences.csv",
+    "plots/orders.csv",
     "plots/quality.csv",
     "plots/seeds.csv",
 )
