@@ -80,6 +80,9 @@ def publish() -> None:
     minutes = round((max(times) - min(times)).total_seconds() / 60, 1)  # markets run side by side
     origin = {"revision": revision(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     origin |= {"minutes": minutes, "seconds": seconds}
+    own = ROOT / "build/own.lock"
+    if own.exists():
+        shutil.copyfile(own, ROOT / "dvc.lock")
     (ROOT / "docs/results/run.json").write_text(json.dumps(origin, indent=1) + "\n")
 
 

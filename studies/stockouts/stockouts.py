@@ -116,9 +116,11 @@ def measure(
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="*", help="of the worlds; those of params.yaml where none are given")
+    parser.add_argument("--methods", nargs="*", help="that forecast; those of params.yaml where none are given")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     study = parameters.load(Study, "stockouts")
+    study = replace(study, methods=options.methods or study.methods)
     table = save_rows(options.results / "worlds.csv", measure(study, options.seeds or study.seeds), KEYS)
     found = against_demand(table)
     found.round(5).to_csv(options.results / "bias.csv", index=False)
