@@ -243,6 +243,22 @@ def choices() -> str:
     return markdown(table.loc[rows["choice"].unique()].reset_index())
 
 
+def stockouts() -> str:
+    """Forecasts over those that learned from demand itself, by share of weeks that were cut and by what was learned."""
+    rows = pd.read_csv(STUDIES / "stockouts/results/bias.csv")
+    table = {
+        "chance of a stock-out": rows["stock_outs"].map("{:.0%}".format),
+        "weeks that were cut": rows["cut"].map("{:.0%}".format),
+        "level": rows["level"].map(LEVELS),
+        "method": rows["method"],
+        "learned": rows["learned"],
+        "worlds": rows["worlds"].astype(str),
+        "mean": rows["mean"].map("{:+.1%}".format),
+        "furthest": rows["furthest"].map("{:+.1%}".format),
+    }
+    return markdown(pd.DataFrame(table))
+
+
 def causes() -> str:
     """Estimates on simulated worlds beside the truth, by what prices follow."""
     rows = pd.read_csv(STUDIES / "causes/results/worlds_summary.csv")

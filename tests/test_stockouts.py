@@ -1,10 +1,12 @@
 """Demand that stock-outs cut: worked examples, and worlds whose demand is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from shelfcast.market import truth
+from shelfcast.market.retailer.raw import raw_tables
 from shelfcast.panel.demand import stockouts
 from shelfcast.settings import Simulation
 
@@ -76,6 +78,17 @@ def test_a_week_is_read_by_no_later_one():
     assert (before[..., :20] == after[..., :20]).all() and (before[..., 20:] != after[..., 20:]).any()
     again = stockouts.correct(changed, changed_cut).demand
     assert (again[..., :20] != before[..., :20]).any(), "the control: a dispersion fitted on all weeks"
+
+
+def test_a_simulated_market_names_its_stock_outs_only_if_asked():
+    options = {"seed": 3, "n_products": 6, "n_new": 2, "n_stores": 4, "n_weeks": 50, "stock_outs": 0.1}
+    without, told = (raw_tables(truth.draw(Simulation(**options, stockouts_table=asked))) for asked in (False, True))
+    assert set(told) - set(without) == {"stockouts"}
+    for name, table in without.items():
+        pd.testing.assert_frame_equal(table, told[name])
+    market = truth.draw(Simulation(**options))
+    offered = np.arange(50) >= market["products"]["launch"].to_numpy()[:, None, None]
+    assert len(told["stockouts"]) == (market["out"] & offered).sum() > 0
 
 
 def test_nothing_cut_changes_nothing():
