@@ -9,12 +9,12 @@ help:  ## print this list
 
 setup: .venv/stamp data  ## create .venv with the locked packages and fetch data/
 
-# dvc.lock records a run on one machine, and results differ in the third digit from one kind of CPU to another: git
-# compares nothing with it, so that a run leaves the tree clean. `make docs` is where a maintainer's run enters git.
+# dvc.lock records a run on one machine, and results differ in the third digit from one kind of CPU to another: this
+# machine's own is in place while the pipeline runs and lies in build/ else, so that a run leaves git's tree clean.
+# `make docs` is where a maintainer's run enters git.
 run: setup  ## run the pipeline to the report; a second run does only what changed
 	@python -m shelfcast.data.files fetch
-	@git update-index --skip-worktree dvc.lock 2>/dev/null || true
-	@python -m shelfcast.pipeline.side_by_side
+	@python -m shelfcast.pipeline.own_lock python -m shelfcast.pipeline.side_by_side
 	@for page in reports/index.html reports/*/index.html; do echo "report: file://$(CURDIR)/$$page"; done
 
 base: setup  ## train the base in models/base again (half an hour): its frozen stage is thawed for it

@@ -120,6 +120,77 @@ def limit() -> str:
     return "\n".join(lines)
 
 
+def orders() -> str:
+    """Orders by the market's own forecast, replayed on the test weeks: money, and against others."""
+    rows = []
+    for market in (MARKET, SIMULATED):
+        for level, leads in read_json(market / "decisions.json")["orders"].items():
+            for lead, found in leads.items():
+                against = {
+                    f"cost against {name}": f"{found[f'cost_against_{name}']:+.1%}"
+                    if f"cost_against_{name}" in found
+                    else ""
+                    for name in ("lightgbm", "textbook", "oracle")
+                }
+                row = {"orders": f"`{market.name}`, {LEVELS[level]}, lead time {lead.removeprefix('lead_')}"}
+                row |= {"cost": f"{found['cost']:,.0f}"} | against
+                row |= {"demand sold": f"{found['fill_rate']:.1%}", "stock a series": f"{found['mean_stock']:.1f}"}
+                rows.append(row | {"weeks with lost sales": f"{found['stock_outs']:.1%}"})
+    return markdown(pd.DataFrame(rows))
+
+
+def order_policies() -> str:
+    """Orders of regions by what feeds them, cheapest first."""
+    parts = []
+    for market in (MARKET, SIMULATED):
+        table = pd.read_csv(market / "orders.csv").sort_values("cost")
+        parts.append(table.assign(policy=f"`{market.name}`, " + table["policy"]))
+    table = pd.concat(parts)
+    formats = {"cost": "{:,.0f}", "fill_rate": "{:.1%}", "mean_stock": "{:.1f}"}
+    table = table.assign(**{name: table[name].map(text.format) for name, text in formats.items()})
+    names = {"policy": "orders by, lead time", "fill_rate": "demand sold", "mean_stock": "stock a series"}
+    return markdown(table.rename(columns=names))
+
+
+def promotion_plans() -> str:
+    """What the plan of promotions gains in the coming weeks, with 80 % ranges."""
+    rows = []
+    for market in (MARKET, SIMULATED):
+        found = read_json(market / "decisions.json")["promotions"]
+        if "lack" in found:
+            continue
+
+        def with_range(name: str, found: dict = found) -> str:
+            return f"{found[name]:,.0f} ({found[f'{name}_low']:,.0f} to {found[f'{name}_high']:,.0f})"
+
+        row = {"market": f"`{market.name}`", "promotions": f"{found['promotions']}", "gain": with_range("money")}
+        row |= {"units": with_range("units"), "units of other products": with_range("others")}
+        rows.append(row | {"spent": f"{found['spending']:,.0f}"})
+    return markdown(pd.DataFrame(rows))
+
+
+def recommendations() -> str:
+    """NDCG and recall of ten recommended products on the test weeks."""
+    found = read_json(MARKET / "decisions.json")["recommendations"]
+    columns = {}
+    for asked, methods in found["scores"].items():
+        table = pd.DataFrame(methods).T
+        columns[f"NDCG, {asked}"] = table["ndcg"].map("{:.3f}".format)
+        columns[f"recall, {asked}"] = table["recall"].map("{:.1%}".format)
+    table = pd.DataFrame(columns)
+    return markdown(table.sort_values(table.columns[0], ascending=False).rename_axis("method").reset_index())
+
+
+def recommendation_gains() -> str:
+    """The mix against the best of the others, by what is asked."""
+    found = read_json(MARKET / "decisions.json")["recommendations"]
+    return "\n".join(
+        f"- {asked}: NDCG of the mix {own['estimate']:+.1%} ({own['low']:+.1%} to {own['high']:+.1%}) against "
+        f"`{own['against']}`, the best of the others."
+        for asked, own in found["over_best"].items()
+    )
+
+
 def minutes() -> str:
     """Of the published run, as its executed notebooks say; starting DVC and papermill takes a little more."""
     return f"{read_json(RESULTS / 'run.json')['minutes']:.0f} minutes"
@@ -170,6 +241,22 @@ def choices() -> str:
     table["ratio"], table["change"] = table["ratio"].map("{:.4f}".format), table["change"].map("{:+.2%}".format)
     table.columns = ["mean ratio to LightGBM", "change", "better on"]
     return markdown(table.loc[rows["choice"].unique()].reset_index())
+
+
+def stockouts() -> str:
+    """Forecasts over those that learned from demand itself, by share of weeks that were cut and by what was learned."""
+    rows = pd.read_csv(STUDIES / "stockouts/results/bias.csv")
+    table = {
+        "chance of a stock-out": rows["stock_outs"].map("{:.0%}".format),
+        "weeks that were cut": rows["cut"].map("{:.0%}".format),
+        "level": rows["level"].map(LEVELS),
+        "method": rows["method"],
+        "learned": rows["learned"],
+        "worlds": rows["worlds"].astype(str),
+        "mean": rows["mean"].map("{:+.1%}".format),
+        "furthest": rows["furthest"].map("{:+.1%}".format),
+    }
+    return markdown(pd.DataFrame(table))
 
 
 def causes() -> str:

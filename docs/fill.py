@@ -29,11 +29,13 @@ from studies import answers  # noqa: E402
 
 MARKETS = ("soft_drinks", "simulated")
 PUBLISHED = (
+    "decisions.json",
     "facts.json",
     "metrics.json",
     "timings.json",
     "weights.json",
     "plots/differences.csv",
+    "plots/orders.csv",
     "plots/quality.csv",
     "plots/seeds.csv",
 )
@@ -78,6 +80,9 @@ def publish() -> None:
     minutes = round((max(times) - min(times)).total_seconds() / 60, 1)  # markets run side by side
     origin = {"revision": revision(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     origin |= {"minutes": minutes, "seconds": seconds}
+    own = ROOT / "build/own.lock"
+    if own.exists():
+        shutil.copyfile(own, ROOT / "dvc.lock")
     (ROOT / "docs/results/run.json").write_text(json.dumps(origin, indent=1) + "\n")
 
 

@@ -166,6 +166,28 @@ def answer_retailers() -> str:
     )
 
 
+def answer_stockouts() -> str:
+    """Both the units that were learned from and the forecasts, against the aim of at most 2 %."""
+    worlds, bias = _csv("stockouts", "worlds"), _csv("stockouts", "bias")
+    own = worlds[worlds["level"] == "product"]
+    history = own.groupby("learned")["history"].agg(lambda off: off.loc[off.abs().idxmax()])
+    means = bias[bias["level"] == "product"].groupby("learned")["mean"]
+    furthest = {
+        name: means.get_group(name).loc[means.get_group(name).abs().idxmax()] for name in ("sales", "corrected")
+    }
+    n, cut = own[["stock_outs", "seed"]].drop_duplicates().shape[0], bias["cut"]
+    kept = "is kept" if abs(furthest["corrected"]) <= 0.02 else "is missed"
+    return (
+        f"In {n} simulated markets of which {cut.min():.0%} to {cut.max():.0%} of the weeks of products in stores are cut, "
+        f"all units sold are up to {abs(history['sales']):.1%} below demand, and corrected ones at most "
+        f"{abs(history['corrected']):.1%} off. "
+        f"Forecasts that learned from sales are off those that learned from demand by up to {furthest['sales']:+.1%} in the "
+        f"mean over markets, and those that learned from corrected demand by {furthest['corrected']:+.1%}: the aim of 2 % "
+        f"{kept}. "
+        "A single market is off by more, since few weeks of few large products decide what its forecasts add up to."
+    )
+
+
 def answer_choices() -> str:
     table = means(_csv("choices", "scores"))
     n_markets = table["of"].max()

@@ -10,6 +10,7 @@ from scipy import stats
 from shelfcast.act import deliver
 from shelfcast.act.orders import decide, inputs, words
 from shelfcast.act.orders.past import contest, delivered, plots, replay
+from shelfcast.act.orders.past.shelf import Shelf
 from shelfcast.act.orders.paths import Paths, draw_paths, week_correlations
 from shelfcast.act.orders.policy import (
     Stock,
@@ -291,6 +292,39 @@ def test_a_review_period_of_two_weeks_orders_every_other_week():
         5,
     )
     assert asked == [0, 2, 4] and len(rows) == 6 and rows["lost"].sum() == 0
+
+
+def test_goods_that_expire_by_hand():
+    """Order up to 6: 3 fresh at first, 2 sold; 3 arrive, the old 1 sold; 2 arrive, 1 sold of the 3 old, 2 expire."""
+    demand, level = demand_of([[2, 1, 1]], [3]), lambda cutoff, stock: np.array([6.0])
+    two_weeks = terms_of(demand.series, shelf_life=2.9, lost_sale_cost=10.0, unit_cost=4.0)
+    rows = replay.replay(demand, level, Timing(1), two_weeks, n_cutoffs=2)
+    assert rows["stock"].tolist() == [3, 2] and rows["wasted"].tolist() == [0, 2]
+    assert rows["cost"].tolist() == [3, 2 + 2 * 4.0] and rows["sold"].tolist() == [1, 1]
+    for_ever = replay.replay(demand, level, Timing(1), terms_of(demand.series), n_cutoffs=2)
+    assert for_ever["stock"].tolist() == [3, 4] and for_ever["wasted"].sum() == 0, "the control"
+
+
+def test_batches_are_sold_first_in_first_out():
+    shelf = Shelf(np.array([3.0, 3.0]), np.array([2.0, np.nan]))
+    assert shelf.sell(np.array([1.0, 1.0])).tolist() == [1, 1] and shelf.end_week().tolist() == [0, 0]
+    shelf.receive(np.array([4.0, 4.0]))
+    assert shelf.sell(np.array([1.0, 7.0])).tolist() == [1, 6], "no more than there is"
+    assert shelf.end_week().tolist() == [1, 0], "one of the first three, which the other series keeps for ever"
+    assert shelf.on_hand.tolist() == [4, 0]
+
+
+def test_stock_adds_up_whatever_expires():
+    draw = np.random.default_rng(1)
+    demand = demand_of(draw.poisson(4, (60, 9)), draw.poisson(4, 60))
+    lives = draw.choice([0.4, 1, 2, 3, np.nan], 60)
+    terms = terms_of(demand.series, shelf_life=lives)
+    rows = replay.replay(demand, lambda c, s: np.full(60, 14.0), Timing(0), terms, 9)
+    sums = rows.groupby("unique_id", sort=False)[["ordered", "sold", "wasted"]].sum()
+    left = rows.groupby("unique_id", sort=False)["stock"].last()
+    assert (sums["ordered"] == sums["sold"] + sums["wasted"] + left).all()
+    assert (sums["wasted"].to_numpy() > 0)[lives <= 2].all() and sums["wasted"][np.isnan(lives)].sum() == 0
+    assert (rows["sold"] + rows["lost"] == rows["demand"]).all() and (rows["stock"] >= 0).all()
 
 
 def test_goods_are_neither_made_nor_lost():

@@ -55,6 +55,10 @@ class Simulation:
     n_stores: int = param(24, "stores", ge=2, le=100)
     n_weeks: int = param(104, "weeks of sales", ge=43, le=520)
     horizon: int = param(4, "weeks planned beyond the last week of sales", ge=1, le=52)
+    stock_outs: float | None = param(
+        None, "chance a week that a product runs out in a store; null for that of the laws", ge=0, lt=1
+    )
+    stockouts_table: bool = param(False, "also write the table stockouts, so that demand is learned and not sales")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,6 +72,10 @@ class Prepare:
     test_weeks: int = param(8, "last weeks, which choose nothing", ge=1)
     closed_weeks: list[Day] = param([], "weeks without trade, by any day of them; they are missing, not zero demand")
     country: str = param("US", "whose public holidays count: US, or US-CA for a part of a country")
+    stockouts: Literal["part_of_week", "sold_out", "ignore"] = param(
+        "part_of_week",
+        "how stock-outs of the table stockouts cut sales, where it has no share; ignore: learn from sales",
+    )
     outlook: bool = param(True, "forecast products by a zero-shot model from every week, for the model to read")
     image_encoder: str = param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
     seed: int = param(0, "of the clustering of stores")

@@ -32,8 +32,8 @@ def replay_frame(summary: pd.DataFrame, differences: Mapping[str, pd.DataFrame])
 
     Returns
     -------
-    `KEYS`, cost, demand, sold, lost, fill_rate, mean_stock, stock_outs; for each policy of `differences` against_<policy>,
-    against_<policy>_low and _high: relative cost and its 90 % interval, NaN for this policy itself.
+    `KEYS`, cost, demand, sold, lost, wasted, fill_rate, mean_stock, stock_outs; for each policy of `differences`
+    against_<policy>, against_<policy>_low and _high: relative cost and its 90 % interval, NaN for this policy itself.
     """
     frame = summary.reset_index()
     for policy, own in differences.items():

@@ -58,6 +58,7 @@ WEEK = Column(
     rule=Rule("isodow({}) <> 1", "must be the Monday on which the week starts (or set markets.<name>.read.week_stamp)"),
 )
 CHANNEL = Column("flag", rule=Rule("NOT {} BETWEEN 0 AND 1", "is a channel of promotion and must hold 0 to 1"))
+_SHARE = Rule("NOT {} BETWEEN 0 AND 1", "must be the share of the week that the shelf was empty, 0 to 1")
 _LATITUDE = Rule("NOT {} BETWEEN -90 AND 90", "must be degrees, -90 to 90")
 _LONGITUDE = Rule("NOT {} BETWEEN -180 AND 180", "must be degrees, -180 to 180")
 
@@ -99,6 +100,15 @@ SCHEMA = {
             "store_id": OPTIONAL_ID,  # all rows, or none
         },
         key=("product_id", "week", "store_id"),
+    ),
+    "stockouts": Table(
+        {
+            "product_id": ID,
+            "store_id": ID,
+            "week": WEEK,
+            "share": Column("number", required=False, nullable=True, rule=_SHARE),  # of the week with an empty shelf
+        },
+        key=("product_id", "store_id", "week"),
     ),
     "stores": Table(
         {

@@ -26,7 +26,7 @@ class Tables:
     """A retailer's tables, of which one category's rows can be asked for.
 
     In `query`, these tables hold the category alone: `rows` (of transactions) and `sales` (those of them that sell
-    anything), `promotions`, `prices` and `behavior`; `visits` holds all categories' rows by day, store_id, customer_id and basket_id, with their number
+    anything), `promotions`, `prices`, `behavior` and `stockouts`; `visits` holds all categories' rows by day, store_id, customer_id and basket_id, with their number
     `n` and `units`; `stores` all stores. Ids are strings, timestamps local and without a zone; optional columns that
     the files do not have are NULL.
 
@@ -153,7 +153,7 @@ def _cut(database: Database, schema: str, category: str | None, columns: dict[st
         ON v.day = u.day AND v.store_id = u.store_id AND v.customer_id IS NOT DISTINCT FROM u.customer_id
            AND v.basket_id IS NOT DISTINCT FROM u.basket_id
         WHERE v.n > coalesce(u.n, 0)""")
-    for name in {"promotions", "prices", "behavior"} & set(columns):
+    for name in {"promotions", "prices", "behavior", "stockouts"} & set(columns):
         database.execute(f"CREATE TABLE {schema}.{name} AS SELECT * FROM main.{name} WHERE {of_category}")
     own = database.cursor(schema)
     weakref.finalize(own, database.execute, f"DROP SCHEMA {schema} CASCADE")  # when nobody reads the category any more

@@ -161,6 +161,28 @@ def item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, 
     )
 
 
+def store_item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.DataFrame:
+    """What some products sold by store: item, store_id, week, units; see `item_weeks` for `products`."""
+    return tables.query(
+        f"""
+        SELECT item, store_id, week, exact_sum(quantity) AS units
+        FROM {_in_weeks(SALES, weeks)} JOIN items USING (product_id) WHERE week >= launch GROUP BY ALL ORDER BY ALL""",
+        items=products,
+    )
+
+
+def cut_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.DataFrame:
+    """Stock-outs of some products: item, store_id, week, share of the week with an empty shelf, NULL if unknown."""
+    share = "share" if "share" in tables.columns["stockouts"] else "NULL::DOUBLE AS share"
+    rows = f"(SELECT product_id, store_id, week AS day, {share} FROM stockouts)"
+    return tables.query(
+        f"""
+        SELECT item, store_id, week, share FROM {_in_weeks(rows, weeks)} JOIN items USING (product_id)
+        WHERE week >= launch ORDER BY item, store_id, week""",
+        items=products,
+    )
+
+
 def category_units(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
     """Units of the whole category: location, week, units."""
     return _by_location(tables, _in_weeks(SALES, weeks), "exact_sum(quantity) AS units", regions)

@@ -132,6 +132,11 @@ def draw_spells(rng: np.random.Generator, law: tuple[float, float], shape: tuple
     return active
 
 
+def stock_out_law(starts: float | None) -> Spells:
+    """How often shelves are empty: by the laws, or as often as a market's settings say."""
+    return LAW.stock_out if starts is None else LAW.stock_out._replace(starts=starts)
+
+
 def season(effects: pd.DataFrame, weeks: np.ndarray) -> np.ndarray:
     """(P, T) log demand that follows the time of the year."""
     height, peak = (effects[name].to_numpy()[:, None] for name in ("text_season", "text_peak"))

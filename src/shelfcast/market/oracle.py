@@ -148,6 +148,10 @@ class _Start:
         shock, out = market["field"][:, self.now], market["out"][:, :, self.now]
         own_shocks = self._draw_shocks_of_own_store(rng) if "space" in self.withheld else None
         mean, sold = np.empty(utility.shape), np.empty(utility.shape, np.int64)
+        spells, sells = (
+            laws.stock_out_law(market["settings"].get("stock_outs")),
+            not market["settings"].get("stockouts_table", False),
+        )
         for h in range(horizon):
             if h > 0:
                 interest = _step(rng, LAW.interest, interest)
@@ -166,7 +170,8 @@ class _Start:
             )[..., 0]
             lucky_mean = means * _gamma(rng, LAW.luck_variance, (n_products, 1))
             wanted = rng.poisson(lucky_mean * _gamma(rng, LAW.store_dispersion, means.shape))
-            out = rng.random(means.shape) < np.where(out, LAW.stock_out.continues, LAW.stock_out.starts)
+            out = rng.random(means.shape) < np.where(out, spells.continues, spells.starts)
+            out = out & sells  # where a table tells of stock-outs, demand is forecast
             sold[..., h] = np.where(out, rng.binomial(wanted, rng.random(means.shape)), wanted)
             mean[..., h] = means * np.where(out, 0.5, 1.0)  # a stock-out leaves half on average
         return mean, sold

@@ -185,7 +185,7 @@ def simulate_sales(
     lucky_mean = np.maximum(mean * luck[:, None], 1e-12)
     size = 1 / LAW.store_dispersion
     wanted = stats.nbinom.ppf(rng["till"].random(mean.shape), size, size / (size + lucky_mean)).astype(int)
-    out = laws.draw_spells(rng["stock_outs"], LAW.stock_out, mean.shape)
+    out = laws.draw_spells(rng["stock_outs"], laws.stock_out_law(simulation.stock_outs), mean.shape)
     share_left, chance = rng["stock_outs"].random((2, *mean.shape))
     sold = np.where(out, stats.binom.ppf(chance, wanted, share_left).astype(int), wanted)
     return level, {"mean": mean, "luck": luck, "wanted": wanted, "sold": sold, "out": out}

@@ -47,13 +47,13 @@ def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
     """
     check_country(prepare.country)
     grid, graph, sold, counts = _axes(tables, prepare)
-    facts = collect(tables, grid)
+    amounts, units = _units(tables, grid)
+    facts = collect(tables, grid, amounts["unit"])
     columns = merge({family.__name__: family(facts, grid) for family in FAMILIES})
     _, typical = level_and_typical(facts, grid)
-    amounts, units = _units(tables, grid)
     quality = quality_table([*counts, *known_counts(tables, facts), units])
     return Panel(
-        frame=_long(grid, facts.units, columns),
+        frame=_long(grid, facts, columns),
         products=_describe_products(facts, grid),
         locations=_describe_locations(facts, grid),
         graph=with_chain(graph),
@@ -186,7 +186,7 @@ def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
         "n_regions": len(grid.locations) - 1,
         "n_stores": weekly.n_different(tables, grid.weeks_seen(), "store_id"),
         "n_customers": weekly.n_different(tables, grid.weeks_seen(), "customer_id") or None,
-        "share_of_category": float(facts.units[:, 0, grid.recent].sum() / max(recent["units"].sum(), 1e-9)),
+        "share_of_category": float(facts.of("units")[:, 0, grid.recent].sum() / max(recent["units"].sum(), 1e-9)),
         "horizon": grid.horizon,
         "n_launched": int((grid.launch >= 0).sum()),
         "plan_assumed": plan_assumed(facts, grid),
@@ -196,8 +196,11 @@ def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
     }
 
 
-def _long(grid: Grid, units: np.ndarray, columns: list[Column]) -> pd.DataFrame:
-    """Arrays to the long frame; what is not known is NaN, and so is `y` before a product's launch and in missing weeks."""
+def _long(grid: Grid, facts: Facts, columns: list[Column]) -> pd.DataFrame:
+    """Arrays to the long frame; what is not known is NaN, and so is `y` before a product's launch and in missing weeks.
+
+    Where stock-outs are known, `y` is demand, and a column `sold` holds what they left of it.
+    """
     axes = [grid.products.index, grid.locations, grid.weeks_ahead]
     frame = pd.MultiIndex.from_product(axes, names=["product_id", "location", "ds"]).to_frame(index=False)
     frame.insert(0, "unique_id", frame["product_id"] + "|" + frame["location"])
@@ -210,7 +213,8 @@ def _long(grid: Grid, units: np.ndarray, columns: list[Column]) -> pd.DataFrame:
         return full.ravel()
 
     begun = np.arange(len(grid.weeks)) >= grid.launch[:, None, None]
-    y = np.where(begun & grid.observed, units, np.nan)
-    values = {"y": flat(y)} | {column.name: flat(column.values, column.role == "static") for column in columns}
+    targets = {"y": facts.units} | ({"sold": facts.of("units")} if facts.lost else {})
+    values = {name: flat(np.where(begun & grid.observed, units, np.nan)) for name, units in targets.items()}
+    values |= {column.name: flat(column.values, column.role == "static") for column in columns}
     frame = pd.concat([frame, pd.DataFrame(values)], axis=1)
     return frame.sort_values(["unique_id", "ds"], ignore_index=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from shelfcast.data import weekly
 from shelfcast.data.quality.table import Count
 from shelfcast.data.tables import Tables
+from shelfcast.panel.demand.cells import Lost, lost_units
 from shelfcast.panel.grid import Grid, recorded
 
 SMALLEST = 1e-3  # units of a store that sold nothing, and whose promotions count nevertheless
@@ -24,12 +25,13 @@ class Facts:
 
     transactions : columns of transactions that hold anything.
     items : what products sold; `of` gives a column as an array.
-    category_units : (L, T) units of the whole category. traffic : (L, T) baskets with anything at all, or None.
+    category_units : (L, T) units of the whole category, and those that stock-outs took away. traffic : (L, T) baskets with anything at all, or None.
     store_units : the products' units in the last year of training, by store that is open at its end.
     known : table -> (T + H,) bool, weeks that the whole table of promotions, prices or behavior tells anything of.
     stores, prices, events, promotions : None where tables have none, or none of the training weeks; prices also where
         they have none of these products.
     recorded_stores : store_id, location, weight: the stores that keep records of promotions, by `store_units`.
+    lost : what stock-outs took away of the products' demand; None where no table tells of them.
     """
 
     grid: Grid
@@ -44,6 +46,7 @@ class Facts:
     events: pd.DataFrame | None = None
     promotions: pd.DataFrame | None = None
     recorded_stores: pd.DataFrame | None = None
+    lost: Lost | None = None
 
     def of(self, fact: str) -> np.ndarray:
         """(P, L, T) of a column of `items`."""
@@ -51,12 +54,17 @@ class Facts:
 
     @cached_property
     def units(self) -> np.ndarray:
-        """(P, L, T) units."""
-        return self.of("units")
+        """(P, L, T) units: what was sold, and what stock-outs are estimated to have taken away."""
+        return self.of("units") if self.lost is None else self.of("units") + self.lost.units
 
 
-def collect(tables: Tables, grid: Grid) -> Facts:
-    """Aggregate all tables on the grid."""
+def collect(tables: Tables, grid: Grid, unit: float = 1.0) -> Facts:
+    """Aggregate all tables on the grid.
+
+    Parameters
+    ----------
+    unit : the typical amount of one sale; 1 where quantities are counts.
+    """
     weeks, seen, items, regions = grid.weeks, grid.weeks_seen(), grid.items, grid.stores
     transactions = weekly.filled_columns(tables)
     recent = grid.weeks_seen(grid.recent.start, grid.recent.stop)
@@ -76,16 +84,19 @@ def collect(tables: Tables, grid: Grid) -> Facts:
         stores = stores.assign(weight=store_units.reindex(stores["store_id"]).fillna(0).to_numpy() + SMALLEST)
         optional["recorded_stores"] = stores
         optional["promotions"] = weekly.promotion_weeks(tables, grid.weeks_ahead, items, stores)
+    lost = lost_units(tables, grid, unit)
+    category_units = grid.spread(weekly.category_units(tables, seen, regions), "units") * grid.observed
     traffic = weekly.traffic(tables, seen, regions) if "basket_id" in transactions else None
     return Facts(
         grid=grid,
         transactions=transactions,
         items=weekly.item_weeks(tables, seen, items, regions),
-        category_units=grid.spread(weekly.category_units(tables, seen, regions), "units") * grid.observed,
+        category_units=category_units if lost is None else category_units + lost.units.sum(0),
         traffic=None if traffic is None else grid.spread(traffic, "baskets") * grid.observed,
         store_units=store_units,
         known=known,
         stores=tables.stores,
+        lost=lost,
         **optional,
     )
 
@@ -105,7 +116,7 @@ def known_weeks(tables: Tables, grid: Grid) -> dict[str, np.ndarray]:
 
 
 def known_counts(tables: Tables, facts: Facts) -> list[Count]:
-    """Lines of the quality table: weeks of the panel that a table does not tell anything of."""
+    """Lines of the quality table: weeks of the panel that a table does not tell anything of, and stock-outs."""
     counts, grid = [], facts.grid
     for name, kind in KINDS.items():
         if name not in tables.columns:
@@ -117,4 +128,4 @@ def known_counts(tables: Tables, facts: Facts) -> list[Count]:
             counts.append(
                 Count(f"weeks without {article} {kind} of any product", int((~known).sum()), len(known), action)
             )
-    return counts
+    return counts + (facts.lost.counts if facts.lost else [])

@@ -14,6 +14,7 @@ import pandas as pd
 
 from shelfcast.data.schema import CHAIN
 
+SOLD = "sold"  # beside `y`, where stock-outs are known
 LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
 PLAN_KNOWN = ("promotion_known", "price_known")  # columns that are 1 where the plan reaches a week, and 0 elsewhere
 MOSTLY = 0.5  # share of weeks from which on a plan counts as known
@@ -26,7 +27,8 @@ class Panel:
     """A market ready for forecasting.
 
     frame : one row per series and week, sorted by unique_id and ds; `y` in units, features as `roles` declares. `y` is
-        NaN before a product's launch and in weeks that were not observed at the location.
+        NaN before a product's launch and in weeks that were not observed at the location. Where a table tells of
+        stock-outs, `y` is demand, partly estimated, and a column `sold` holds what was sold.
     products : index product_id; text, training units and the raw attributes.
     locations : index location; stores that sold in the training weeks, share of the units of its last year.
     graph : location x location, weights >= 0 of how much two regions have in common; the chain's are 1.
@@ -90,6 +92,14 @@ class Panel:
             ("ds", "key", "", "Monday of the week"),
             ("y", "target", "units", "units sold in the week"),
         ]
+        if SOLD in self.frame:
+            rows[-1] = (
+                "y",
+                "target",
+                "units",
+                "units demanded in the week: sold, or estimated where a stock-out cut them",
+            )
+            rows.append((SOLD, "actual", "units", "units sold in the week, by which forecasts are judged"))
         for role, columns in self.roles.items():
             for column in columns:
                 rows.append((column, role, "units" if column in self.in_units else "", self.meanings[column]))
@@ -133,7 +143,11 @@ def examples(
     """
     future = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
     at_cutoff = panel.frame[panel.frame["ds"].isin(cutoffs)].rename(columns={"ds": "cutoff"})
-    at_cutoff = at_cutoff.drop(columns=["y", *panel.roles["price_plan"]]).assign(y_level=at_cutoff["level"])
+    at_cutoff = (
+        at_cutoff.drop(columns=[SOLD], errors="ignore")
+        .drop(columns=["y", *panel.roles["price_plan"]])
+        .assign(y_level=at_cutoff["level"])
+    )
     target = panel.frame[["unique_id", "ds", "y", *future]].rename(columns={c: f"{c}_target" for c in future})
     if not plan_known:
         hidden = {c: 0.0 if c in PLAN_KNOWN else np.nan for c in panel.planned if c in future}

@@ -18,10 +18,12 @@ from shelfcast.methods import SITUATIONS, Forecasts
 from shelfcast.methods.ensemble import Weights, combine, select_weights
 from shelfcast.model.forecast import as_frame, load_models, predict_in_situations, situation_frames
 from shelfcast.model.tensors import load_tokenizer, market_tensors
-from shelfcast.panel.frame import Panel
+from shelfcast.panel.frame import SOLD, Panel
 
 Timings = dict[str, dict[str, float]]  # method -> fit_seconds, predict_seconds
 ENSEMBLE = "ensemble"
+MOST_LOST = 0.1  # of a week's demand, up to which sales judge its forecasts
+MOST_LEFT_OUT = 0.5  # of a level's forecasts
 
 
 def variant_forecasts(folder: Path, panel: Panel) -> tuple[Forecasts, pd.DataFrame]:
@@ -56,9 +58,42 @@ def variant_forecasts(folder: Path, panel: Panel) -> tuple[Forecasts, pd.DataFra
         timings[name] = fit_seconds | {"predict_seconds": time.perf_counter() - began}
         for seed, part in zip(facts["seeds"], predictions["plan_known"], strict=True):
             single = as_frame([part], market, cutoffs).assign(method=name, seed=seed)
-            seed_scores.append(metrics.scores(add_level(single), panel.frame, by=("level", "method", "seed")))
+            seed_scores.append(
+                metrics.scores(add_level(judged(single, panel)[0]), panel.frame, by=("level", "method", "seed"))
+            )
     forecasts = Forecasts(*(pd.concat(frames, ignore_index=True) for frames in (validation, ahead)), timings)
     return forecasts, pd.concat(seed_scores).reset_index()
+
+
+def judged(frame: pd.DataFrame, panel: Panel) -> tuple[pd.DataFrame, list[str]]:
+    """Forecasts with the actuals that they are judged by, where a table tells of stock-outs; see docs/decisions.md.
+
+    Forecasts are of demand. A week of which stock-outs took at most `MOST_LOST` is judged by what was sold; other weeks
+    have no actual, since what is estimated of them rests on the same past as forecasts do. Where that would leave out
+    most weeks of a level, all its weeks are judged by the estimates.
+
+    Worked example: 95 sold of a demand of 100: judged by 95. 80 sold of 100: left out.
+
+    Returns
+    -------
+    The frame, and sentences on what was done, one a level; none for a panel without stock-outs.
+    """
+    if SOLD not in panel.frame:
+        return frame, []
+    actual = panel.frame.set_index(["unique_id", "ds"])[["y", SOLD]]
+    actual = actual.reindex(pd.MultiIndex.from_frame(frame[["unique_id", "ds"]])).reset_index(drop=True)
+    frame = add_level(frame.reset_index(drop=True))
+    lost = 1 - actual[SOLD] / actual["y"].clip(lower=1e-9) > MOST_LOST
+    known, words = frame["y"].notna() & actual["y"].notna(), []
+    lost &= known & (actual["y"] > actual[SOLD])
+    for level in frame["level"].unique():
+        own = known & (frame["level"] == level)
+        share = float(lost[own].mean()) if own.any() else 0.0
+        estimated = share > MOST_LEFT_OUT
+        frame.loc[own, "y"] = actual.loc[own, "y"] if estimated else actual[SOLD].mask(lost)[own]
+        done = "are too many to leave out: all weeks are judged by estimated demand" if estimated else "are left out"
+        words.append(f"{level}: {share:.0%} of forecasts, of weeks that stock-outs cut by over {MOST_LOST:.0%}, {done}")
+    return frame.drop(columns="level"), words
 
 
 def deliver(members: list[Forecasts], trained: list[str], seed: int) -> tuple[pd.DataFrame, dict[str, Weights]]:

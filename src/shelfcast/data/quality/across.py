@@ -17,7 +17,7 @@ from shelfcast.data.schema import SCHEMA
 USABLE = "quantity > 0"  # rows of zero prove that a day was observed, and sell nothing
 MOST_UNUSABLE = 0.05  # above this share of rows the table is wrong, not dirty
 TIMES_USUAL = 20  # times what nine of ten of a product's rows reach, and a quantity is told as an outlier
-ROWS_OF = {"promotions": "promotion", "prices": "price", "behavior": "event"}
+ROWS_OF = {"promotions": "promotion", "prices": "price", "behavior": "event", "stockouts": "stock-out"}
 UNKNOWN_PRODUCT = "product_id NOT IN (SELECT product_id FROM products)"
 
 

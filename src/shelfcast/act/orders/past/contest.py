@@ -28,7 +28,7 @@ from shelfcast.act.orders.policy import (
 from shelfcast.decision_options import Orders
 from shelfcast.judge.intervals import relative_difference
 from shelfcast.market.oracle import oracle
-from shelfcast.panel.frame import Panel
+from shelfcast.panel.frame import SOLD, Panel
 
 TEXTBOOK = "textbook"
 AGAINST = "lightgbm"  # the policy that others are compared with
@@ -75,6 +75,14 @@ def true_demand(truth: dict, panel: Panel) -> pd.DataFrame:
         units = truth["wanted"][:, stores.isin(names).to_numpy()].sum(1)
         parts.append(pd.DataFrame(units, products + f"|{location}", truth["mondays"][: units.shape[1]]))
     return pd.concat(parts)
+
+
+def with_demand(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """A forecast frame whose actuals are demand, where a table tells of stock-outs; elsewhere it stays as it is."""
+    if SOLD not in panel.frame:
+        return frame
+    demand = panel.frame.set_index(["unique_id", "ds"])["y"]
+    return frame.assign(y=demand.reindex(pd.MultiIndex.from_frame(frame[["unique_id", "ds"]])).to_numpy())
 
 
 def paths_by_cutoff(rows: pd.DataFrame, series: list[str], correlations: Correlations, options: Orders) -> list[Paths]:
@@ -129,7 +137,7 @@ def replay_delivered(
         wanted = true_demand(truth, panel)
         correlations["oracle"] = oracle_correlations(truth, panel, options.seed)
     test = dict(list(delivered.test.groupby("method")))
-    average = test.get(TEXTBOOK_METHOD, test[options.method])
+    average = with_demand(test.get(TEXTBOOK_METHOD, test[options.method]), panel)
     demand = observed_demand(average, average[average["cutoff"] == average["cutoff"].min()], wanted)
     own_terms = terms_by_series(demand.series, options, usual_prices(panel), terms, not panel.meta["amounts"])
     names = [name for name in test if name != TEXTBOOK_METHOD or name == options.method]

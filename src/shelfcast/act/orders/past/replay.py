@@ -1,7 +1,8 @@
 """Replay: what a policy would have cost on weeks that have passed, had it ordered by the forecasts of their time.
 
 At each cutoff the policy sees the forecast made from it, and orders up to its level. In every week orders arrive, then
-demand comes: what stock does not hold is lost, what is left costs holding. All policies start with the same stock: what
+demand comes: what stock does not hold is lost, what is left costs holding, what expires costs what it was bought for.
+Goods are sold first in, first out; a policy sees how much is in stock, not how old it is. All policies start with the same stock: what
 the last eight weeks sold, for the weeks until the first order arrives. Those weeks are the warm-up and do not count; as
 many weeks count as there are cutoffs (times the review period).
 
@@ -18,12 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from shelfcast.act.orders.past.shelf import Shelf
 from shelfcast.act.orders.policy import Stock, Timing, orders
 from shelfcast.data.schema import CHAIN
 
 LevelAt = Callable[[int, Stock], np.ndarray]  # number of a cutoff, stock at it -> order-up-to levels (N,)
 SellsAt = Callable[[int], np.ndarray]  # number of a cutoff -> units until an order expires (N,)
-MEASURES = ["demand", "sold", "lost", "stock", "ordered", "cost"]
+MEASURES = ["demand", "sold", "lost", "stock", "wasted", "ordered", "cost"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def replay(
     Parameters
     ----------
     level_at : sees nothing after the cutoff it is asked for; that is up to the caller.
-    terms : a row a series: `pack_size`, `min_order`, `holding_cost` (a unit and week), `lost_sale_cost` (a unit).
+    terms : a row a series: `pack_size`, `min_order`, `shelf_life` (weeks, NaN for ever), `unit_cost`, `holding_cost` (a
+        unit and week), `lost_sale_cost` (a unit).
     n_cutoffs : reviews are at cutoffs 0, R, 2 R, ... below it.
 
     Returns
@@ -71,23 +74,24 @@ def replay(
         raise ValueError(
             f"the replay needs {last} weeks of demand and has {demand.units.shape[1]}. Forecast from fewer cutoffs, or shorten the lead time."
         )
-    on_hand = np.round(timing.lead * demand.start)
-    arrivals = np.zeros((last + timing.lead + 1, len(on_hand)))  # by week
+    shelf = Shelf(np.round(timing.lead * demand.start), terms["shelf_life"].to_numpy(float))
+    arrivals = np.zeros((last + timing.lead + 1, len(demand.start)))  # by week
+    money = terms[["holding_cost", "lost_sale_cost", "unit_cost"]].to_numpy(float)
     parts = []
     for week in range(last):
-        ordered = np.zeros(len(on_hand))
+        ordered = np.zeros(len(demand.start))
         if week in reviews:
-            stock = Stock(on_hand, arrivals[week : week + timing.lead].T)
+            stock = Stock(shelf.on_hand, arrivals[week : week + timing.lead].T)
             sells = sells_at(week) if sells_at else None
             ordered, _ = orders(level_at(week, stock), stock.position, terms, sells)
             arrivals[week + timing.lead] += ordered
-        on_hand = on_hand + arrivals[week]
+        shelf.receive(arrivals[week])
         arrivals[week] = 0
-        sold = np.minimum(on_hand, demand.units[:, week])
-        on_hand, lost = on_hand - sold, demand.units[:, week] - sold
+        sold = shelf.sell(demand.units[:, week])
+        lost, wasted = demand.units[:, week] - sold, shelf.end_week()
         if week >= timing.lead:
-            cost = on_hand * terms["holding_cost"].to_numpy() + lost * terms["lost_sale_cost"].to_numpy()
-            values = (demand.units[:, week], sold, lost, on_hand, ordered, cost)
+            cost = (np.stack([shelf.on_hand, lost, wasted], axis=1) * money).sum(1)
+            values = (demand.units[:, week], sold, lost, shelf.on_hand, wasted, ordered, cost)
             part = pd.DataFrame(dict(zip(MEASURES, values, strict=True)))
             parts.append(part.assign(unique_id=demand.series, ds=demand.weeks[week]))
     return pd.concat(parts, ignore_index=True)[["unique_id", "ds", *MEASURES]]
@@ -123,10 +127,11 @@ def observed_demand(forecasts: pd.DataFrame, first: pd.DataFrame, true_demand: p
 
 
 def summary(replayed: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Totals of replays: cost, share of demand sold, mean stock in units a series, share of series' weeks with lost sales."""
+    """Totals of replays: cost, share of demand sold, mean stock in units a series, share of series' weeks with lost sales, and
+    units sold, lost and wasted."""
     rows = replayed.assign(stock_out=replayed["lost"] > 0)
     groups = rows.groupby(by, sort=False)
-    sums = groups[["cost", "demand", "sold", "lost"]].sum()
+    sums = groups[["cost", "demand", "sold", "lost", "wasted"]].sum()
     return sums.assign(
         fill_rate=sums["sold"] / sums["demand"].clip(lower=1e-9),
         mean_stock=groups["stock"].mean(),

@@ -1,0 +1,1 @@
+"""What a retailer would have of a simulated market."""

@@ -1,0 +1,1 @@
+"""Demand of weeks that stock-outs cut, estimated before anything is learned."""
