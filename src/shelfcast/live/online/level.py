@@ -43,7 +43,16 @@ class Rates:
 
 NONE = Rates(0.0, np.inf, np.inf, np.inf)
 DECAYS = (0.5, 0.7, 0.85)
-PRIORS = ((300.0, 300.0, np.inf), (300.0, 300.0, 100.0), (300.0, 300.0, 30.0), (3000.0, 1000.0, 100.0))
+ALONE = np.inf  # a group that is not corrected by itself
+PRIORS = (  # of market, location and series
+    (300.0, 300.0, ALONE),
+    (300.0, 300.0, 100.0),
+    (3000.0, 1000.0, 100.0),
+    (3000.0, 1000.0, 30.0),
+    (ALONE, ALONE, 100.0),
+    (ALONE, ALONE, 30.0),
+    (ALONE, ALONE, 10.0),
+)
 CANDIDATES = (NONE, *(Rates(decay, *priors) for decay, priors in product(DECAYS, PRIORS)))
 LEAST_GAIN = 0.002  # relative weighted quantile loss; a correction that gains less is not worth its risk
 
