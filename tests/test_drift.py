@@ -9,7 +9,7 @@ import pytest
 from shelfcast.judge.frame import forecast_frame, grid_keys
 from shelfcast.live.drift import words
 from shelfcast.live.drift.detect import DEFAULT, Detector, alarms
-from shelfcast.live.drift.residuals import log_ratios, scaled
+from shelfcast.live.drift.residuals import log_ratios, price_slopes, scaled, slopes_of
 from shelfcast.validate import SettingsError
 from studies.drift import drift, worlds
 
@@ -19,7 +19,9 @@ DETECTORS = (DEFAULT, Detector("adwin", 0.05))
 
 def residuals(values, location="chain", weeks=WEEKS):
     values = np.asarray(values, float)
-    return pd.DataFrame({"week": weeks[: len(values)], "location": location, "ratio": 0.1 * values, "z": values})
+    return pd.DataFrame(
+        {"week": weeks[: len(values)], "location": location, "about": "sales", "ratio": 0.1 * values, "z": values}
+    )
 
 
 def watched(values, n_history=30):
@@ -36,9 +38,21 @@ def test_a_ratio_by_hand():
     assert ratios["ratio"].item() == pytest.approx(np.log(96.5 / 120.5))
 
 
+def test_a_slope_on_prices_by_hand():
+    """Forecasts of 100 at log prices of -.1 and .1; 110 and 90 are sold, then all twice as much, which cancels."""
+    y, mean = np.array([[110.0, 200.0], [90.0, 200.0]]), np.full((2, 2), 100.0)
+    slopes = slopes_of(WEEKS[:2], y, mean, np.array([[-0.1, -0.1], [0.1, 0.1]]))
+    np.testing.assert_allclose(slopes["ratio"], [-1, 0], atol=1e-12)
+    assert slopes_of(WEEKS[:2], y, mean, np.zeros((2, 2))).empty  # no price differs
+    keys = grid_keys(["a", "b"], ["chain", "region_1"], [WEEKS[0]], np.array([110.0, 1, 90.0, 1]).reshape(2, 2, 1, 1))
+    prices = pd.DataFrame({"unique_id": ["a|chain", "b|chain"], "ds": WEEKS[1], "price": [-0.1, 0.1]})
+    frame = forecast_frame(keys, [100, 1, 100, 1], 0.1)
+    assert price_slopes(frame, prices)["ratio"].item() == pytest.approx(-1)
+
+
 def test_scaling_by_hand():
-    history = pd.DataFrame({"week": WEEKS[:4], "location": "chain", "ratio": [0.1, -0.1, 0.1, -0.1]})
-    now = pd.DataFrame({"week": WEEKS[4:5], "location": "chain", "ratio": [-0.22]})
+    history = pd.DataFrame({"week": WEEKS[:4], "location": "chain", "about": "sales", "ratio": [0.1, -0.1, 0.1, -0.1]})
+    now = pd.DataFrame({"week": WEEKS[4:5], "location": "chain", "about": "sales", "ratio": [-0.22]})
     assert scaled(now, history)["z"].item() == pytest.approx(-2.2)
     with pytest.raises(ValueError, match="4 are needed"):
         scaled(now, history.iloc[:3])
@@ -129,9 +143,10 @@ def test_a_world_is_judged_by_hand(study):
     """The laws change in the last ten of 42 weeks; residuals leave in the second of these and the alarm stands there."""
     shifted = np.r_[np.tile([1.0, -1.0], 16), 0.0, np.full(9, 40.0)]
     world = residuals(shifted).assign(seed=1, strength=4.0)
-    one = drift.judge(world, study, Detector("page_hinkley", 3.0))
+    detector = Detector("page_hinkley", 3.0, 0.5)
+    one = drift.judge(drift.Watched.of(world, study), detector)
     assert one["changed"] and one["delay"] == 2 and one["false"] == one["weeks"] == 0
-    calm = drift.judge(world.assign(strength=0.0), study, Detector("page_hinkley", 3.0))
+    calm = drift.judge(drift.Watched.of(world.assign(strength=0.0), study), detector)
     assert calm["false"] >= 1 and calm["weeks"] == 20 and np.isnan(calm["delay"])
 
 

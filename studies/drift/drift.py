@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
 from itertools import product
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from shelfcast.live.drift.detect import Detector, alarms
-from shelfcast.live.drift.residuals import scaled
+from shelfcast.live.drift.residuals import scaled, with_scale
 from shelfcast.validate import SettingsError
 from studies import parameters
 from studies.drift.worlds import RECENT, ratios
@@ -76,34 +77,47 @@ def world_residuals(study: Study, seeds: list[int], build: Path) -> pd.DataFrame
     return pd.concat(frames, ignore_index=True)
 
 
-def judge(world: pd.DataFrame, study: Study, detector: Detector) -> dict:
+@plain_dataclass(frozen=True)
+class Watched:
+    """One world: scaled residuals of its watched weeks, of the weeks before, and the weeks whose laws are changed."""
+
+    now: pd.DataFrame
+    history: pd.DataFrame
+    changed: np.ndarray
+
+    @classmethod
+    def of(cls, world: pd.DataFrame, study: Study) -> Watched:
+        weeks = np.sort(world["week"].unique())
+        earlier = study.earlier_weeks - RECENT
+        history, now = (world[world["week"].isin(part)] for part in (weeks[:earlier], weeks[earlier:]))
+        changed = weeks[-study.changed_weeks :] if world["strength"].iat[0] > 0 else weeks[:0]
+        return cls(scaled(now, history), with_scale(history), changed)
+
+
+def judge(world: Watched, detector: Detector) -> dict:
     """False alarms and delay in one world.
 
     Returns
     -------
     false : alarms in a world without a change, of all locations; several in one week are one. weeks : of that world.
-    Weeks before a change are those of its twin without one, and count once. delay : changed weeks seen until the first alarm, NaN where there is none.
+    Weeks before a change are those of its twin without one, and count once. delay : changed weeks seen until the first
+    alarm, NaN where there is none.
     """
-    weeks = np.sort(world["week"].unique())
-    earlier = study.earlier_weeks - RECENT
-    history, watched = (world[world["week"].isin(part)] for part in (weeks[:earlier], weeks[earlier:]))
-    usual = history.groupby("location")["ratio"].transform(lambda x: np.sqrt((x**2).mean()))
-    found = alarms(scaled(watched, history), history.assign(z=history["ratio"] / usual), detector)
-    changed = weeks[-study.changed_weeks :] if world["strength"].iat[0] > 0 else weeks[:0]
-    if not len(changed):
-        return {"false": found["week"].nunique(), "weeks": len(weeks) - earlier, "delay": np.nan, "changed": False}
-    after = np.sort(found.loc[found["week"].isin(changed), "week"].unique())
-    delay = (np.searchsorted(changed, after[0]) + 1.0) if len(after) else np.nan
+    found = alarms(world.now, world.history, detector)
+    if not len(world.changed):
+        n_weeks = world.now["week"].nunique()
+        return {"false": found["week"].nunique(), "weeks": n_weeks, "delay": np.nan, "changed": False}
+    after = np.sort(found.loc[found["week"].isin(world.changed), "week"].unique())
+    delay = (np.searchsorted(world.changed, after[0]) + 1.0) if len(after) else np.nan
     return {"false": 0, "weeks": 0, "delay": delay, "changed": True}
 
 
 def measure(worlds: pd.DataFrame, study: Study, detectors: list[Detector]) -> pd.DataFrame:
     """A row per detector, seed and strength."""
-    rows = []
-    for detector in tqdm(detectors, "detectors", disable="SHELFCAST_PIPELINE" in os.environ):
-        for (seed, strength), world in worlds.groupby(["seed", "strength"]):
-            own = {"seed": seed, "strength": strength}
-            rows.append(asdict(detector) | own | judge(world, study, detector))
+    rows, groups = [], worlds.groupby(["seed", "strength"])
+    for (seed, strength), world in tqdm(groups, "judged", disable="SHELFCAST_PIPELINE" in os.environ):
+        own, watched = {"seed": seed, "strength": strength}, Watched.of(world, study)
+        rows += [asdict(detector) | own | judge(watched, detector) for detector in detectors]
     return pd.DataFrame(rows)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.live.drift.residuals import ratios_of
+from shelfcast.live.drift.residuals import ratios_of, slopes_of
 from shelfcast.market import laws, truth
 from shelfcast.market.laws import EFFECTS
 from shelfcast.settings import Simulation
@@ -24,7 +24,7 @@ QUARTERS = ("south west", "north west", "south east", "north east")  # of the ma
 
 
 def ratios(seed: int, strength: float, n_weeks: int, changed_weeks: int, n_products: int, n_stores: int):
-    """`residuals.log_ratios` of one world, of all weeks after the first eight; all else but the change is its twin's."""
+    """Residuals of one world, of all weeks after the first eight; all else but the change is its twin's."""
     market = truth.draw(
         Simulation(
             seed=seed,
@@ -41,7 +41,9 @@ def ratios(seed: int, strength: float, n_weeks: int, changed_weeks: int, n_produ
     forecast = (level * expected)[..., RECENT:]
     names = pd.Index(locations(market) * len(sold))
     weeks = market["mondays"][RECENT:n_weeks]
-    return ratios_of(names, weeks, sold[..., RECENT:].reshape(-1, len(weeks)), forecast.reshape(-1, len(weeks)))
+    y, price = sold[..., RECENT:].astype(float), market["plan_log_price"][:, RECENT:n_weeks]
+    by_sales = ratios_of(names, weeks, y.reshape(-1, len(weeks)), forecast.reshape(-1, len(weeks)))
+    return pd.concat([by_sales, slopes_of(weeks, y[:, 0], forecast[:, 0], price)], ignore_index=True)
 
 
 def recent_sum(x: np.ndarray) -> np.ndarray:

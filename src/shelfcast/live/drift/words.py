@@ -7,6 +7,8 @@ import pandas as pd
 
 from shelfcast.data.schema import CHAIN
 
+CURE = "Look for a cause before you trust its forecasts."
+
 
 def place(location: str) -> str:
     return "the whole chain" if location == CHAIN else location.replace("_", " ")
@@ -23,9 +25,18 @@ def sentences(alarms: pd.DataFrame, n_weeks: int) -> list[str]:
         return [f"In the last {n_weeks} weeks sales did not leave what forecasts usually miss them by."]
     said = []
     for _, alarm in alarms.sort_values("week", ascending=False).iterrows():
-        share = abs(np.expm1(alarm["size"]))
-        said.append(
-            f"In the week of {alarm['week']:%d %B %Y} {place(alarm['location'])} began to sell otherwise than forecast: in "
-            f"the weeks up to it {share:.0%} {alarm['direction']} units. Look for a cause before you trust its forecasts."
-        )
+        said.append(f"In the week of {alarm['week']:%d %B %Y} {_what(alarm)} {CURE}")
     return said
+
+
+def _what(alarm: pd.Series) -> str:
+    if alarm["about"] == "price":
+        return (
+            f"prices began to move sales otherwise than forecast: demand falls with the price by {abs(alarm['size']):.1f} "
+            f"{alarm['direction']} (elasticity, over the weeks up to it)."
+        )
+    share = abs(np.expm1(alarm["size"]))
+    return (
+        f"{place(alarm['location'])} began to sell otherwise than forecast: {share:.0%} {alarm['direction']} units over "
+        "the weeks up to it."
+    )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -119,7 +119,8 @@ def _online(start: Start, cutoffs: list[pd.Timestamp], stream: Stream) -> tuple[
     bar = {"desc": "online", "disable": "SHELFCAST_PIPELINE" in os.environ}
     for seed, model in enumerate(tqdm(start.models, **bar)):
         began = time.perf_counter()
-        learner = HeadLearner(copy.deepcopy(model), start.market, start.until, stream, start.hide_plan)
+        own = replace(stream, seed=stream.seed + seed)
+        learner = HeadLearner(copy.deepcopy(model), start.market, start.until, own, start.hide_plan)
         share = (time.perf_counter() - began) / len(cutoffs)
         for cutoff in cutoffs:
             began = time.perf_counter()
