@@ -85,7 +85,7 @@ def test_stationary_noise_gives_few_alarms():
 
 def test_nothing_later_is_read():
     noise = np.random.default_rng(2).normal(0, 1, 60) + 2 * (np.arange(60) >= 35)
-    changed = np.where(np.arange(60) >= 50, 9.0, noise)
+    changed = np.where(np.arange(60) >= 50, -9.0, noise)
     first, second = (alarms(*watched(values)) for values in (noise, changed))
     early = [table[table["week"] < WEEKS[50]].reset_index(drop=True) for table in (first, second)]
     assert len(early[0])
