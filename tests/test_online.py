@@ -11,6 +11,7 @@ from conftest import changed_after
 from small_models import make_models, save_models
 
 from shelfcast.judge.frame import forecast_frame, grid_keys
+from shelfcast.live.drift.detect import Detector
 from shelfcast.live.drift.watch import watch, widened
 from shelfcast.live.online import market as live_market
 from shelfcast.live.online import refit, scores
@@ -26,6 +27,7 @@ from shelfcast.settings import Simulation
 WEEKS = pd.date_range("2024-01-01", periods=12, freq="7D")
 STREAM = Stream(steps=3, batch_products=4, learning_rate=0.01, recent_weeks=3)
 ALONE = np.inf
+EAGER = Detector("page_hinkley", 0.1, 0.0)  # random models err by much, beside which a drift is small
 
 
 def frame_of(y, mean, series=("a",), locations=("chain",), cutoffs=None):
@@ -71,7 +73,9 @@ def test_correction_reads_no_week_after_its_cutoff():
     target = np.arange(8)[:, None] + [1, 2]
     later[:, :, target > 5] = 500.0
     rates, places = Rates(0.7, 50, 50, 20), (("a", "b", "c"), ("chain", "x"))
-    first, second = (correct(frame_of(sold, mean, *places), frame_of(y, mean).head(0), rates) for sold in (y, later))
+    first, second = (
+        correct(frame_of(sold, mean, *places), frame_of(y, mean, *places).head(0), rates) for sold in (y, later)
+    )
     until = first["cutoff"] <= WEEKS[5]
     values = ["mean", "q025", "q500", "q975"]
     pd.testing.assert_frame_equal(first.loc[until, values], second.loc[until, values])
@@ -194,13 +198,14 @@ def test_a_changed_later_week_changes_no_earlier_forecast_decision_or_alarm(smal
         start = dataclasses.replace(start, past=past)
         replayed = replay(start, cutoffs, dataclasses.replace(STREAM, ways=ways))
         frozen = replayed.forecasts[replayed.forecasts["way"] == "frozen"].drop(columns="way")
-        alarms.append(watch(panel, start, frozen))
+        alarms.append(watch(panel, start, frozen, EAGER))
         results.append(replayed)
     for name, until in (("forecasts", lambda t: t["cutoff"] <= at), ("decisions", lambda t: t["cutoff"] <= at)):
         first, second = (getattr(r, name).drop(columns="y", errors="ignore") for r in results)
         pd.testing.assert_frame_equal(first[until(first)], second[until(second)])
         assert not first.equals(second)
     early = [table[table["week"] <= at].reset_index(drop=True) for table in alarms]
+    assert len(early[0])
     pd.testing.assert_frame_equal(*early)
     assert not alarms[0].equals(alarms[1])  # three times as much and seven more is a drift
 
