@@ -14,7 +14,8 @@ from shelfcast.validate import SettingsError
 from studies.drift import drift, worlds
 
 WEEKS = pd.date_range("2024-01-01", periods=60, freq="7D")
-DETECTORS = (DEFAULT, Detector("adwin", 0.05))
+PAGE = Detector("page_hinkley", 4.0, 1.0)
+DETECTORS = (DEFAULT, PAGE)
 
 
 def residuals(values, location="chain", weeks=WEEKS):
@@ -67,18 +68,19 @@ def test_a_clear_shift_is_found_with_its_direction(detector, shift):
     found = alarms(*watched(noise + shift * (np.arange(60) >= 40)), detector)
     assert len(found) and found["week"].iloc[0] >= WEEKS[40]
     assert found["direction"].iloc[0] == ("more" if shift > 0 else "fewer")
-    if detector == DEFAULT:
+    if detector == PAGE:
         assert found["week"].iloc[0] <= WEEKS[44]
 
 
-def test_stationary_noise_gives_few_alarms():
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: d.kind)
+def test_stationary_noise_gives_few_alarms(detector):
     """At most one a year of 52 weeks, on the mean over forty series; a shift gives one in nearly all of them."""
     draw = np.random.default_rng(1)
     quiet, found = 0, 0
     for _ in range(40):
         noise = draw.normal(0, 1, 60)
-        quiet += len(alarms(*watched(noise)))
-        found += len(alarms(*watched(noise + 3 * (np.arange(60) >= 45)))) > 0
+        quiet += len(alarms(*watched(noise), detector))
+        found += len(alarms(*watched(noise + 3 * (np.arange(60) >= 45)), detector)) > 0
     assert quiet / (40 * 30 / 52) <= 1
     assert found >= 36
 
@@ -86,7 +88,7 @@ def test_stationary_noise_gives_few_alarms():
 def test_nothing_later_is_read():
     noise = np.random.default_rng(2).normal(0, 1, 60) + 2 * (np.arange(60) >= 35)
     changed = np.where(np.arange(60) >= 50, -9.0, noise)
-    first, second = (alarms(*watched(values)) for values in (noise, changed))
+    first, second = (alarms(*watched(values), PAGE) for values in (noise, changed))
     early = [table[table["week"] < WEEKS[50]].reset_index(drop=True) for table in (first, second)]
     assert len(early[0])
     pd.testing.assert_frame_equal(*early)
@@ -96,7 +98,7 @@ def test_nothing_later_is_read():
 def test_one_odd_week_is_no_drift():
     values = np.zeros(60)
     values[45] = 100
-    assert alarms(*watched(values)).empty
+    assert alarms(*watched(values), PAGE).empty
 
 
 def test_bad_residuals_are_refused():
@@ -106,7 +108,7 @@ def test_bad_residuals_are_refused():
 
 
 def test_an_alarm_in_words():
-    found = alarms(*watched(-3.0 * (np.arange(60) >= 40)))
+    found = alarms(*watched(-3.0 * (np.arange(60) >= 40)), PAGE)
     sentence = words.sentences(found.head(1), 30)[0]
     assert "the whole chain" in sentence and "26% fewer units" in sentence  # 1 - exp(-.3)
     assert "did not leave" in words.sentences(found.head(0), 8)[0]

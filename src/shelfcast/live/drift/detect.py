@@ -1,8 +1,8 @@
 """Detectors of drift, week by week: river's ADWIN (Bifet & Gavaldà 2007) and Page-Hinkley (Page 1954).
 
 Each location's sales, and the slope on prices, have a detector of their own. It first sees the scaled residuals of the history, then those of the weeks to
-watch, one a week; an alarm stands at the week whose residual gave it, and nothing later is read. What the settings
-below cost in false alarms and weeks of delay stands in studies/drift, on whose worlds they were set.
+watch, one a week; an alarm stands at the week whose residual gave it, and nothing later is read. What the default
+below costs in false alarms and weeks of delay stands in studies/drift, on whose worlds it was set.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Detector:
         return ADWIN(delta=self.threshold, clock=1, min_window_length=2, grace_period=4)
 
 
-DEFAULT = Detector("page_hinkley", 4.0, 1.0)
+DEFAULT = Detector("adwin", 0.3, 0.0)  # of studies/drift: within one false alarm a market and year
 
 
 def alarms(scaled: pd.DataFrame, history: pd.DataFrame, detector: Detector = DEFAULT) -> pd.DataFrame:
