@@ -345,3 +345,11 @@ def answer_stream() -> str:
         f"Error (WQL) against the models as trained, on the mean over {n} worlds of each kind, chain and regions: "
         f"{'; '.join(parts)}. The aims are 70 % of the refit's gain at 5 % of its seconds, and at most .5 % lost."
     )
+
+
+def answer_default_way() -> str:
+    from studies.stream.stream import default_way  # takes seconds, which other answers need not wait
+
+    worlds = _csv("stream", "worlds")
+    n = worlds[["seed", "strength"]].drop_duplicates().shape[0]
+    return f"`{default_way(worlds)}`, by {n} worlds; a few worlds say little, and the study goes on where it stopped."

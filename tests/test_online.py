@@ -296,7 +296,7 @@ def test_scores_of_ways_and_the_share_of_a_refit_by_hand():
 
 def test_the_default_gains_where_laws_change_and_costs_little_where_they_do_not():
     def table(**against):
-        return pd.DataFrame({"way": list(against), "against_frozen": list(against.values())})
+        return pd.DataFrame({"way": list(against), "level": "product", "against_frozen": list(against.values())})
 
     calm = table(frozen=0.0, level=0.02, online=0.004)
     changed = table(frozen=0.0, level=-0.2, online=-0.1)

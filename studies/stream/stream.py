@@ -106,9 +106,14 @@ def main(arguments: list[str] | None = None) -> None:
         options.results.mkdir(parents=True, exist_ok=True)
         save_rows(path, table.assign(seed=seed, strength=float(strength), **facts), KEYS)
         save_origin(options.results)
-    tables_by_world = {key: own for key, own in pd.read_csv(path).groupby(["seed", "strength"])}
-    changed = {key for key in tables_by_world if key[1] > 0}
-    print("default way by these worlds:", scores.default_way(tables_by_world, changed))
+    print("default way by these worlds:", default_way(pd.read_csv(path)))
+
+
+def default_way(worlds: pd.DataFrame) -> str:
+    """The way that `scores.default_way` chooses by all worlds measured so far."""
+    named = worlds.assign(world="seed " + worlds["seed"].astype(str) + ", strength " + worlds["strength"].astype(str))
+    changed = set(named.loc[named["strength"] > 0, "world"])
+    return scores.default_way(dict(iter(named.groupby("world"))), changed)
 
 
 if __name__ == "__main__":

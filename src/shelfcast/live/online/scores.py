@@ -44,7 +44,6 @@ def summary(replayed: Replayed, seed: int = 0) -> pd.DataFrame:
     bootstrap over products and blocks of two weeks), learn (seconds of learning, all weeks together).
     """
     frame = add_level(replayed.forecasts[replayed.forecasts["y"].notna()].rename(columns={"way": "method"}))
-    # a row per target week and horizon is what the bootstrap pairs
     learn, rows = replayed.seconds.groupby("way")["learn"].sum(), []
     for level, part in frame.groupby("level"):
         for way, own in part.groupby("method", sort=False):
@@ -78,8 +77,8 @@ def share_of_refit(table: pd.DataFrame) -> pd.DataFrame:
 def default_way(tables: dict[str, pd.DataFrame], changed: set[str]) -> str:
     """The way that keeps up by default, by what was measured on several markets.
 
-    A way may cost at most `LIMIT` at either level of any market whose laws did not change. Of those that keep to it,
-    the one that gains most where they changed, on the mean over markets and levels; frozen where none gains.
+    A way may cost at most `LIMIT` at either level, on the mean over markets whose laws did not change. Of those that
+    keep to it, the one that gains most where they changed, on the mean over markets and levels; frozen where none gains.
 
     Parameters
     ----------
@@ -94,7 +93,8 @@ def default_way(tables: dict[str, pd.DataFrame], changed: set[str]) -> str:
     rows = pd.concat([table.assign(market=name) for name, table in tables.items()])
     rows = rows[rows["way"] != "refit"]
     is_changed = rows["market"].isin(changed)
-    cost = rows[~is_changed].groupby("way", sort=False)["against_frozen"].max()
+    by_level = rows[~is_changed].groupby(["way", "level"], sort=False)["against_frozen"].mean()
+    cost = by_level.groupby(level="way", sort=False).max()
     gain = rows[is_changed].groupby("way", sort=False)["against_frozen"].mean()
     allowed = gain[cost[cost <= LIMIT].index]
     best = allowed.idxmin()
