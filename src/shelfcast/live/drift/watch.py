@@ -8,6 +8,7 @@ import pandas as pd
 from shelfcast.data.schema import CHAIN
 from shelfcast.live.drift.detect import DEFAULT, Detector, alarms
 from shelfcast.live.drift.residuals import (
+    MIN_HISTORY,
     log_ratios,
     price_slopes,
     ratios_of,
@@ -39,9 +40,10 @@ def watch(panel: Panel, start: Start, forecasts: pd.DataFrame, detector: Detecto
     now, unseen = (_residuals(frame, prices) for frame in (forecasts, start.past))
     learned = _learned(panel, start, prices, pd.Timestamp(panel.meta["train_end"]))
     history = pd.concat([widened(learned, unseen), unseen]).drop_duplicates(["week", "location", "about"], keep="last")
-    kinds = set(history["about"])
-    now = now[now["about"].isin(kinds)]
     history = history[history["week"] < now["week"].min()]
+    n_priced = (history["about"] == "price").sum()
+    if n_priced < MIN_HISTORY:  # prices that hardly ever differed say nothing of what is usual
+        now, history = (frame[frame["about"] != "price"] for frame in (now, history))
     return alarms(scaled(now, history), with_scale(history), detector)
 
 
