@@ -339,3 +339,48 @@ def answer_promotions() -> str:
         f"promotions, added, are {made['added'].sum() / made['gain'].sum() - 1:+.1%} off those of plans as a whole; on the "
         f"validation weeks the plan reached {tried} of a product's own response."
     )
+
+
+def answer_drift() -> str:
+    judged, tried = _csv("drift", "judged"), _csv("drift", "set")
+    names = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
+    parts = []
+    for kind, own in judged.groupby("kind"):
+        row = own.iloc[0]
+        before = tried.merge(own[["kind", "threshold", "slack"]].head(1))["false_a_year"].iloc[0]
+        found = "; ".join(
+            f"of strength {part.strength:g} {part.soon:.0%} within three weeks and {part.ever:.0%} at all, median "
+            f"{part.delay:g} weeks"
+            for part in own.itertuples()
+        )
+        aim = "within" if row["false_a_year"] <= 1 else "above"
+        parts.append(
+            f"{names[kind]} gives {row['false_a_year']:.1f} false alarms a market and year ({before:.1f} on the worlds its "
+            f"threshold was set on), {aim} the aim of one. It finds changes {found}."
+        )
+    return f"Over {judged['worlds'].max()} worlds that set no threshold: " + " ".join(parts)
+
+
+def answer_stream() -> str:
+    worlds = _csv("stream", "worlds")
+    calm, changed = worlds[worlds["strength"] == 0], worlds[worlds["strength"] > 0]
+    parts = []
+    for way in ("level", "online", "refit"):
+        cost, gain = (part[part["way"] == way] for part in (calm, changed))
+        part = f"{way} {cost['against_frozen'].mean():+.1%} where laws stay and {gain['against_frozen'].mean():+.1%} where they change"
+        if way == "online" and gain["gain"].notna().any():
+            part += f" ({gain['gain'].mean():.0%} of the refit's gain at {gain['compute'].mean():.0%} of its seconds)"
+        parts.append(part)
+    n = worlds[["seed", "strength"]].drop_duplicates()["strength"].gt(0).sum()
+    return (
+        f"Error (WQL) against the models as trained, on the mean over {n} worlds of each kind, chain and regions: "
+        f"{'; '.join(parts)}. The aims are 70 % of the refit's gain at 5 % of its seconds, and at most .5 % lost."
+    )
+
+
+def answer_default_way() -> str:
+    from studies.stream.stream import default_way  # takes seconds, which other answers need not wait
+
+    worlds = _csv("stream", "worlds")
+    n = worlds[["seed", "strength"]].drop_duplicates().shape[0]
+    return f"`{default_way(worlds)}`, by {n} worlds; a few worlds say little, and the study goes on where it stopped."

@@ -21,7 +21,7 @@ from shelfcast.settings import Prepare
 SLOW = ("test_pipeline", "test_studies", "test_training", "test_ablation", "test_adapters", "test_base", "test_methods")
 SLOW += ("test_whatif_page", "test_explain", "test_whatif", "test_explain_study", "test_causes", "test_whatif_study")
 SLOW += ("test_engine", "test_market", "test_new_market", "test_evaluate", "test_new_products", "test_axes")
-SLOW += ("test_report_browser", "test_recommend", "test_orders", "test_promotions")
+SLOW += ("test_report_browser", "test_recommend", "test_orders", "test_promotions", "test_online")
 SLOW += ("test_tune", "test_benchmarks", "test_categories", "test_transfer", "test_efficiency", "test_trees")
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")

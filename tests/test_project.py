@@ -113,7 +113,15 @@ def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
     source = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     needed = packages_of(source, load(ROOT / "docs/structure.py").module_imports())
     # how a notebook starts and collects; parameters stand in `params`
-    needed -= {"pipeline", "settings", "validate", "decision_options", "model_options", "reading_options"}
+    needed -= {
+        "pipeline",
+        "settings",
+        "validate",
+        "decision_options",
+        "live_options",
+        "model_options",
+        "reading_options",
+    }
     deps = [str(dep) for dep in stage["deps"]]
     if any(dep.endswith("/panel") and not dep.startswith("src/") for dep in deps):
         needed -= {"data", "panel"}  # behind the panel, which is itself a dependency

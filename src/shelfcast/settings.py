@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from shelfcast.decision_options import Orders, Promotions, Recommend
+from shelfcast.live_options import Stream
 from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
 from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
@@ -40,6 +41,7 @@ class Market:
     orders: dict[str, Any] = param({}, "values of `orders` for this market alone")
     promotions: dict[str, Any] = param({}, "values of `promotions` for this market alone")
     recommend: dict[str, Any] = param({}, "values of `recommend` for this market alone")
+    stream: dict[str, Any] = param({}, "values of `stream` for this market alone")
     report: dict[str, Any] = param({}, "values of `report` for this market alone")
 
 
@@ -59,6 +61,8 @@ class Simulation:
         None, "chance a week that a product runs out in a store; null for that of the laws", ge=0, lt=1
     )
     stockouts_table: bool = param(False, "also write the table stockouts, so that demand is learned and not sales")
+    regime_weeks: int = param(12, "last weeks, in which elasticities are larger and a rival is open", ge=0)
+    regime_strength: float = param(1.0, "how much of that: 0 is no change, 2 twice the effect in logs", ge=0, le=5)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -114,6 +118,7 @@ class Project:
     orders: dict[str, Any] = param({}, "see Orders")
     promotions: dict[str, Any] = param({}, "see Promotions")
     recommend: dict[str, Any] = param({}, "see Recommend")
+    stream: dict[str, Any] = param({}, "see Stream")
     report: dict[str, Any] = param({}, "see Report")
 
 
@@ -125,6 +130,7 @@ SECTIONS = {
     "orders": Orders,
     "promotions": Promotions,
     "recommend": Recommend,
+    "stream": Stream,
     "report": Report,
 }
 
@@ -143,6 +149,7 @@ class Settings:
     orders: Orders
     promotions: Promotions
     recommend: Recommend
+    stream: Stream
     report: Report
 
     @property

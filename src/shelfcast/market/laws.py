@@ -66,9 +66,8 @@ class Law(NamedTuple):
     stock_out: Spells = Spells(0.012, 0.4)
     price_on_season: float = 0.25  # observed confounding: log price per log demand of season and holiday
     price_on_popularity: float = 0.4  # hidden confounding: log price per popularity four weeks earlier
-    regime_weeks: int = 12  # the last ones: elasticities grow, and a rival opens
-    regime_elasticity: float = 1.25  # times those before
-    rival: float = -0.35  # at its position
+    regime_elasticity: float = 1.25  # in the last weeks, times those before
+    rival: float = -0.35  # at its position; it opens in the same weeks
     rival_position: tuple[float, float] = (0.75, 0.35)
     rival_reach: float = 0.3
 

@@ -102,11 +102,14 @@ def draw_latent_states(rng: Streams, products: pd.DataFrame, stores: pd.DataFram
 
 
 def change_regime(stores: pd.DataFrame, simulation: Simulation) -> tuple[np.ndarray, np.ndarray]:
-    """What the last weeks change: (S,) the rival's log effect once it is open, (A,) the factor of elasticities."""
+    """What the last weeks change: (S,) the rival's log effect once it is open, (A,) the factor of elasticities.
+
+    Of a strength of 0 the factor stays 1, and with it the rival is never open.
+    """
     squared_distance = ((stores[["x", "y"]].to_numpy() - LAW.rival_position) ** 2).sum(1)
-    rival = LAW.rival * np.exp(-squared_distance / (2 * LAW.rival_reach**2))
-    changed = np.arange(simulation.n_weeks + simulation.horizon) >= simulation.n_weeks - LAW.regime_weeks
-    return rival, np.where(changed, LAW.regime_elasticity, 1.0)
+    rival = simulation.regime_strength * LAW.rival * np.exp(-squared_distance / (2 * LAW.rival_reach**2))
+    changed = np.arange(simulation.n_weeks + simulation.horizon) >= simulation.n_weeks - simulation.regime_weeks
+    return rival, np.where(changed, LAW.regime_elasticity**simulation.regime_strength, 1.0)
 
 
 def draw_promotions(
