@@ -1,0 +1,213 @@
+"""The state of a market: what the models of all seeds keep of its weeks, and the forecasts that follow.
+
+`append` compares all that it read before with the market as it is now. A week that was closed lately costs one token; where a
+late event changed an earlier week of a product, that product is read again from the first week that changed. So the
+forecasts are always those of a full recomputation, within rounding.
+
+Axes: P products, L locations, T weeks, H horizons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from shelfcast.live.state.belongs import FIXED, check_market, check_models
+from shelfcast.live.state.layers import Products
+from shelfcast.live.state.model_state import PRODUCTS, ModelState
+from shelfcast.model.forecast import read_text_once, situation_frames
+from shelfcast.model.salesbert import SalesBert
+from shelfcast.model.tensors import MarketTensors
+
+Predictions = dict[str, list[tuple[np.ndarray, np.ndarray]]]  # situation -> mean and dispersion of each model
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What `append` did.
+
+    new_weeks : weeks read for the first time. changed_products : products of which an earlier week had changed, and
+    changed_from : the first such week, None without one. rebuilt : what does not change by week had changed (a text, a
+    static column), so that all was read again.
+    """
+
+    new_weeks: int
+    changed_products: int = 0
+    changed_from: pd.Timestamp | None = None
+    rebuilt: bool = False
+
+
+class MarketState:
+    """Keys and values of all models and series of a market, up to its last closed week; not for several threads at once.
+
+    Parameters
+    ----------
+    models : of all seeds, in eval mode, as `model.forecast.load_models` gives them.
+    market : tensors of a panel whose last week is closed.
+
+    Raises
+    ------
+    ValueError : the models cannot be continued week by week, or do not fit the market.
+    """
+
+    def __init__(self, models: Sequence[SalesBert], market: MarketTensors):
+        self.models = list(models)
+        check_models(self.models, market)
+        self.products, self.locations = list(market.products), list(market.locations)
+        self.market = replace(market, tensors={})  # columns, scale and unit, which later weeks share
+        self.kept = [ModelState(model, len(self.products), len(self.locations)) for model in self.models]
+        self.known = torch.zeros(len(self.products), dtype=torch.int64)  # weeks of each product that are valid
+        self.weeks = market.tensors["weeks"][:, :, :0]
+        self.fixed: dict[str, torch.Tensor] = {}
+        self.append(market)
+
+    @property
+    def last_week(self) -> pd.Timestamp:
+        """Monday of the last week that was read; forecasts begin behind it."""
+        return self.market.weeks_index[-1]
+
+    @torch.inference_mode()
+    def append(self, market: MarketTensors) -> Appended:
+        """Read what is new in a market that has grown: closed weeks, and earlier weeks that late events changed.
+
+        Parameters
+        ----------
+        market : with the same products (in any order), locations, columns and scale, and at least as many weeks.
+
+        Raises
+        ------
+        ValueError : the market is another one, or its weeks end before those of the state.
+        """
+        check_market(self.market, market)
+        market, before = self._in_own_order(market), self.weeks.shape[2]
+        weeks = market.tensors["weeks"]
+        rebuilt = not all(torch.equal(self.fixed.get(name, torch.zeros(0)), market.tensors[name]) for name in FIXED)
+        first = bool(not self.fixed)
+        if rebuilt:
+            self.known.zero_()
+            self._read_products(market)
+        same = torch.minimum(self._unchanged(weeks), self.known)
+        changed = same < before
+        self.known = same.clone()  # whatever stops the rest, what is replaced now is not trusted later
+        for start in same.unique().tolist():
+            if start < weeks.shape[2]:
+                self._advance(same == start, start, market)
+        self.known.fill_(weeks.shape[2])
+        self.weeks, self.market = weeks.clone(), replace(self.market, weeks_index=market.weeks_index)
+        n_changed = 0 if rebuilt else int(changed.sum())
+        changed_from = market.weeks_index[int(same.min())] if n_changed else None
+        return Appended(weeks.shape[2] - before, n_changed, changed_from, rebuilt and not first)
+
+    @torch.inference_mode()
+    def predict(self, market: MarketTensors, products: Sequence[str] | None = None) -> Predictions:
+        """What `model.forecast.predict_in_situations` gives from the last week of a market, which is read first.
+
+        products : those to forecast, in this order; all in the market's order where none are given.
+
+        Returns
+        -------
+        Situation -> mean (in the market's size of a sale) and dispersion (P, L, 1, H) float64 of each model.
+        """
+        self.append(market)
+        market = market if products is None else take(market, products)
+        known = self._decode(market)
+        hidden = self._decode(market.without_plan()) if market.planned else known
+        return {"plan_known": known, "no_plan": hidden}
+
+    def forecast(self, market: MarketTensors, products: Sequence[str] | None = None) -> pd.DataFrame:
+        """The forecast frame from the last week in both situations, as `model.forecast.in_situations` gives it.
+
+        products : as in `predict`. All locations of a product are forecast, which must add up to the chain.
+        """
+        predictions = self.predict(market, products)
+        market = market if products is None else take(market, products)
+        return situation_frames(predictions, market, [market.weeks_index[-1]])
+
+    def _read_products(self, market: MarketTensors) -> None:
+        read = read_text_once(self.models, market)
+        for state in self.kept:
+            state.read_products(read)
+        self.fixed = {name: market.tensors[name].clone() for name in FIXED}
+
+    def _unchanged(self, weeks: torch.Tensor) -> torch.Tensor:
+        """(P,) number of leading weeks in which nothing changed since they were read."""
+        n = self.weeks.shape[2]
+        if torch.equal(self.weeks, weeks[:, :, :n]):
+            return torch.full_like(self.known, n)
+        same = (self.weeks == weeks[:, :, :n]).all(3).all(1)  # P T
+        return same.cumprod(1).sum(1)
+
+    def _advance(self, chosen: torch.Tensor, start: int, market: MarketTensors) -> None:
+        """Read the weeks from `start` on of the chosen products (P,), some products at a time where weeks are many."""
+        new = market.tensors["weeks"][:, :, start:]
+        size = len(chosen) if new.shape[2] == 1 else PRODUCTS
+        for part in _ranges(chosen, size):
+            for state in self.kept:
+                state.advance(part, start, new[part], market.tensors["graph"][part])
+
+    def _decode(self, market: MarketTensors) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Mean and dispersion (P, L, 1, H) of each model from the last week, by the plan that the market has for it."""
+        order = self._order(market.products)
+        at = {name: market.tensors[name][:, :, -1:] for name in ("weeks", "plan", "level", "location_shock")}
+        predictions = []
+        for state in self.kept:
+            first, last = (state.first, state.last) if order is None else (state.first[order], state.last[order])
+            out = state.model.decode(first, last[:, :, None], market.tensors["static"], *at.values())
+            predictions.append(tuple(x.double().numpy() for x in out))
+        return predictions
+
+    def _order(self, products: list[str]) -> torch.Tensor | None:
+        """Where these products are in the state; None where they are the state's, in its order."""
+        if products == self.products:
+            return None
+        return torch.from_numpy(pd.Index(self.products).get_indexer(products))
+
+    def _in_own_order(self, market: MarketTensors) -> MarketTensors:
+        return market if market.products == self.products else take(market, self.products)
+
+    def select(self, products: Sequence[str]) -> MarketState:
+        """A state of its own, of these products in this order; locations of a product stay together.
+
+        Raises
+        ------
+        ValueError : a product is not in the state.
+        """
+        _check_products(products, self.products)
+        order = torch.from_numpy(pd.Index(self.products).get_indexer(list(products)))
+        chosen = object.__new__(MarketState)
+        chosen.models, chosen.locations = self.models, self.locations
+        chosen.products = list(products)
+        chosen.market = replace(self.market, products=chosen.products)
+        chosen.kept = [state.select(order) for state in self.kept]
+        chosen.known, chosen.weeks = self.known[order], self.weeks[order]
+        chosen.fixed = {name: x[order] for name, x in self.fixed.items()}
+        return chosen
+
+
+def take(market: MarketTensors, products: Sequence[str]) -> MarketTensors:
+    """The market with these products alone, in this order; a ValueError where it lacks one."""
+    _check_products(products, market.products)
+    order = torch.from_numpy(pd.Index(market.products).get_indexer(list(products)))
+    return replace(market, products=list(products), tensors={name: x[order] for name, x in market.tensors.items()})
+
+
+def _check_products(products: Sequence[str], known: Sequence[str]) -> None:
+    missing = sorted(set(products) - set(known))
+    if missing or not len(products) or len(set(products)) < len(products):
+        raise ValueError(
+            f"products {missing or list(products)} cannot be taken. Name each once, of the {len(known)} that are there."
+        )
+
+
+def _ranges(chosen: torch.Tensor, size: int) -> list[Products]:
+    """The chosen products in parts of at most `size`: a range where it can be, which costs no copy, else indices."""
+    index = chosen.nonzero()[:, 0]
+    parts = []
+    for part in index.split(size):
+        low, high = int(part[0]), int(part[-1]) + 1
+        parts.append(slice(low, high) if high - low == len(part) else part)
+    return parts
