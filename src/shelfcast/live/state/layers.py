@@ -10,6 +10,8 @@ to the end, D width, A heads, d width of a head.
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,7 +32,7 @@ class LayerCache:
 
     def select(self, products: torch.Tensor) -> LayerCache:
         """A copy, of these products alone."""
-        chosen = object.__new__(LayerCache)
+        chosen = copy(self)
         chosen.keys, chosen.values = self.keys[products], self.values[products]
         return chosen
 

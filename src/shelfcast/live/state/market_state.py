@@ -10,6 +10,7 @@ Axes: P products, L locations, T weeks, H horizons.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,7 +33,7 @@ class Appended:
 
     new_weeks : weeks read for the first time. changed_products : products of which an earlier week had changed, and
     changed_from : the first such week, None without one. rebuilt : what does not change by week had changed (a text, a
-    static column), so that all was read again.
+    static column, weights of a model), so that all was read again.
     """
 
     new_weeks: int
@@ -57,10 +58,10 @@ class MarketState:
     def __init__(self, models: Sequence[SalesBert], market: MarketTensors):
         self.models = list(models)
         check_models(self.models, market)
-        self.products, self.locations = list(market.products), list(market.locations)
+        self.products = list(market.products)
         self.market = replace(market, tensors={})  # columns, scale and unit, which later weeks share
-        self.kept = [ModelState(model, len(self.products), len(self.locations)) for model in self.models]
-        self.known = torch.zeros(len(self.products), dtype=torch.int64)  # weeks of each product that are valid
+        self.kept = [ModelState(model, len(self.products), len(market.locations)) for model in self.models]
+        self.known = torch.zeros(len(self.products), dtype=torch.int64)  # valid weeks of each product
         self.weeks = market.tensors["weeks"][:, :, :0]
         self.fixed: dict[str, torch.Tensor] = {}
         self.append(market)
@@ -84,23 +85,26 @@ class MarketState:
         """
         check_market(self.market, market)
         market, before = self._in_own_order(market), self.weeks.shape[2]
-        weeks = market.tensors["weeks"]
-        rebuilt = not all(torch.equal(self.fixed.get(name, torch.zeros(0)), market.tensors[name]) for name in FIXED)
-        first = bool(not self.fixed)
-        if rebuilt:
+        weeks, first = market.tensors["weeks"], not self.fixed
+        rebuilt = self.stale() or any(not torch.equal(x, market.tensors[name]) for name, x in self.fixed.items())
+        if first or rebuilt:
             self.known.zero_()
             self._read_products(market)
         same = torch.minimum(self._unchanged(weeks), self.known)
-        changed = same < before
         self.known = same.clone()  # whatever stops the rest, what is replaced now is not trusted later
-        for start in same.unique().tolist():
+        counts = same.tolist()
+        for start in sorted(set(counts)):
             if start < weeks.shape[2]:
                 self._advance(same == start, start, market)
         self.known.fill_(weeks.shape[2])
         self.weeks, self.market = weeks.clone(), replace(self.market, weeks_index=market.weeks_index)
-        n_changed = 0 if rebuilt else int(changed.sum())
-        changed_from = market.weeks_index[int(same.min())] if n_changed else None
-        return Appended(weeks.shape[2] - before, n_changed, changed_from, rebuilt and not first)
+        n_changed = 0 if rebuilt else sum(count < before for count in counts)
+        changed_from = market.weeks_index[min(counts)] if n_changed else None
+        return Appended(weeks.shape[2] - before, n_changed, changed_from, rebuilt)
+
+    def stale(self) -> bool:
+        """Whether weights that read weeks were trained on since; the head's may change, as nothing of it is kept."""
+        return any(state.version != state.current_version() for state in self.kept)
 
     @torch.inference_mode()
     def predict(self, market: MarketTensors, products: Sequence[str] | None = None) -> Predictions:
@@ -131,6 +135,7 @@ class MarketState:
         read = read_text_once(self.models, market)
         for state in self.kept:
             state.read_products(read)
+            state.version = state.current_version()
         self.fixed = {name: market.tensors[name].clone() for name in FIXED}
 
     def _unchanged(self, weeks: torch.Tensor) -> torch.Tensor:
@@ -178,8 +183,7 @@ class MarketState:
         """
         _check_products(products, self.products)
         order = torch.from_numpy(pd.Index(self.products).get_indexer(list(products)))
-        chosen = object.__new__(MarketState)
-        chosen.models, chosen.locations = self.models, self.locations
+        chosen = copy(self)
         chosen.products = list(products)
         chosen.market = replace(self.market, products=chosen.products)
         chosen.kept = [state.select(order) for state in self.kept]
@@ -205,9 +209,10 @@ def _check_products(products: Sequence[str], known: Sequence[str]) -> None:
 
 def _ranges(chosen: torch.Tensor, size: int) -> list[Products]:
     """The chosen products in parts of at most `size`: a range where it can be, which costs no copy, else indices."""
-    index = chosen.nonzero()[:, 0]
+    if bool(chosen.all()):
+        return [slice(low, min(low + size, len(chosen))) for low in range(0, len(chosen), size)]
     parts = []
-    for part in index.split(size):
+    for part in chosen.nonzero()[:, 0].split(size):
         low, high = int(part[0]), int(part[-1]) + 1
         parts.append(slice(low, high) if high - low == len(part) else part)
     return parts

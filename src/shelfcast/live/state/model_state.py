@@ -6,6 +6,9 @@ week t.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
+
 import torch
 
 from shelfcast.live.state.layers import LayerCache, Products, bert_step, compact_step, head_shape
@@ -15,6 +18,8 @@ from shelfcast.model.tensors import MarketTensors
 
 PRODUCTS = 25  # read at a time, as `model.forecast.predict` does: int8 text depends on the batch
 TEXT = ("input_ids", "text_mask", "has_text")
+# how names of weights begin that no key or value comes from
+HEAD = ("head", "product.", "outlook_weight", "cold_start.", "spillover.", "appeal_")
 
 
 class ModelState:
@@ -33,6 +38,13 @@ class ModelState:
         self.last = torch.zeros_like(self.first)
         self.words: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.text_seen = torch.zeros(0)
+        named = [*model.named_parameters(), *model.named_buffers()]
+        self.weights = [x for name, x in named if not name.startswith(HEAD)]
+        self.version = self.current_version()
+
+    def current_version(self) -> int:
+        """Rises when weights that read weeks are changed in place, as training does."""
+        return sum(x._version for x in self.weights)
 
     def read_products(self, market: MarketTensors) -> None:
         """Read what does not change by week: text, pictures, static columns."""
@@ -93,10 +105,31 @@ class ModelState:
             x = model.space[i](x, graph) if model.config.use_space else x
         self.last[products] = x[:, :, -1]
 
+    def tensors(self, n: int) -> Iterator[tuple[str, torch.Tensor]]:
+        """Name and tensor of all that is kept of the first `n` tokens; `put` takes them back."""
+        yield "first", self.first
+        yield "last", self.last
+        if self.words:
+            yield "text_seen", self.text_seen
+        for i, cache in enumerate(self.caches):
+            yield f"keys.{i}", cache.keys[:, :, :, :n]
+            yield f"values.{i}", cache.values[:, :, :, :n]
+        for i, (keys, values) in enumerate(self.words):
+            yield f"word_keys.{i}", keys
+            yield f"word_values.{i}", values
+
+    def put(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take what `tensors` gave."""
+        self.first, self.last = tensors["first"], tensors["last"]
+        for i, cache in enumerate(self.caches):
+            cache.keys, cache.values = tensors[f"keys.{i}"], tensors[f"values.{i}"]
+        if self.model.body is None:
+            self.text_seen = tensors["text_seen"]
+            self.words = [(tensors[f"word_keys.{i}"], tensors[f"word_values.{i}"]) for i in range(len(self.layers))]
+
     def select(self, products: torch.Tensor) -> ModelState:
         """A copy, of these products alone."""
-        chosen = object.__new__(ModelState)
-        chosen.model, chosen.layers = self.model, self.layers
+        chosen = copy(self)
         chosen.caches = [cache.select(products) for cache in self.caches]
         chosen.first, chosen.last = self.first[products], self.last[products]
         chosen.words = [tuple(x[products] for x in words) for words in self.words]
