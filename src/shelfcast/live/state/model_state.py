@@ -91,8 +91,7 @@ class ModelState:
         if start == 0:
             x, token = torch.cat([self.first[products][:, :, None], x], 2), 0
         if model.body is None:
-            offset = model.first_position + self.words[0][0].shape[2] + token
-            x = x + model.embeddings.position_embeddings.weight[offset : offset + x.shape[2]]
+            x = x + self._positions(token, x.shape[2])
         x = model.norm_in(x)  # P L K D
         for i, (layer, cache) in enumerate(zip(self.layers, self.caches, strict=True)):
             at = (x.flatten(0, 1), cache, products, token, i + 1 == len(self.layers))
@@ -104,6 +103,18 @@ class ModelState:
             x = x.unflatten(0, (-1, n_locations))
             x = model.space[i](x, graph) if model.config.use_space else x
         self.last[products] = x[:, :, -1]
+
+    def _positions(self, token: int, count: int) -> torch.Tensor:
+        """(K, D) the backbone's positions of tokens from `token` on, which follow those of the words."""
+        positions, n_words = self.model.embeddings.position_embeddings.weight, self.words[0][0].shape[2]
+        offset = self.model.first_position + n_words + token
+        if offset + count > len(positions):
+            most = len(positions) - self.model.first_position - n_words - 1
+            raise ValueError(
+                f"the backbone has positions for {most} weeks behind the text, and the panel has {token + count - 1}. "
+                "Train with body: compact, or begin the panel later."
+            )
+        return positions[offset : offset + count]
 
     def tensors(self, n: int) -> Iterator[tuple[str, torch.Tensor]]:
         """Name and tensor of all that is kept of the first `n` tokens; `put` takes them back."""
