@@ -136,7 +136,7 @@ def test_any_products_in_any_order(body, market, tiny_bert):
 
 
 def test_the_frame_is_that_of_the_pipeline(market, models):
-    state = MarketState(models, up_to(market, 39))
+    state, market = MarketState(models, up_to(market, 35)), up_to(market, 36)  # the plan of the next weeks is known
     own, full = state.forecast(market), in_situations(models, market, [market.weeks_index[-1]])
     pd.testing.assert_frame_equal(own, full, rtol=CLOSE)
     known, hidden = (own.loc[own["situation"] == name, "mean"].to_numpy() for name in ("plan_known", "no_plan"))
