@@ -118,8 +118,11 @@ class MarketState:
         """
         self.append(market)
         market = market if products is None else take(market, products)
-        known = self._decode(market)
-        hidden = self._decode(market.without_plan()) if market.planned else known
+        plan = market.tensors["plan"][:, :, -1:]
+        known = self._decode(market, plan)
+        hidden = known
+        if market.planned:
+            hidden = self._decode(market, market.with_plan_hidden(plan, torch.tensor(True)))
         return {"plan_known": known, "no_plan": hidden}
 
     def forecast(self, market: MarketTensors, products: Sequence[str] | None = None) -> pd.DataFrame:
@@ -154,14 +157,14 @@ class MarketState:
             for state in self.kept:
                 state.advance(part, start, new[part], market.tensors["graph"][part])
 
-    def _decode(self, market: MarketTensors) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Mean and dispersion (P, L, 1, H) of each model from the last week, by the plan that the market has for it."""
-        order = self._order(market.products)
-        at = {name: market.tensors[name][:, :, -1:] for name in ("weeks", "plan", "level", "location_shock")}
+    def _decode(self, market: MarketTensors, plan: torch.Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Mean and dispersion (P, L, 1, H) of each model from the last week, by a plan (P, L, 1, H, F)."""
+        order, static = self._order(market.products), market.tensors["static"]
+        weeks, level, shock = (market.tensors[name][:, :, -1:] for name in ("weeks", "level", "location_shock"))
         predictions = []
         for state in self.kept:
             first, last = (state.first, state.last) if order is None else (state.first[order], state.last[order])
-            out = state.model.decode(first, last[:, :, None], market.tensors["static"], *at.values())
+            out = state.model.decode(first, last[:, :, None], static, weeks, plan, level, shock)
             predictions.append(tuple(x.double().numpy() for x in out))
         return predictions
 
