@@ -95,11 +95,11 @@ def summary(parts: list[dict[str, list]]) -> dict[str, float]:
     together = {name: np.array([value for part in parts for value in part[name]]) for name in parts[0]}
     row = {}
     for name in ("append", "full"):
-        wall, processor = together[name].T
-        row[f"{name}_p50_ms"], row[f"{name}_p99_ms"] = np.quantile(wall, (0.5, 0.99))
-        row[f"{name}_processor_ms"] = np.median(processor)
+        for clock, milliseconds in zip(("", "_processor"), together[name].T, strict=True):
+            for share in (50, 99):
+                row[f"{name}{clock}_p{share}_ms"] = np.percentile(milliseconds, share)
     row["ratio"] = row["full_p50_ms"] / row["append_p50_ms"]
-    row["ratio_processor"] = row["full_processor_ms"] / row["append_processor_ms"]
+    row["ratio_processor"] = row["full_processor_p50_ms"] / row["append_processor_p50_ms"]
     row["frame_ms"], row["kept_mib"] = np.median(together["frame"][:, 0]), together["mib"][0]
     return {name: round(float(value), 2) for name, value in row.items()} | {
         "n_appends": len(together["append"]),

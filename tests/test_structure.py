@@ -25,6 +25,7 @@ FLOORS = [
     {"report"},
     {"why"},  # its figures look as the report's do; the report reads its frames from files
     {"act"},
+    {"live"},
     {"pipeline"},
 ]
 MODULE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 60, 1000

@@ -118,12 +118,11 @@ class MarketState:
         """
         self.append(market)
         market = market if products is None else take(market, products)
-        plan = market.tensors["plan"][:, :, -1:]
-        known = self._decode(market, plan)
-        hidden = known
+        plans = [market.tensors["plan"][:, :, -1:]]
         if market.planned:
-            hidden = self._decode(market, market.with_plan_hidden(plan, torch.tensor(True)))
-        return {"plan_known": known, "no_plan": hidden}
+            plans.append(market.with_plan_hidden(plans[0], torch.tensor(True)))
+        known, *hidden = self._decode(market, plans)
+        return {"plan_known": known, "no_plan": hidden[0] if hidden else known}
 
     def forecast(self, market: MarketTensors, products: Sequence[str] | None = None) -> pd.DataFrame:
         """The forecast frame from the last week in both situations, as `model.forecast.in_situations` gives it.
@@ -157,16 +156,21 @@ class MarketState:
             for state in self.kept:
                 state.advance(part, start, new[part], market.tensors["graph"][part])
 
-    def _decode(self, market: MarketTensors, plan: torch.Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Mean and dispersion (P, L, 1, H) of each model from the last week, by a plan (P, L, 1, H, F)."""
+    def _decode(self, market: MarketTensors, plans: list[torch.Tensor]) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+        """For each plan (P, L, 1, H, F): mean and dispersion (P, L, 1, H) of each model from the last week.
+
+        All plans in one call of the head, which reads each as if it were of a week of its own.
+        """
         order, static = self._order(market.products), market.tensors["static"]
-        weeks, level, shock = (market.tensors[name][:, :, -1:] for name in ("weeks", "level", "location_shock"))
-        predictions = []
+        times = [-1] * len(plans)  # the last week, once for each plan
+        weeks, level, shock = (market.tensors[name][:, :, times] for name in ("weeks", "level", "location_shock"))
+        by_model = []
         for state in self.kept:
             first, last = (state.first, state.last) if order is None else (state.first[order], state.last[order])
-            out = state.model.decode(first, last[:, :, None], static, weeks, plan, level, shock)
-            predictions.append(tuple(x.double().numpy() for x in out))
-        return predictions
+            last = last[:, :, None].expand(-1, -1, len(plans), -1)
+            out = state.model.decode(first, last, static, weeks, torch.cat(plans, 2), level, shock)
+            by_model.append([x.double().numpy() for x in out])
+        return [[tuple(x[:, :, [i]] for x in out) for out in by_model] for i in range(len(plans))]
 
     def _order(self, products: list[str]) -> torch.Tensor | None:
         """Where these products are in the state; None where they are the state's, in its order."""
