@@ -88,6 +88,7 @@ def difference(predictions, models, market) -> float:
     return largest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BODIES)
 def test_weeks_appended_in_any_steps_equal_a_full_recomputation(name, market, tiny_bert):
     models = random_models(market, tiny_bert, **BODIES[name])
@@ -145,6 +146,11 @@ def test_the_frame_is_that_of_the_pipeline(market, models):
     pd.testing.assert_frame_equal(
         state.forecast(market, some), in_situations(models, take(market, some), [state.last_week]), rtol=CLOSE
     )
+    regions = market.locations[:0:-1]
+    in_regions = full[~full["unique_id"].str.endswith("|chain")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(state.forecast(market, locations=regions), in_regions, rtol=CLOSE)
+    with pytest.raises(ValueError, match="moon"):
+        state.forecast(market, locations=["moon"])
 
 
 def test_another_plan_is_read_without_new_weeks(market, models):
@@ -239,6 +245,7 @@ def test_adapters_as_they_are_loaded(body, market, tiny_bert, tmp_path):
 # ---------------------------------------------------------------- a grown panel
 
 
+@pytest.mark.slow
 def test_closed_weeks_stay_as_they_are_when_a_week_is_added(tiny_bert, tmp_path):
     """Scaled by the training weeks, and causal: the tokens of a panel are the first ones of the panel that has grown."""
     raw, tokenizer, scale, earlier = with_coming_promotions(make_retailer()), load_tokenizer(tiny_bert), None, None

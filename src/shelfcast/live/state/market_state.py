@@ -124,14 +124,31 @@ class MarketState:
         known, *hidden = self._decode(market, plans)
         return {"plan_known": known, "no_plan": hidden[0] if hidden else known}
 
-    def forecast(self, market: MarketTensors, products: Sequence[str] | None = None) -> pd.DataFrame:
+    def forecast(
+        self,
+        market: MarketTensors,
+        products: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """The forecast frame from the last week in both situations, as `model.forecast.in_situations` gives it.
 
-        products : as in `predict`. All locations of a product are forecast, which must add up to the chain.
+        Parameters
+        ----------
+        products : as in `predict`. locations : those whose rows are wanted; all are computed, as they add up to the chain.
+
+        Raises
+        ------
+        ValueError : a product or location that the market lacks.
         """
+        if unknown := sorted(set(locations or ()) - set(market.locations)):
+            raise ValueError(f"locations {unknown} are not in the market. Choose of {market.locations}.")
         predictions = self.predict(market, products)
         market = market if products is None else take(market, products)
-        return situation_frames(predictions, market, [market.weeks_index[-1]])
+        frame = situation_frames(predictions, market, [market.weeks_index[-1]])
+        if locations is None:
+            return frame
+        wanted = [f"{product}|{location}" for product in market.products for location in locations]
+        return frame[frame["unique_id"].isin(wanted)].reset_index(drop=True)
 
     def _read_products(self, market: MarketTensors) -> None:
         read = read_text_once(self.models, market)
