@@ -236,6 +236,8 @@ def test_adapters_as_they_are_loaded(body, market, tiny_bert, tmp_path):
             if "lora_B" in name:
                 p.normal_(std=0.3)
     adapters.save(model, tmp_path, tiny_bert)
+    trained = [model.eval()]  # its adapters apart from what they adapt, as training holds them
+    assert difference(MarketState(trained, up_to(market, 38)).predict(market), trained, market) < CLOSE
     models = [adapters.load(tmp_path)]
     assert (tmp_path / adapters.WEIGHTS).exists()
     state = MarketState(models, up_to(market, 38))
