@@ -35,9 +35,7 @@ def check_models(models: Sequence[SalesBert], market: MarketTensors) -> None:
 
 def _quantised(model: SalesBert) -> bool:
     """Whether encoder layers hold int8 weights, which are packed and no parameters."""
-    return not any(
-        name.startswith(ENCODER[0]) and name.endswith("query.weight") for name, _ in model.named_parameters()
-    )
+    return not any(name.startswith(ENCODER[0]) and "query" in name for name, _ in model.named_parameters())
 
 
 def check_market(own: MarketTensors, market: MarketTensors) -> None:
