@@ -451,3 +451,22 @@ def explanations_made() -> str:
             f"{errors['gradients']:.2%} (integrated gradients) at most."
         )
     return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- benchmarks
+
+
+def state_benchmark() -> str:
+    """Milliseconds of the forecasts after a closed week, with cached keys and values and without."""
+    table = pd.read_csv(ROOT / "benchmarks/results/state.csv")
+    names = {
+        "weeks": "weeks",
+        "products": "products",
+        "append_processor_p50_ms": "appended, p50",
+        "append_processor_p99_ms": "p99",
+        "full_processor_p50_ms": "all weeks again, p50",
+        "ratio_processor": "times faster",
+        "kept_mib": "MiB kept",
+        "largest_difference": "largest difference",
+    }
+    return markdown(table[list(names)].rename(columns=names))
