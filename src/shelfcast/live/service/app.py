@@ -47,6 +47,7 @@ def make(engine: Engine, options: Service, token: str | None = None) -> FastAPI:
         redoc_url=None,
     )
     metrics, questions = Metrics(engine), Questions.of(engine.folder)
+    app.state.questions = questions
     errors.install(app)
     app.include_router(routes(engine, questions, metrics, options, examples.of(engine.snapshot.panel)))
     app.add_middleware(guard.Limit, most=options.max_body)
