@@ -1,0 +1,1 @@
+"""Keeping up: forecasts that move as weeks and events arrive."""
