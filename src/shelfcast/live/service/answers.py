@@ -62,13 +62,13 @@ class Origin(BaseModel):
     """What forecasts were made of.
 
     cutoff : Monday of the last week that was seen. situation : whether the retailer's plan was read. plan : what its plan
-    covers of the coming weeks. last_closed_week : null where none was closed since the market was trained.
+    covers of the coming weeks. last_closed_week : the run's last one where none was closed since.
     """
 
     cutoff: date
     situation: Situation
     plan: Situation
-    last_closed_week: date | None
+    last_closed_week: date
     computed: str
     model: Model
 
@@ -159,7 +159,7 @@ class Health(BaseModel):
     status: Literal["ok", "computing", "failing"]
     market: str
     cutoff: date
-    last_closed_week: date | None
+    last_closed_week: date
 
 
 class Fault(BaseModel):

@@ -9,7 +9,7 @@ from datetime import date
 
 from shelfcast.live.service.engine import Engine
 from shelfcast.live.service.errors import Refused
-from shelfcast.live.service.routes import WEEK, close_week, last_week
+from shelfcast.live.service.routes import WEEK, close_week
 
 EVERY = 60.0  # seconds
 MOST_WEEKS = 13  # that may be closed at once: more is rather a market whose data are of another year
@@ -33,12 +33,12 @@ def close_due(engine: Engine, today: date) -> int:
     ------
     ValueError : so many weeks are due that the data are hardly those of today.
     """
-    due = (today - last_week(engine)).days // 7 - 1
+    due = (today - engine.store.closed()).days // 7 - 1
     if due > MOST_WEEKS:
         raise ValueError(
             f"{due} weeks have passed since the last closed one, more than {MOST_WEEKS}. "
             "Close them by POST /weeks/{monday}/close, or set service.close_by_date to false."
         )
     for _ in range(due):
-        close_week(engine, last_week(engine) + WEEK)
+        close_week(engine, engine.store.closed() + WEEK)
     return max(due, 0)

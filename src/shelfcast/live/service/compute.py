@@ -19,6 +19,7 @@ from shelfcast.live.growth.grow import grow
 from shelfcast.live.service.snapshot import Facts, Snapshot
 from shelfcast.live.service.trained import Trained
 from shelfcast.live.store.store import Store
+from shelfcast.live.store.tables import write_tables
 from shelfcast.panel.frame import Panel
 
 STORE = "SHELFCAST_STORE"  # the environment's variable; a URL may hold a password, which a command line would show
@@ -41,14 +42,13 @@ def refresh(root: str | Path, market: str, url: str) -> Snapshot:
     folder = live_folder(trained.folder)
     store = Store(url)
     with _alone(folder):
-        events, closed = store.count(), store.closed()  # before the rows are read, so that what comes later is missed
-        panel = (
-            current_panel(trained, store, Path(root), folder / "tables")
-            if any(events.values()) or closed
-            else trained.panel
-        )
+        # counted before they are read: what comes in between is then seen as new, and computed again
+        events, closed = store.count(), store.closed()
+        panel, last = trained.panel, trained.panel.weeks[-1]
+        if any(events.values()) or (closed is not None and closed > last.date()):
+            panel = current_panel(trained, store, Path(root), folder / "tables")
         frame = trained.forecast(panel, panel.weeks[-1])
-        facts = Facts.now(panel, trained.version, events, None if closed is None else str(closed))
+        facts = Facts.now(panel, trained.version, events, str(closed or last.date()))
         snapshot = Snapshot(facts, frame, panel)
         snapshot.save(folder / CURRENT)
     return snapshot
@@ -57,10 +57,9 @@ def refresh(root: str | Path, market: str, url: str) -> Snapshot:
 def current_panel(trained: Trained, store: Store, root: Path, folder: Path) -> Panel:
     """The market's panel with the weeks that were closed since; `folder` receives the raw tables, and is removed."""
     line = trained.settings.market
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        store.write_tables(folder, root / line.tables)
-        raw = tables.load("tables", folder, line.category, reading=None)
+        write_tables(store, folder, line, root)
+        raw = tables.load("tables", folder, line.category)
         return grow(trained.panel, raw, trained.settings.prepare)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -63,9 +63,8 @@ class Engine:
         check_run(self.folder)
         self.version, self.work = version_of(self.folder), Work()
         self.weights: dict = json.loads((self.folder / "weights.json").read_text())
-        self.trained_until = date.fromisoformat(
-            json.loads((self.folder / "panel/panel.json").read_text())["meta"]["last_week"]
-        )
+        last_week = json.loads((self.folder / "panel/panel.json").read_text())["meta"]["last_week"]
+        store.close_week(date.fromisoformat(last_week))  # weeks that the run has seen: an event of them is late
         self.snapshot = self._latest()
         self._compute = compute or self._in_a_process
         self._wanted, self._stopped = threading.Event(), threading.Event()
@@ -94,10 +93,10 @@ class Engine:
     @property
     def stale(self) -> bool:
         """Whether a week was closed, or an event stored, since the forecasts were computed."""
-        closed, facts = self.store.closed(), self.snapshot.facts
+        facts = self.snapshot.facts
         seen = {kind: n for kind, n in facts.events.items() if n}
         stored = {kind: n for kind, n in self.store.count().items() if n}
-        return seen != stored or facts.closed != (None if closed is None else str(closed))
+        return seen != stored or facts.closed != str(self.store.closed())
 
     def _latest(self) -> Snapshot:
         """The forecasts computed last, where they are of this very run; else those that the run delivered."""

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shelfcast.live.service.questions import Busy
-from shelfcast.live.store.store import Conflict
+from shelfcast.live.store.store import Conflict, Unavailable
 
 log = logging.getLogger("shelfcast.service")
 CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 409: "conflict"}
@@ -75,7 +75,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Conflict)
     def conflict(request: Request, error: Conflict) -> JSONResponse:
-        return answer(409, f"{error} Nothing of this request was stored.", "id")
+        return answer(409, str(error), "id")
+
+    @app.exception_handler(Unavailable)
+    def unavailable(request: Request, error: Unavailable) -> JSONResponse:
+        log.error("%s", error)
+        return answer(503, "the store of events cannot be used. Nothing was stored; send it again later.")
 
     @app.exception_handler(Busy)
     def busy(request: Request, error: Busy) -> JSONResponse:

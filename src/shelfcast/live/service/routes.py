@@ -80,13 +80,7 @@ def _incoming(router: APIRouter, engine: Engine, metrics: Metrics, options: Serv
     def close(monday: Annotated[date, examples["monday"]]) -> answers.Closed:
         """The week after the last closed one can be closed; a closed one stays closed. New forecasts follow in the background."""
         newly = close_week(engine, monday)
-        return answers.Closed(week=last_week(engine), newly_closed=newly)
-
-
-def last_week(engine: Engine) -> date:
-    """Monday of the last closed week: of the store, or of the market's run where none was closed since."""
-    closed = engine.store.closed()
-    return closed if closed is not None else engine.trained_until
+        return answers.Closed(week=engine.store.closed(), newly_closed=newly)
 
 
 def close_week(engine: Engine, monday: date) -> bool:
@@ -101,7 +95,7 @@ def close_week(engine: Engine, monday: date) -> bool:
         raise Refused(
             422, f"{monday} is no Monday. Weeks are named by their Mondays; the nearest is {nearest}.", "monday"
         )
-    last = last_week(engine)
+    last = engine.store.closed()
     if monday <= last:
         return False
     if monday != last + WEEK:

@@ -26,18 +26,18 @@ class Facts:
 
     cutoff : Monday of the last week that it has seen. situation : that of the retailer's plan, see `Panel.situation`.
     version : see `trained.version_of`. events : kind -> number of events that were stored when it was computed.
-    closed : last closed week, None where no week was closed since the run. computed : UTC, ISO 8601.
+    closed : last closed week, which is the run's last one where none was closed since. computed : UTC, ISO 8601.
     """
 
     cutoff: str
     situation: str
     version: str
     events: dict[str, int]
-    closed: str | None
+    closed: str
     computed: str
 
     @classmethod
-    def now(cls, panel: Panel, version: str, events: dict[str, int], closed: str | None) -> Facts:
+    def now(cls, panel: Panel, version: str, events: dict[str, int], closed: str) -> Facts:
         cutoff = panel.weeks[-1]
         computed = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(str(cutoff.date()), panel.situation(cutoff), version, events, closed, computed)
@@ -106,5 +106,5 @@ class Snapshot:
         panel = Panel.load(folder / "panel")
         frame = pd.read_parquet(folder / "forecasts.parquet")
         latest = (frame["method"] == ENSEMBLE) & (frame["cutoff"] == panel.weeks[-1])
-        facts = Facts.now(panel, version, {}, None)
+        facts = Facts.now(panel, version, {}, str(panel.weeks[-1].date()))
         return cls(facts, frame[latest].drop(columns="method"), panel)
