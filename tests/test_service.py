@@ -12,11 +12,11 @@ from live_market import MARKET, make_run
 from starlette.testclient import TestClient
 
 from shelfcast.judge.distribution import QUANTILE_COLUMNS
+from shelfcast.live.engine.compute import refresh
+from shelfcast.live.engine.engine import Engine
+from shelfcast.live.engine.trained import Trained
 from shelfcast.live.service import app, guard
-from shelfcast.live.service.compute import refresh
-from shelfcast.live.service.engine import Engine
 from shelfcast.live.service.errors import place
-from shelfcast.live.service.trained import Trained
 from shelfcast.live.store.store import Store
 from shelfcast.live_options import Service
 
@@ -80,7 +80,7 @@ def test_what_is_computed_is_what_was_delivered(run):
 
 
 def test_trees_are_fitted_once_and_kept(run, monkeypatch):
-    from shelfcast.live.service import trained
+    from shelfcast.live.engine import trained
 
     folder = run / "build" / MARKET
     with small_trees(20):

@@ -20,7 +20,7 @@ from projects import ROOT
 from shelfcast import settings
 from shelfcast.data import tables
 from shelfcast.judge.distribution import QUANTILE_COLUMNS
-from shelfcast.live.service.trained import Trained
+from shelfcast.live.engine.trained import Trained
 from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
 from shelfcast.panel.build import build

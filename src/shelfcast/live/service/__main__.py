@@ -8,12 +8,13 @@ import os
 import sys
 from pathlib import Path
 
+import torch
 import uvicorn
 
 from shelfcast import settings
+from shelfcast.live.engine.compute import live_folder
+from shelfcast.live.engine.engine import Engine
 from shelfcast.live.service import app, guard
-from shelfcast.live.service.compute import live_folder
-from shelfcast.live.service.engine import Engine
 from shelfcast.live.store.store import Store
 from shelfcast.live_options import Service
 
@@ -40,6 +41,7 @@ def serve(market: str, root: Path, host: str | None, port: int | None) -> None:
     guard.check_address(host, token)
     live_folder(folder).mkdir(parents=True, exist_ok=True)
     url = store_url(service, folder)
+    torch.set_num_threads(1)  # one core answers while another explains
     engine = Engine(market, root.absolute(), Store(url), url)
     application = app.make(engine, service, token)
     print(f"{market}: http://{host}:{port}/health; what can be asked stands in /openapi.json and docs/live_service.md")

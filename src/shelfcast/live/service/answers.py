@@ -11,6 +11,7 @@ from shelfcast.live.store.events import Event
 
 Situation = Literal["plan_known", "no_plan"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Day = Annotated[date, Field(ge=date(1970, 1, 1), lt=date(2200, 1, 1))]
 # one event or many: told apart by whether it is a list, so that an error names the one field that is wrong
 Events = Annotated[
     Annotated[list[Event], Tag("many")] | Annotated[Event, Tag("one")],
@@ -118,7 +119,7 @@ class PlanChange(BaseModel):
 
     products: list[str] = Field(min_length=1, max_length=100)
     locations: list[str] = Field(min_length=1, max_length=100)
-    weeks: list[date] = Field(min_length=1, max_length=53, description="Mondays of coming weeks")
+    weeks: list[Day] = Field(min_length=1, max_length=53, description="Mondays of coming weeks")
     price_factor: Finite | None = Field(None, description="times the planned price")
     price: Finite | None = Field(None, description="shelf price, in money; not beside price_factor")
     promotion: dict[str, Finite] | None = None

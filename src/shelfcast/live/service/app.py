@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from shelfcast.live.engine.engine import Engine
+from shelfcast.live.engine.questions import Questions
 from shelfcast.live.service import errors, examples, guard
 from shelfcast.live.service.clock import close_by_date
-from shelfcast.live.service.engine import Engine
 from shelfcast.live.service.metrics import Measured, Metrics
-from shelfcast.live.service.questions import Questions
 from shelfcast.live.service.routes import routes
 from shelfcast.live_options import Service
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import date
 
-from shelfcast.live.service.engine import Engine
+from shelfcast.live.engine.engine import Engine
 from shelfcast.live.service.errors import Refused
 from shelfcast.live.service.routes import WEEK, close_week
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from shelfcast.live.service.questions import Busy
+from shelfcast.live.engine.questions import Busy
 from shelfcast.live.store.store import Conflict, Unavailable
 
 log = logging.getLogger("shelfcast.service")

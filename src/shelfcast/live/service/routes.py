@@ -9,13 +9,13 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.live.engine.engine import Engine
+from shelfcast.live.engine.questions import Questions
+from shelfcast.live.engine.snapshot import Snapshot
 from shelfcast.live.service import answers
-from shelfcast.live.service.engine import Engine
 from shelfcast.live.service.errors import Refused
 from shelfcast.live.service.guard import strict_json
 from shelfcast.live.service.metrics import Metrics
-from shelfcast.live.service.questions import Questions
-from shelfcast.live.service.snapshot import Snapshot
 from shelfcast.live_options import Service
 from shelfcast.why.whatif.changes import Change
 
@@ -172,8 +172,8 @@ def _questions(router: APIRouter, engine: Engine, questions: Questions, examples
     def what_if(plan: Annotated[answers.Plan, Body(openapi_examples=examples["plan"])]) -> answers.WhatIf:
         """Every series that the changes move, against the present plan."""
         snapshot = engine.snapshot
-        changes = [Change(**change.model_dump()) for change in plan.changes]
         try:
+            changes = [Change(**change.model_dump()) for change in plan.changes]
             _, sums = questions.what_if(snapshot, changes)
         except ValueError as error:
             raise Refused(422, str(error), "changes") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from shelfcast.live.service.snapshot import Snapshot
+from shelfcast.live.engine.snapshot import Snapshot
 from shelfcast.model.forecast import load_models
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.why.explain.frames import Variant, different

@@ -1,6 +1,6 @@
 """The next forecasts, from the market's tables and all events of closed weeks; a process of its own.
 
-    python -m shelfcast.live.service.compute <root> <market>    # the store's URL stands in SHELFCAST_STORE
+    python -m shelfcast.live.engine.compute <root> <market>    # the store's URL stands in SHELFCAST_STORE
 
 It writes build/<market>/live/current/ as a whole. One at a time: a lock file keeps a second one waiting.
 """
@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shelfcast.data import tables
+from shelfcast.live.engine.snapshot import Facts, Snapshot
+from shelfcast.live.engine.trained import Trained
 from shelfcast.live.growth.grow import grow
-from shelfcast.live.service.snapshot import Facts, Snapshot
-from shelfcast.live.service.trained import Trained
 from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
 from shelfcast.panel.frame import Panel

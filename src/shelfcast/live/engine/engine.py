@@ -20,9 +20,9 @@ from datetime import date
 from pathlib import Path
 
 from shelfcast import settings
-from shelfcast.live.service.compute import CURRENT, STORE, live_folder
-from shelfcast.live.service.snapshot import Snapshot
-from shelfcast.live.service.trained import check_run, version_of
+from shelfcast.live.engine.compute import CURRENT, STORE, live_folder
+from shelfcast.live.engine.snapshot import Snapshot
+from shelfcast.live.engine.trained import check_run, version_of
 from shelfcast.live.store.store import Store
 
 AGAIN = 60.0  # seconds after a failure until the next try
@@ -128,7 +128,7 @@ class Engine:
         log.info("forecasts of %s from the week of %s, in %.0f s", self.market, self.snapshot.facts.cutoff, seconds)
 
     def _in_a_process(self) -> None:
-        command = [sys.executable, "-m", "shelfcast.live.service.compute", str(self.root), self.market]
+        command = [sys.executable, "-m", "shelfcast.live.engine.compute", str(self.root), self.market]
         environment = os.environ | {STORE: self.url, "SHELFCAST_PIPELINE": "1", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         _, errors = self._process.communicate()
