@@ -10,7 +10,6 @@ from shelfcast.live.service import app
 from shelfcast.live.store.store import Store
 from shelfcast.live_options import Service
 
-pytestmark = pytest.mark.slow
 QUICK = settings(
     max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )

@@ -26,7 +26,6 @@ from shelfcast.live.store.tables import write_tables
 from shelfcast.panel.build import build
 from shelfcast.settings import Prepare
 
-pytestmark = pytest.mark.slow
 UNITS = 400  # sales of the week that is sent
 BATCH = 20
 STORES = [f"s{i}" for i in range(8)]
