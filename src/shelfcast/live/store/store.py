@@ -87,13 +87,12 @@ class Store:
 
     def __init__(self, url: str):
         self._engine = _engine(url)
-        with self._sentences():
-            with self._writing() as connection:
-                METADATA.create_all(connection)
-                known = connection.execute(sa.select(INFO.c.value).where(INFO.c.name == "version")).scalar()
-                if known is None:
-                    row = self._insert(INFO).values(name="version", value=VERSION)
-                    connection.execute(row.on_conflict_do_nothing())
+        with self._sentences(), self._writing() as connection:
+            METADATA.create_all(connection)
+            known = connection.execute(sa.select(INFO.c.value).where(INFO.c.name == "version")).scalar()
+            if known is None:
+                row = self._insert(INFO).values(name="version", value=VERSION)
+                connection.execute(row.on_conflict_do_nothing())
         if known not in (None, VERSION):
             raise ValueError(
                 f"the store of events was written by another version of shelfcast (its form is {known}, expected is "
