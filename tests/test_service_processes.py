@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 import httpx
 import numpy as np
 import pandas as pd
+import postgres
 import pytest
 from conftest import small_trees
 from live_market import MARKET, PREPARE, make_run
@@ -20,6 +22,7 @@ from projects import ROOT
 from shelfcast import settings
 from shelfcast.data import tables
 from shelfcast.judge.distribution import QUANTILE_COLUMNS
+from shelfcast.live.engine.compute import CURRENT
 from shelfcast.live.engine.trained import Trained
 from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
@@ -175,6 +178,13 @@ def check_killed_under_load(root, url, folder):
 
 def test_killed_under_load_every_event_counts_once_and_forecasts_are_a_batch_runs(run, tmp_path):
     check_killed_under_load(run, f"sqlite:///{tmp_path / 'events.sqlite'}", tmp_path / "batch")
+
+
+@pytest.mark.skipif(postgres.binaries() is None, reason="there is no PostgreSQL server: install Debian's postgresql")
+def test_the_same_against_postgresql(run, tmp_path):
+    shutil.rmtree(run / f"build/{MARKET}/live/{CURRENT}", ignore_errors=True)  # of another store's events
+    with postgres.server() as url:
+        check_killed_under_load(run, url, tmp_path / "batch")
 
 
 def test_an_open_address_without_a_token_and_a_market_that_was_not_run_are_refused(run):
