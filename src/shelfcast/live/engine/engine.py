@@ -69,12 +69,14 @@ class Engine:
         self._compute = compute or self._in_a_process
         self._wanted, self._stopped = threading.Event(), threading.Event()
         self._process: subprocess.Popen | None = None
-        self._thread = threading.Thread(target=self._run, name="refresh", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin the background work; compute at once where the store holds what the forecasts have not seen."""
         if self.stale:
             self._wanted.set()
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._run, name="refresh", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -83,7 +85,7 @@ class Engine:
         self._wanted.set()
         if self._process is not None:
             self._process.terminate()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(timeout=10)
 
     def refresh(self) -> None:
