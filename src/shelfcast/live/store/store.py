@@ -144,11 +144,11 @@ class Store:
             raise ValueError(f"{week} is no Monday. A week is named by the Monday on which it starts.")
         with self._sentences(), self._writing() as connection:
             now = datetime.now(UTC).replace(tzinfo=None)
-            row = self._insert(CLOSED).values(week=week, closed=now)
             last = connection.execute(sa.select(sa.func.max(CLOSED.c.week))).scalar()
             if last is not None and last >= week:
                 return False
-            return connection.execute(row.on_conflict_do_nothing()).rowcount > 0
+            connection.execute(sa.insert(CLOSED).values(week=week, closed=now))
+        return True
 
     def closed(self) -> date | None:
         """The Monday of the last closed week."""

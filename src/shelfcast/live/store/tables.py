@@ -54,8 +54,8 @@ def write_tables(store: Store, folder: Path, market: Market, root: Path = Path()
     """Write the market's tables with all events of closed weeks, and prices and promotions of any week, to a folder.
 
     A week that is not closed is not complete: its sales and behaviour wait. Of prices and promotions of one week,
-    product and store the event that came last counts, before the market's own row. Products that only events know have
-    no category. The folder is replaced as a whole; the same store and tables give the same rows.
+    product and store the event that came last counts, before the market's own row. Products and stores that only events
+    know are added to their tables, without any attribute. The folder is replaced as a whole; the same store and tables give the same rows.
 
     Parameters
     ----------
@@ -78,7 +78,9 @@ def write_tables(store: Store, folder: Path, market: Market, root: Path = Path()
         part.mkdir()
         for name in sorted(set(own.columns) | {name for name, rows in events.items() if len(rows)}):
             _write(own, name, events.get(name, pd.DataFrame()), part / f"{name}.parquet")
-        _add_products(own.database, events, part / "products.parquet")
+        products = pd.concat([rows["product_id"] for rows in events.values()])
+        _add_rows(own.database, "product_id", products, part / "products.parquet")
+        _add_rows(own.database, "store_id", events["transactions"]["store_id"], part / "stores.parquet")
         if own.images:
             _link(own.images, part / "images")
     return Written({name: len(rows) for name, rows in events.items()}, left_out)
@@ -156,13 +158,18 @@ def _write(own: Tables, name: str, events: pd.DataFrame, path: Path) -> None:
         database.connection.unregister("events")
 
 
-def _add_products(database: Database, events: dict[str, pd.DataFrame], path: Path) -> None:
-    """Products that only events know, to the table of products: without a category, which no market reads."""
-    named = {product for rows in events.values() for product in rows["product_id"].dropna()}
-    known = {product for (product,) in database.rows("SELECT product_id FROM main.products")}
-    if not (new := sorted(named - known)):
+def _add_rows(database: Database, key: str, named: pd.Series, path: Path) -> None:
+    """Products or stores that only events know, to the table that describes them, where there is one.
+
+    Nothing is known of them: a product without a category is of no market, a store without a region joins another's.
+    """
+    if not path.exists():
         return
-    database.connection.register("events", pd.DataFrame({"product_id": new}))
+    known = f"SELECT {key} FROM read_parquet({literal(str(path))})"
+    new = sorted(set(named.dropna()) - {value for (value,) in database.rows(known)})
+    if not new:
+        return
+    database.connection.register("events", pd.DataFrame({key: new}))
     try:
         both = f"SELECT * FROM read_parquet({literal(str(path))}) UNION ALL BY NAME SELECT * FROM events"
         other = path.with_suffix(".new")

@@ -42,7 +42,8 @@ def with_outlook(panel: Panel, earlier: Panel | None = None) -> Panel:
     outlook = outlook.join(n_observed, on=["unique_id", "cutoff"])
     outlook = outlook[outlook["n"] >= MIN_OBSERVED]
     outlook["product_id"] = outlook["unique_id"].str.rsplit("|", n=1).str[0]
-    return replace(panel, outlook=pd.concat([*kept, outlook[OUTLOOK_COLUMNS]], ignore_index=True))
+    both = [part for part in (*kept, outlook[OUTLOOK_COLUMNS]) if len(part)]
+    return replace(panel, outlook=pd.concat(both, ignore_index=True)) if both else panel
 
 
 def _chain(panel: Panel) -> pd.DataFrame:
