@@ -33,6 +33,8 @@ def test_no_call_fails(calls, mode):
     operations = [result.ok() for result in calls.get_all_operations()]
     assert len(operations) >= 8
     for operation in operations:
+        if mode is GenerationMode.NEGATIVE and operation.path in ("/health", "/metrics"):
+            continue  # they read nothing that could be wrong
 
         @QUICK
         @given(case=operation.as_strategy(generation_mode=mode))
