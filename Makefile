@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run base new-market test test-fast lint lab whatif docs bench ablate categories controls transfer tune choices retailers lock clean
+.PHONY: help setup run base new-market test test-fast lint lab whatif serve docs bench ablate categories controls transfer tune choices retailers lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): imports are compiled once
 
@@ -42,6 +42,9 @@ whatif: setup  ## a page to try other prices and promotions, after `make run` [m
 	@mkdir -p build/$(or $(market),simulated)/notebooks
 	papermill --prepare-only notebooks/whatif.ipynb build/$(or $(market),simulated)/notebooks/whatif.ipynb -p market $(or $(market),simulated)
 	JUPYTER_PATH=$(CURDIR)/notebooks voila build/$(or $(market),simulated)/notebooks/whatif.ipynb --template=offline --Voila.ip=127.0.0.1 --port=$(or $(port),8866) --no-browser
+
+serve: setup  ## a service of forecasts that move with events, after `make run` [market=soft_drinks] [port=8877]
+	@exec python -m shelfcast.live.service $(or $(market),soft_drinks) $(if $(port),--port $(port))
 
 docs: setup  ## publish the latest run's results to docs/results, fill the documents' tables, draw the report
 	python docs/fill.py

@@ -23,6 +23,7 @@ SLOW += ("test_whatif_page", "test_explain", "test_whatif", "test_explain_study"
 SLOW += ("test_engine", "test_market", "test_new_market", "test_evaluate", "test_new_products", "test_axes")
 SLOW += ("test_report_browser", "test_recommend", "test_orders", "test_promotions", "test_online")
 SLOW += ("test_tune", "test_benchmarks", "test_categories", "test_transfer", "test_efficiency", "test_trees")
+SLOW += ("test_service_processes", "test_service_fuzz", "test_service")
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
 LAUNCHES = {"p02": 20, "p03": 37}  # weeks: in the training weeks, and in the last test weeks

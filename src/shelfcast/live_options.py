@@ -23,3 +23,17 @@ class Stream:
     batch_products: int = param(32, "products in a step of online learning", ge=1)
     refit_every: int = param(4, "weeks from one full refit to the next", ge=1)
     seed: int = param(0, "of online learning and the bootstrap")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Service:
+    """The service of a market (`make serve`): see `shelfcast.live.service` and docs/live_service.md."""
+
+    host: str = param("127.0.0.1", "address to listen at; any but this machine's own needs a token")
+    port: int = param(8877, "port to listen at", ge=0, le=65535)
+    token_env: str = param("SHELFCAST_TOKEN", "environment's variable that holds the token; unset for none")
+    store: str = param("", "URL of the events' store, postgresql+psycopg://…; empty for a file in build/<market>/live/")
+    store_env: str = param("SHELFCAST_STORE_URL", "environment's variable that holds the URL, before `store`")
+    max_body: int = param(4_000_000, "bytes of a request at most", ge=1000)
+    max_batch: int = param(5000, "events of a request at most", ge=1)
+    close_by_date: bool = param(False, "close a week as soon as its Sunday has passed, instead of by a call")

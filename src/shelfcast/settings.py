@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from shelfcast.decision_options import Orders, Promotions, Recommend
-from shelfcast.live_options import Stream
+from shelfcast.live_options import Service, Stream
 from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
 from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
@@ -119,6 +119,7 @@ class Project:
     promotions: dict[str, Any] = param({}, "see Promotions")
     recommend: dict[str, Any] = param({}, "see Recommend")
     stream: dict[str, Any] = param({}, "see Stream")
+    service: dict[str, Any] = param({}, "see Service")
     report: dict[str, Any] = param({}, "see Report")
 
 
@@ -131,6 +132,7 @@ SECTIONS = {
     "promotions": Promotions,
     "recommend": Recommend,
     "stream": Stream,
+    "service": Service,
     "report": Report,
 }
 
@@ -150,6 +152,7 @@ class Settings:
     promotions: Promotions
     recommend: Recommend
     stream: Stream
+    service: Service
     report: Report
 
     @property

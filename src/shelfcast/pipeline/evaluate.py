@@ -10,12 +10,12 @@ import pandas as pd
 
 from shelfcast.judge import intervals, metrics
 from shelfcast.judge.calibration import fit_stretches, recalibrate
-from shelfcast.judge.coherence import coherent
 from shelfcast.judge.frame import add_level
 from shelfcast.market.oracle import oracle
 from shelfcast.market.tables import load_truth
 from shelfcast.methods import SITUATIONS, Forecasts
-from shelfcast.methods.ensemble import Weights, combine, select_weights
+from shelfcast.methods.delivery import average
+from shelfcast.methods.ensemble import Weights, select_weights
 from shelfcast.model.forecast import as_frame, load_models, predict_in_situations, situation_frames
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import SOLD, Panel
@@ -116,7 +116,7 @@ def deliver(members: list[Forecasts], trained: list[str], seed: int) -> tuple[pd
         weights[situation] = select_weights(past, seed=seed)
         for name in (ENSEMBLE, *trained):
             if name == ENSEMBLE:
-                known, new = (coherent(combine(frame, weights[situation])) for frame in (past, coming))
+                known, new = (average(frame, weights[situation]) for frame in (past, coming))
             else:
                 known, new = (frame[frame["method"] == name] for frame in (past, coming))
             calibrated = recalibrate(new, fit_stretches(known))

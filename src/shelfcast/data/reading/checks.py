@@ -73,6 +73,9 @@ def copy(database: Database, name: str, relation: str, reading: Reading) -> list
             selected |= {c: f"CAST(NULL AS {SQL_TYPE[column.kind]})" for c, column in absent.items()}
         columns = ", ".join(f"{sql} AS {quoted(c)}" for c, sql in selected.items())
         database.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM {relation}")
+        if name == "transactions" and _out_of_order(database):  # DuckDB 2.0.1 may have swapped parts of a large file
+            with database.one_thread():
+                database.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM {relation}")
     except duckdb.Error as error:
         raise ValueError(f"{name} cannot be read: {str(error).splitlines()[0]}. Write its file anew.") from error
     if name == "products" and not database.rows("SELECT 1 FROM products LIMIT 1"):
@@ -189,12 +192,16 @@ def _check_key(database: Database, name: str, key: list[str]) -> None:
         )
 
 
-def _check_order(database: Database) -> None:
+def _out_of_order(database: Database) -> list[tuple]:
+    """The first row of transactions that is earlier than the row before: row, timestamp, the one before, how many."""
     stamps = "(SELECT rowid AS row, timestamp, lag(timestamp) OVER () AS before FROM transactions)"
-    late = (
+    return database.rows(
         f"SELECT row, timestamp, before, count(*) OVER () FROM {stamps} WHERE timestamp < before ORDER BY row LIMIT 1"
     )
-    for row, stamp, before, n in database.rows(late):
+
+
+def _check_order(database: Database) -> None:
+    for row, stamp, before, n in _out_of_order(database):
         raise ValueError(
             f"transactions.timestamp is out of order: row {row} ({stamp}) is earlier than the row before ({before}), "
             f"{n:,} such rows. Sort the table by timestamp; if that surprises you, day and month may be swapped."

@@ -6,8 +6,10 @@ memory.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import tempfile
+from collections.abc import Iterator
 
 import duckdb
 import pandas as pd
@@ -30,6 +32,15 @@ class Database:
         other.connection = self.connection.cursor()
         other.execute(f"SET search_path = '{schema},main'")
         return other
+
+    @contextlib.contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """Within it, queries run on one thread, and so keep the order of rows in any case."""
+        self.execute("SET threads = 1")
+        try:
+            yield
+        finally:
+            self.execute("RESET threads")
 
     def execute(self, sql: str) -> None:
         self.connection.execute(sql)

@@ -16,26 +16,45 @@ from shelfcast.panel.frame import OUTLOOK_COLUMNS, Panel
 AT_ONCE = 13  # cutoffs whose contexts are read at one length
 
 
-def with_outlook(panel: Panel) -> Panel:
+def with_outlook(panel: Panel, earlier: Panel | None = None) -> Panel:
     """The panel with `outlook`: the chain's units of each product as forecast from every observed week.
 
     A forecast reads the weeks up to its cutoff alone, and the model was pretrained by others on other data. Regions
     have no forecasts of their own, which would take several times as long and follow the chain's anyway. Products with
     fewer than `MIN_OBSERVED` observed weeks at a cutoff have none there.
+
+    earlier : the same market's panel with fewer weeks, whose forecasts are taken where all that they read is the same.
     """
-    history, horizon = sales(panel), panel.meta["horizon"]
-    history = history[is_chain(history.index.to_frame(name="unique_id"))]
-    model, parts = FracastModel.from_pretrained(weights="fp32"), []
+    history, horizon = _chain(panel), panel.meta["horizon"]
+    model, parts, kept = FracastModel.from_pretrained(weights="fp32"), [], []
     weeks = history.columns[MIN_OBSERVED - 1 :]
     for start in range(0, len(weeks), AT_ONCE):
         cutoffs = list(weeks[start : start + AT_ONCE])
+        if earlier is not None and _same(history, _chain(earlier), cutoffs):
+            kept.append(earlier.outlook[earlier.outlook["cutoff"].isin(cutoffs)])
+            continue
         ahead = quantile_forecasts(model, history, cutoffs, horizon).mean(axis=1).clip(lower=0)
         parts.append(ahead.rename("units").reset_index())
     if not parts:
-        return panel
+        return panel if earlier is None else replace(panel, outlook=earlier.outlook)
     outlook = pd.concat(parts, ignore_index=True)
     n_observed = history.notna().cumsum(axis=1).stack().rename_axis(["unique_id", "cutoff"]).rename("n")
     outlook = outlook.join(n_observed, on=["unique_id", "cutoff"])
     outlook = outlook[outlook["n"] >= MIN_OBSERVED]
     outlook["product_id"] = outlook["unique_id"].str.rsplit("|", n=1).str[0]
-    return replace(panel, outlook=outlook[OUTLOOK_COLUMNS].reset_index(drop=True))
+    both = [part for part in (*kept, outlook[OUTLOOK_COLUMNS]) if len(part)]
+    return replace(panel, outlook=pd.concat(both, ignore_index=True)) if both else panel
+
+
+def _chain(panel: Panel) -> pd.DataFrame:
+    """Units of each product in the chain, a column a week."""
+    history = sales(panel)
+    return history[is_chain(history.index.to_frame(name="unique_id"))]
+
+
+def _same(history: pd.DataFrame, before: pd.DataFrame, cutoffs: list[pd.Timestamp]) -> bool:
+    """Whether these cutoffs were forecast from before, all at once, having read the same weeks."""
+    weeks = before.columns[MIN_OBSERVED - 1 :]
+    start = weeks.get_indexer(cutoffs[:1])[0]
+    together = start >= 0 and start % AT_ONCE == 0 and list(weeks[start : start + AT_ONCE]) == cutoffs
+    return together and history.loc[:, : cutoffs[-1]].equals(before.loc[:, : cutoffs[-1]])

@@ -1,0 +1,1 @@
+"""A trained market that moves: its latest forecasts, what renews them, and what answers questions about them."""

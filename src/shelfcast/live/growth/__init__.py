@@ -1,0 +1,1 @@
+"""The panel of a trained market with the weeks that came later."""

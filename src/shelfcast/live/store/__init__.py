@@ -1,0 +1,1 @@
+"""The events' store: what came in, once, durable, and read back as raw tables."""
