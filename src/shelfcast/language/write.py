@@ -1,0 +1,51 @@
+"""Dates, lists and sentences as the language in use writes them (Unicode's CLDR, by Babel)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from babel.dates import format_date, format_skeleton
+from babel.lists import format_list
+
+from shelfcast.language.active import code
+
+LOCALES = {"en": "en", "zh": "zh_Hans_CN"}
+DAYS = {"en": "d MMMM y", "zh": "y年M月d日"}  # English as Britain has it, with a month in words: no two readings
+UNSPACED = {"zh"}  # languages that put no space between sentences
+
+
+def day(when: date) -> str:
+    """'3 January 2022'; '2022年1月3日' in Chinese."""
+    return format_date(when, DAYS[code()], LOCALES[code()])
+
+
+def short_day(when: date) -> str:
+    """'3 Jan', with a space that does not break; '1月3日' in Chinese."""
+    if code() == "en":
+        return format_date(when, "d\u00a0MMM", "en")
+    return format_skeleton("MMMd", when, locale=LOCALES[code()])
+
+
+def month(when: date) -> str:
+    """A month on an axis, a year where it begins: '2022', 'Mar'; '2022年', '3月' in Chinese."""
+    return format_skeleton("y" if when.month == 1 else "MMM", when, locale=LOCALES[code()])
+
+
+def listed(parts: Iterable[str]) -> str:
+    """'a, b and c'; 'a、b和c' in Chinese."""
+    parts = list(parts)
+    if code() == "en":  # no comma before the last, unlike CLDR's American list
+        return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return format_list(parts, locale=LOCALES[code()])
+
+
+def joined(parts: Iterable[str], mark: str = ",") -> str:
+    """Parts with a comma, a semicolon or a full stop between them, as wide as the language has it."""
+    wide = {",": "，", ";": "；"}
+    return wide[mark].join(parts) if code() in UNSPACED else f"{mark} ".join(parts)
+
+
+def sentences(parts: Iterable[str]) -> str:
+    """Sentences one after the other; empty ones are left out."""
+    return ("" if code() in UNSPACED else " ").join(part for part in parts if part)
