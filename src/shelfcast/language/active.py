@@ -71,6 +71,11 @@ def ngettext(one: str, many: str, n: float, /, **values) -> str:
     return _catalogue(_in_use).ngettext(one, many, int(n)).format(**{"n": n, **values})
 
 
+def pgettext(context: str, message: str, /) -> str:
+    """As `_`, for a word that another language says differently by its context: 'Of' a treatment, 'Of' so many rows."""
+    return _catalogue(_in_use).pgettext(context, message)
+
+
 @cache
 def _catalogue(language: str) -> gettext.NullTranslations:
     """Compiled from the catalogue that people edit, so that no compiled file can be older than it."""

@@ -21,7 +21,7 @@ from shelfcast.language.active import FOLDER, TAGS
 SOURCE = FOLDER.parent
 ROOT = SOURCE.parents[1]
 NOTEBOOKS = ("notebooks/7_decide.ipynb", "notebooks/8_report.ipynb")
-KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
+KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
 
 
 def path_of(language: str) -> Path:
@@ -51,9 +51,9 @@ def messages() -> Catalog:
 
 
 def _add(catalogue: Catalog, source: bytes, name: str) -> None:
-    for _line, message, _comments, _context in extract("python", io.BytesIO(source), KEYWORDS):
+    for _line, message, _comments, context in extract("python", io.BytesIO(source), KEYWORDS):
         if message:
-            catalogue.add(message, locations=[(name, None)])  # without lines, which change with every edit
+            catalogue.add(message, locations=[(name, None)], context=context)  # no lines, which change with every edit
 
 
 def update(language: str) -> tuple[int, int]:
@@ -68,8 +68,10 @@ def update(language: str) -> tuple[int, int]:
     path = path_of(language)
     path.parent.mkdir(parents=True, exist_ok=True)
     catalogue = read(language) if path.exists() else Catalog(locale=language, project="shelfcast", fuzzy=False)
+    created = catalogue.creation_date
     catalogue.update(messages(), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
+    catalogue.creation_date = created  # so that an update that finds nothing new changes nothing
     text = io.BytesIO()
     write_po(text, catalogue, width=110, sort_by_file=True)
     path.write_bytes(text.getvalue())

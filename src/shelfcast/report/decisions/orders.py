@@ -108,12 +108,13 @@ def met(past: pd.DataFrame, situation: str, rule: str, method: str, target: floa
     if rule != "fill_rate" or rows.empty or off.abs().max() <= tolerance:
         return ""
     worst = rows.loc[off.abs().idxmax()]
+    place = PLACES[worst["level"]]
     return _(
         "<b>Orders missed their target</b>: sized to meet {target} of demand, they met "
         "{met} in the replay ({place}, {arrival}). Keep more stock of what must not run out.",
         target=percent(target),
         met=percent(worst["fill_rate"], 1),
-        place=_(PLACES[worst["level"]]).lower(),
+        place=_(place).lower(),
         arrival=ngettext(
             "{n} week to arrive", "{n} weeks to arrive", worst["lead_time"], n=f"{worst['lead_time']:.0f}"
         ),

@@ -10,7 +10,7 @@ from html import escape
 
 import pandas as pd
 
-from shelfcast.language import N_, _
+from shelfcast.language import N_, _, pgettext
 from shelfcast.report.theme import percent
 
 MAIN = ("log_price", "promotion")
@@ -52,7 +52,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in frame[frame["kind"].isin(["effect", "naive"])].itertuples():
         cells = {
-            _("Of"): capital(row.label),
+            pgettext("effect", "Of"): capital(row.label),
             _("Products"): capital(escape(row.group_label)),
             _("How"): _("effect") if row.kind == "effect" else _(ASIDE),
             _("On log units"): f"{row.estimate:.2f}".replace("-", "−"),
