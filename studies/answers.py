@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from shelfcast.language import N_, _, joined
+from shelfcast.language import N_, _, items
 from studies.choices.tables import PRESENT, means
 
 STUDIES = Path(__file__).parent
@@ -321,10 +321,10 @@ def answer_promotions() -> str:
     return _(
         text,
         **ours.loc[usual, ["share", "low", "high", "cutoffs"]].to_dict(),
-        by_terms=joined(by_terms),
-        others=joined([_(other, plan=_(name), share=share) for name, share in others.items()]),
+        by_terms=items(by_terms),
+        others=items([_(other, plan=_(name), share=share) for name, share in others.items()]),
         held=held.mean(),
         n=len(held),
         added=made["added"].sum() / made["gain"].sum() - 1,
-        tried=joined(tried),
+        tried=items(tried),
     )

@@ -46,6 +46,11 @@ def joined(parts: Iterable[str], mark: str = ",") -> str:
     return wide[mark].join(parts) if code() in UNSPACED else f"{mark} ".join(parts)
 
 
+def items(parts: Iterable[str]) -> str:
+    """'a, b'; '甲、乙' in Chinese, where a comma parts clauses and another mark the items of a list."""
+    return ("、" if code() == "zh" else ", ").join(parts)
+
+
 def sentences(parts: Iterable[str]) -> str:
     """Sentences one after the other; empty ones are left out."""
     return ("" if code() in UNSPACED else " ").join(part for part in parts if part)

@@ -7,7 +7,7 @@ from html import escape
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.language import N_, _, day, listed, ngettext, sentences
+from shelfcast.language import N_, _, day, ngettext, sentences
 from shelfcast.panel.frame import Panel
 from shelfcast.report.names import product
 from shelfcast.report.theme import percent, units
@@ -79,7 +79,7 @@ def how_sure(score: dict, miss: float, gain: tuple[float, float, float], rival: 
 def _count_and_names(rows: pd.DataFrame, detail, most: int = 2) -> tuple[str, str]:
     """How many products, and the first few of them by name and number, each with its `detail`."""
     names = [f"{product(row.label, row.Index)}{detail(row)}" for row in rows.head(most).itertuples()]
-    return ngettext("1 product", "{n} products", len(rows)), listed(names)
+    return ngettext("1 product", "{n} products", len(rows)), _and(names)
 
 
 def movers(products: pd.DataFrame, word: str, weeks: int) -> str:

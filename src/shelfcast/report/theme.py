@@ -73,7 +73,9 @@ def canvas(title: str, size=HALF, columns: int = 1, **options):
     sns.set_theme(style="ticks", rc=THEME | {"font.family": font_families(language.code())})
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, columns, **options)
-    figure.suptitle(textwrap.fill(title, int(size[0] * 15)), x=0.01, ha="left")
+    if language.code() == "en":  # others may have no spaces to break lines at; `show` puts titles into the page anyway
+        title = textwrap.fill(title, int(size[0] * 15))
+    figure.suptitle(title, x=0.01, ha="left")
     return figure, axes
 
 

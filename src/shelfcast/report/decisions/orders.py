@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.language import N_, _, ngettext
+from shelfcast.language import N_, _, ngettext, pgettext
 from shelfcast.report import names
 from shelfcast.report.decisions.words import product
 from shelfcast.report.theme import money, percent
@@ -55,7 +55,7 @@ def replay_table(past: pd.DataFrame, situation: str, rule: str, method: str) -> 
     rows = of_rule(past, situation, rule, method)
     table = {
         _("Where stock is kept"): rows["level"].map(lambda level: _(PLACES[level])),
-        _("Weeks"): rows["lead_time"],
+        pgettext("lead time", "Weeks"): rows["lead_time"],
         _("Cost"): rows["cost"].map(money),
         _("Demand met"): rows["fill_rate"].map(lambda x: percent(x, 1)),
         _("Mean stock"): rows["mean_stock"].map(lambda x: f"{x:,.1f}"),

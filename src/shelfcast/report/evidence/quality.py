@@ -9,6 +9,7 @@ import re
 from functools import cache
 
 from shelfcast.language import N_, _, code
+from shelfcast.report.names import location_label
 
 MESSAGES = (
     # what was checked
@@ -18,8 +19,8 @@ MESSAGES = (
     *(N_("store without sales"), N_("product without a planned price"), N_("product without a picture")),
     *(N_("quantity above {n} times the product's usual"), N_("rows with a quantity that is not whole")),
     *(N_("rows in incomplete weeks"), N_("rows in missing weeks"), N_("weeks without any sales")),
-    N_("weeks without rows of stores that otherwise sell every week ({stores})"),
-    *(N_("stores whose rows end ({stores})"), N_("weeks of {place} in which many of its stores have no rows")),
+    N_("weeks without rows of stores that otherwise sell every week (store {stores})"),
+    *(N_("stores whose rows end (store {stores})"), N_("weeks of {place} in which many of its stores have no rows")),
     *(N_("products without sales at the end of training"), N_("rows of products that were not chosen")),
     *(N_("rows in stores first seen after training"), N_("rows sold before the product's launch")),
     N_("products.launch lies after {n} or more weeks of sales (product {products})"),
@@ -70,8 +71,13 @@ def said(text: str) -> str:
         return text
     for message, pattern in _patterns().items():
         if found := pattern.fullmatch(text):
-            return _(message, **found.groupdict())
+            names = {name: re.sub(r"\bregion_\d+\b", _region, value) for name, value in found.groupdict().items()}
+            return _(message, **names)
     return text
+
+
+def _region(found: re.Match) -> str:
+    return location_label(found[0])
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from shelfcast.language import N_, _, joined
+from shelfcast.language import N_, _, items
 
 METHODS = {
     "shapley": N_("Shapley values of groups"),
@@ -77,7 +77,7 @@ def caution(study: dict, shown: str, labels: dict[str, str]) -> str:
         "<b>Read with care</b>: over products of that market these bars did not follow the truth (rank correlation "
         "below {least:g}): {groups}.",
         least=FOLLOWS,
-        groups=joined(parts),
+        groups=items(parts),
     )
 
 

@@ -47,7 +47,10 @@ TREATMENTS = {
     "next_price": N_("price"),
     "other_prices": N_("prices of other products"),
 }
-CHANNELS = (N_("display"), N_("mailer"), N_("coupon"), N_("TV"), N_("radio"))  # usual ones; others stay as they are
+CHANNELS = (  # usual ones, and those of the Complete Journey; others stay as a retailer calls them
+    *(N_("display"), N_("mailer"), N_("coupon"), N_("TV"), N_("radio"), N_("mailer cover"), N_("mailer inside")),
+    *(N_("display aisle"), N_("display end cap"), N_("display front"), N_("display shelf")),
+)
 COLUMNS = {"brand": N_("brand"), "category": N_("category"), "price tier": N_("price tier")}
 CLUSTERS = {"product_id": N_("{n} products"), "block": N_("{n} blocks")}
 VALUES = {"high": N_("high"), "middle": N_("middle"), "low": N_("low")}

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from shelfcast.language import N_, _, joined
+from shelfcast.language import N_, _, items
 from shelfcast.panel.frame import Panel
 from shelfcast.why.causes import checks, effects, words
 from shelfcast.why.causes.data import PRICE, PROMOTION, Rows, rows
@@ -78,7 +78,7 @@ def treatments_of(known: Rows) -> tuple[list[str], list[dict]]:
     if not seldom:
         return chosen, []
     text = N_("Never or seldom in half of the stores, so that an effect in all of them cannot be told: {channels}.")
-    return chosen, [_note(_(text, channels=joined(seldom)))]
+    return chosen, [_note(_(text, channels=items(seldom)))]
 
 
 def _of_treatment(known: Rows, treatment: str) -> list[dict]:
