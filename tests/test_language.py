@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import string
 
+import numpy as np
 import pandas as pd
 import pytest
+from languages import english_words
 
 from shelfcast import language
 from shelfcast.language import _, messages, ngettext
-from shelfcast.report import letters, names, story, theme
-from shelfcast.report.decisions import changes, downloads, orders
-from shelfcast.report.evidence import quality
+from shelfcast.report import index, letters, names, page, plots, story, theme
+from shelfcast.report.decisions import changes, doubts, downloads, orders
+from shelfcast.report.evidence import accuracy, quality, titles
+from shelfcast.report.reasons import pictures
 
 OTHERS = [code for code in language.TAGS if code != "en"]
 MONDAY = pd.Timestamp("2022-01-03")
@@ -177,3 +180,61 @@ def test_chinese_letters_are_measured_as_wide_as_they_are_high(chinese):
     assert long == pytest.approx(10 * size, rel=0.05) and short == pytest.approx(size, rel=0.15)
     drawn = theme.svg(figure)
     assert "本品类商品的平均销量" in drawn and "Noto Sans CJK SC" in drawn and "Shelfcast Wide" not in drawn
+
+
+def pieces() -> str:
+    """Figures and tables as a page has them, of small frames."""
+    weeks = pd.date_range("2022-01-03", periods=30, freq="7D")
+    coming = pd.DataFrame({"ds": weeks[26:], "mean": 44.0, "q100": 30.0, "q250": 40.0, "q750": 50.0, "q900": 60.0})
+    sold = pd.Series(np.arange(26.0) + 20, weeks[:26])
+    intervals = pd.DataFrame({"method": ["shelfcast", "lightgbm"], "estimate": [-0.1, 0], "low": [-0.2, np.nan]})
+    compared = accuracy.labelled(intervals.assign(high=[-0.05, np.nan]))
+    history = pd.DataFrame(
+        {"seed": 0, "phase": "select", "step": [0, 1], "loss": 1.0, "wql": 0.5, "best": [False, True]}
+    )
+    bars = pd.DataFrame(
+        {"label": ["Promotion", "Everything else"], "units": [9.0, 1.0], "usual": 5.0, "forecast": 15.0}
+    )
+    figures = [
+        plots.fan(sold, coming, "图", coming, [weeks[26]]),
+        plots.intervals(compared, titles.accuracy_title(compared, names.level("product"), "LightGBM"), _("units")),
+        plots.training(history, titles.training_title(history)),
+        plots.coverage(pd.DataFrame([[0.5, 0.8, 0.9]], ["模型"]), titles.coverage_title(0.8)),
+        plots.pit({names.level("product"): np.full(10, 0.1)}, "图"),
+        plots.groups(pd.DataFrame({"模型": [0.5, 0.4]}), "图", _("weeks ahead")),
+        plots.timeline(sold, {"validation": [weeks[10]], "test": [weeks[20]]}, 4, "图"),
+        pictures.contributions(bars, pictures.headline(bars, "可乐")),
+        pictures.strip('[["2022-01-03", 2.0]]', "图"),
+        pictures.shares(pd.DataFrame({"ds": weeks, "share": 0.1}), "图"),
+    ]
+    products = pd.DataFrame({"label": ["可乐"], "mean": 44.0, "low": 30.0, "high": 60.0, "last": 20.0}, index=["1"])
+    scores = {"wql": 0.5, "wape": 0.4, "rmsse": 0.9, "bias": 0.0, "coverage_80": 0.5}
+    tables = [
+        doubts.least_sure(products, 3),
+        accuracy.method_table({key: scores for key in names.METHODS}),
+        pd.DataFrame({"a": [quality.said(re.sub(r"\{\w+\}", "1", message)) for message in quality.MESSAGES]}),
+    ]
+    texts = [
+        doubts.least_sure_words(products, 3),
+        *(story.movers(products, word, 4) for word in ("rise", "fall")),
+        doubts._bias({"bias": 0.2}) + doubts._coverage(scores) + doubts._curve(True),
+        index.page([{"name": "drinks", "title": "饮料", "weeks": "", "numbers": {"units": "12"}}], ""),
+    ]
+    written = [theme.show(*figures, caption="").data, *(page.table(frame).data for frame in tables), *texts]
+    return "".join(written)
+
+
+def test_figures_and_tables_have_no_english_words(chinese):
+    assert english_words(pieces(), known="a drinks products") == set()
+
+
+def test_english_words_are_found():
+    """The same pieces in English, and single words in each place where a page may hold one."""
+    found = english_words(pieces())
+    assert {"sold", "expected", "promotion", "Product", "dropped", "learning"} <= found and len(found) > 100
+    drawn = theme.canvas("图")[0]
+    drawn.axes[0].set_xlabel("weeks")
+    with language.using("zh"):
+        assert english_words(theme.show(drawn).data) == {"weeks"}
+    assert english_words('<input placeholder="Find"><img alt="Sold">') == {"Find", "Sold"}
+    assert english_words("LightGBM，orders.tables，<code>steps</code>，Cola", known="cola") == set()

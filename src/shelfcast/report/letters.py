@@ -30,18 +30,22 @@ def font_families(language: str) -> list[str]:
 @cache
 def _wide_font() -> tuple[str, tempfile.TemporaryDirectory]:
     """Make the font of wide blanks known to matplotlib; its name, and the folder that lives as long as the process."""
-    letters = {code: "wide" for block in BLOCKS for code in block}
+    folder = tempfile.TemporaryDirectory(prefix="shelfcast_font_")
+    for style, weight in (("Regular", 400), ("Bold", 700)):
+        path = Path(folder.name) / f"{style}.ttf"
+        _write_font(path, style, weight)
+        font_manager.fontManager.addfont(path)
+    return WIDE, folder
+
+
+def _write_font(path: Path, style: str, weight: int) -> None:
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder([".notdef", "wide"])
-    builder.setupCharacterMap(letters)
+    builder.setupCharacterMap({letter: "wide" for block in BLOCKS for letter in block})
     builder.setupGlyf({".notdef": Glyph(), "wide": Glyph()})
     builder.setupHorizontalMetrics({".notdef": (1000, 0), "wide": (1000, 0)})
     builder.setupHorizontalHeader(ascent=880, descent=-120)
-    builder.setupNameTable({"familyName": WIDE, "styleName": "Regular"})
-    builder.setupOS2(sTypoAscender=880, usWinAscent=880, usWinDescent=120)
+    builder.setupNameTable({"familyName": WIDE, "styleName": style})
+    builder.setupOS2(sTypoAscender=880, usWinAscent=880, usWinDescent=120, usWeightClass=weight)
     builder.setupPost()
-    folder = tempfile.TemporaryDirectory(prefix="shelfcast_font_")
-    path = Path(folder.name) / "wide.ttf"
     builder.save(path)
-    font_manager.fontManager.addfont(path)
-    return WIDE, folder
