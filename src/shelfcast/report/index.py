@@ -13,7 +13,7 @@ from pathlib import Path
 from shelfcast.data.files import atomic
 from shelfcast.language import N_, _, joined, ngettext, tag, use
 from shelfcast.report.theme import percent, units
-from shelfcast.settings import Report, SettingsError, check
+from shelfcast.settings import SettingsError, check, load
 
 STYLE = Path("reports/template/style.css")
 COLUMNS = {  # of a summary -> heading, and what it means where the heading does not say it
@@ -106,9 +106,8 @@ def main() -> None:
         sys.exit("usage: python -m shelfcast.report.index SUMMARIES PAGE")
     folder, target = map(Path, sys.argv[1:])
     try:
-        project = check()
-        markets = list(project.markets)
-        use(project.report.get("language", Report.language.default))
+        markets = list(check().markets)
+        use(load().report.language)
     except SettingsError as error:
         sys.exit(f"error: {error}")
     with atomic(target) as part:
