@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from shelfcast.report import index, letters, names, page, plots, story, theme
 from shelfcast.report.decisions import changes, doubts, downloads, orders
 from shelfcast.report.evidence import accuracy, quality, titles
 from shelfcast.report.reasons import pictures
+from shelfcast.settings import Report, SettingsError, load
 
 OTHERS = [code for code in language.TAGS if code != "en"]
 MONDAY = pd.Timestamp("2022-01-03")
@@ -134,6 +136,17 @@ def test_a_language_that_is_not_there_is_named():
     assert language.code() == "en"
     with pytest.raises(ValueError, match="no catalogue"):
         messages.update("en")
+
+
+def test_the_parameter_has_the_languages_that_there_are(tmp_path):
+    assert get_args(get_type_hints(Report)["language"]) == tuple(language.TAGS)
+    (tmp_path / "params.yaml").write_text("report: {language: fr}\n")
+    with pytest.raises(SettingsError, match="language"):
+        load(path=tmp_path / "params.yaml")
+    line = "markets: {a: {tables: t, report: {language: zh}}}\n"
+    (tmp_path / "params.yaml").write_text(line)
+    assert load("a", path=tmp_path / "params.yaml").report.language == "zh"
+    assert load(path=tmp_path / "params.yaml").report.language == "en"
 
 
 def test_using_ends_with_an_error():

@@ -14,6 +14,7 @@ from shelfcast.language.active import tag as tag
 from shelfcast.language.active import use as use
 from shelfcast.language.active import using as using
 from shelfcast.language.write import day as day
+from shelfcast.language.write import is_unspaced as is_unspaced
 from shelfcast.language.write import items as items
 from shelfcast.language.write import joined as joined
 from shelfcast.language.write import listed as listed

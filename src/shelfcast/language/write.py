@@ -12,7 +12,8 @@ from shelfcast.language.active import code
 
 LOCALES = {"en": "en", "zh": "zh_Hans_CN"}
 DAYS = {"en": "d MMMM y", "zh": "y年M月d日"}  # English as Britain has it, with a month in words: no two readings
-UNSPACED = {"zh"}  # languages that put no space between sentences
+UNSPACED = {"zh"}  # languages that put no space between sentences, nor between a number and its unit
+ITEM_MARKS = {"zh": "、"}
 
 
 def day(when: date) -> str:
@@ -43,14 +44,19 @@ def listed(parts: Iterable[str]) -> str:
 def joined(parts: Iterable[str], mark: str = ",") -> str:
     """Parts with a comma, a semicolon or a full stop between them, as wide as the language has it."""
     wide = {",": "，", ";": "；"}
-    return wide[mark].join(parts) if code() in UNSPACED else f"{mark} ".join(parts)
+    return wide[mark].join(parts) if is_unspaced() else f"{mark} ".join(parts)
 
 
 def items(parts: Iterable[str]) -> str:
     """'a, b'; '甲、乙' in Chinese, where a comma parts clauses and another mark the items of a list."""
-    return ("、" if code() == "zh" else ", ").join(parts)
+    return ITEM_MARKS.get(code(), ", ").join(parts)
+
+
+def is_unspaced() -> bool:
+    """Whether the language in use puts no space between sentences, nor between a number and its unit."""
+    return code() in UNSPACED
 
 
 def sentences(parts: Iterable[str]) -> str:
     """Sentences one after the other; empty ones are left out."""
-    return ("" if code() in UNSPACED else " ").join(part for part in parts if part)
+    return ("" if is_unspaced() else " ").join(part for part in parts if part)

@@ -51,7 +51,7 @@ def percent(value: float, digits: int = 0, sign: bool = False) -> str:
     text = f"{abs(100 * value):,.{digits}f}"
     is_zero = not float(text.replace(",", ""))
     mark = "" if is_zero else "−" if value < 0 else "+" if sign else ""
-    space = "" if language.code() == "zh" else "\u00a0"
+    space = "" if language.is_unspaced() else "\u00a0"
     return f"{mark}{text}{space}%"
 
 
@@ -91,7 +91,7 @@ def svg(figure: Figure) -> str:
     with matplotlib.rc_context(THEME | {"font.family": families}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     written = ", ".join(f"'{name}'" for name in families)
-    return buffer.getvalue().replace(written, f"{CHINESE}, {FONT}" if language.code() == "zh" else FONT)
+    return buffer.getvalue().replace(written, f"{CHINESE}, {FONT}" if len(families) > 1 else FONT)
 
 
 def show(*figures: Figure, caption: str = "", columns: int = 1) -> HTML:
