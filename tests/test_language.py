@@ -12,8 +12,8 @@ import pytest
 from languages import english_words
 
 from shelfcast import language
-from shelfcast.language import _, messages, ngettext
-from shelfcast.report import index, letters, names, page, plots, story, theme
+from shelfcast.language import _, letters, messages, ngettext
+from shelfcast.report import index, names, page, plots, story, theme
 from shelfcast.report.decisions import changes, doubts, downloads, orders
 from shelfcast.report.evidence import accuracy, quality, titles
 from shelfcast.report.reasons import pictures

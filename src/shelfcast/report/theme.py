@@ -19,7 +19,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from shelfcast import language
-from shelfcast.report.letters import CHINESE, font_families
+from shelfcast.language.letters import CHINESE, font_families
 
 INK, MUTED, PALE, BLUE, ORANGE = "#1d2733", "#66717e", "#d5dae0", "#0072b2", "#d55e00"
 WIDE, HALF, SMALL = (6.4, 3.1), (4.6, 3.1), (3.5, 2.2)  # inches; a third of the page is SMALL
