@@ -29,7 +29,8 @@ NAMES = [
     "ALS",
     "BPR",
 ]
-MACHINE = re.compile(r"\b\w+(?:[._]\w+)+\b|`\w+`")  # files, parameters, columns
+# Files, parameters, columns, and revisions of git.
+MACHINE = re.compile(r"\b\w+(?:[._]\w+)+\b|`\w+`|\b(?=[0-9a-f]*\d)[0-9a-f]{7,40}\b", re.ASCII)
 
 
 def shown(page: str) -> str:
