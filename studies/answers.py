@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from shelfcast.language import N_, _, items
 from studies.choices.tables import PRESENT, means
 
 STUDIES = Path(__file__).parent
@@ -21,6 +22,13 @@ SOURCES = {
     "no_space": "other regions",
     "no_plan": "promotions and prices",
 }
+
+
+TERMS = (N_("few slots"), N_("apart and budget"), N_("costly"), N_("display alone"))  # of the study of promotions
+PLANS = (
+    *(N_("own response in full"), N_("models alone"), N_("one response for all"), N_("naive lift"), N_("sold most")),
+    *(N_("retailer's choice"), N_("random")),
+)
 
 
 def _json(study: str, name: str) -> dict:
@@ -323,21 +331,33 @@ def answer_promotions() -> str:
     usual = shares.index.get_level_values("terms")[0]
     ours = shares.xs("shelfcast", level="plan")
     others = shares.loc[usual].drop(index=["shelfcast", "oracle", "hindsight"])["share"].sort_values(ascending=False)
-    by_terms = ", ".join(
-        f"{share:.0%} ({terms.replace('_', ' ')})" for terms, share in ours["share"].drop(usual).items()
-    )
+    term = N_("{share:.0%} ({terms})")
+    by_terms = [
+        _(term, share=share, terms=_(terms.replace("_", " "))) for terms, share in ours["share"].drop(usual).items()
+    ]
     made = plans[plans["plan"] == "shelfcast"]
     held = made["gain"].between(made["low"], made["high"])
-    tried = ", ".join(f"{share:.0%} with {value:g}" for value, share in zip(own["own"], own["share"], strict=True))
-    return (
-        f"On the simulated market the plan reaches {ours.loc[usual, 'share']:.0%} (95 % interval "
-        f"{ours.loc[usual, 'low']:.0%} to {ours.loc[usual, 'high']:.0%}, over {ours.loc[usual, 'cutoffs']:.0f} cutoffs; the aim "
-        f"is 80 %) of the true gain of the plan that knows the laws and the state of the market at the cutoff, under the "
-        f"usual terms, and {by_terms} under others. "
-        f"Under the usual terms the other plans reach: {', '.join(f'{name} {share:.0%}' for name, share in others.items())}. "
-        f"The 80 % range of a plan's gain held the true one in {held.mean():.0%} of {len(held)} plans, and gains of single "
-        f"promotions, added, are {made['added'].sum() / made['gain'].sum() - 1:+.1%} off those of plans as a whole; on the "
-        f"validation weeks the plan reached {tried} of a product's own response."
+    trial, other = N_("{share:.0%} with {value:g}"), N_("{plan} {share:.0%}")
+    tried = [_(trial, share=share, value=value) for value, share in zip(own["own"], own["share"], strict=True)]
+    text = N_(
+        "On the simulated market the plan reaches {share:.0%} (95 % interval "
+        "{low:.0%} to {high:.0%}, over {cutoffs:.0f} cutoffs; the aim "
+        "is 80 %) of the true gain of the plan that knows the laws and the state of the market at the cutoff, under the "
+        "usual terms, and {by_terms} under others. "
+        "Under the usual terms the other plans reach: {others}. "
+        "The 80 % range of a plan's gain held the true one in {held:.0%} of {n} plans, and gains of single "
+        "promotions, added, are {added:+.1%} off those of plans as a whole; on the "
+        "validation weeks the plan reached {tried} of a product's own response."
+    )
+    return _(
+        text,
+        **ours.loc[usual, ["share", "low", "high", "cutoffs"]].to_dict(),
+        by_terms=items(by_terms),
+        others=items([_(other, plan=_(name), share=share) for name, share in others.items()]),
+        held=held.mean(),
+        n=len(held),
+        added=made["added"].sum() / made["gain"].sum() - 1,
+        tried=items(tried),
     )
 
 

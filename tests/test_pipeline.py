@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, chromium, faults, opened
 from conftest import make_retailer, tables_changed_after, write_retailer
+from languages import english_words
 from projects import ENV, call, copy_project, edit, message
 
 from shelfcast.panel.frame import Panel
@@ -113,6 +114,23 @@ def test_report_in_a_browser(project):
                 with page.expect_download() as waiting:
                     link.click()
                 assert waiting.value.path().stat().st_size > 0, waiting.value.suggested_filename
+
+
+def test_the_report_in_chinese(restored):
+    """Sentences of all stages, figures, the index; models are not trained again."""
+    edit(restored, "report", language="zh")
+    done = call(restored, "dvc", "repro", f"report@{MARKET}", "index")
+    assert done.returncode == 0, message(done)[-4000:]
+    assert "Running stage 'decide" in done.stdout and "Running stage 'finetune" not in done.stdout
+    products = pd.read_parquet(restored / f"build/{MARKET}/panel/products.parquet")
+    known = " ".join([*products["text"], MARKET, "TEA complete journey tables"])
+    for path in (restored / f"reports/{MARKET}/index.html", restored / "reports/index.html"):
+        page = path.read_text()
+        assert '<html lang="zh-Hans">' in page
+        assert english_words(page.rpartition(">本页的来源")[0], known) == set()
+    if CHROMIUM.exists():
+        with chromium() as running:
+            assert faults(running, restored / f"reports/{MARKET}/index.html") == []
 
 
 def test_second_run_does_nothing(project):

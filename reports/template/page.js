@@ -2,7 +2,7 @@
 const text = (row, i) => row.cells[i].textContent.trim();
 const number = (cell) => parseFloat(cell.replace(/[,\s]/g, "").replace("−", "-"));
 const one = "[−+-]?\\d[\\d,.\\s]*%?";
-const figure = new RegExp(`^${one}(\\s*(–|to|→|\\()\\s*${one}\\)?)*$`); // 1,234 or −5 % or 12–15 or 3 (1–4); its first number sorts
+const figure = new RegExp(`^${one}(\\s*(–|to|至|→|\\(|（)\\s*${one}[)）]?)*$`); // 1,234 or −5 % or 12–15 or 3 (1–4); its first number sorts
 const missing = (cell) => !cell || cell === "–";
 
 document.querySelectorAll("table.sortable").forEach((table) => {

@@ -102,6 +102,7 @@ class Report:
     method: str = param("ensemble", "the forecast that the page is about: the ensemble, a variant or a peer")
     n_fans: int = param(9, "products with a picture of their own", ge=0)
     n_rows: int = param(12, "rows of the tables of orders, promotions and doubts; downloads hold all", ge=1)
+    language: Literal["en", "zh"] = param("en", "of the page: en, or zh for Chinese; docs/language.md adds another")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -11,13 +11,14 @@ import pandas as pd
 
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, WQL_QUANTILES, pinball, quantile_column
 from shelfcast.judge.frame import KEYS, forecast_frame
+from shelfcast.language import N_, _, joined, listed
 
 SIZE = 20  # draws of a selection: weights are multiples of a twentieth
 BAGS = 8  # selections on other products each, whose weights are averaged
 BAG_SHARE = 0.6  # of the products in each
 MIN_WEIGHT = 0.04  # a member that weighs less is left out
 TIE = 1e-4  # relative difference in WQL below which the simpler member is taken
-LEVELS = {"product": "at the chain", "product_region": "in regions"}
+LEVELS = {"product": N_("{members} at the chain"), "product_region": N_("{members} in regions")}
 Weights = dict[str, dict[str, float]]  # level -> method -> weight
 
 
@@ -53,7 +54,7 @@ def _select(rows: pd.DataFrame, size: int, generator: np.random.Generator) -> di
     y, quantiles, product, methods = _aligned(rows)
     n_products = product.max() + 1
     counts = np.zeros(len(methods))
-    for _ in range(BAGS):
+    for _bag in range(BAGS):
         chosen = generator.permutation(n_products)[: max(1, round(BAG_SHARE * n_products))]
         inside = np.isin(product, chosen)
         counts += _greedy(y[inside], quantiles[:, inside], size) / BAGS
@@ -150,11 +151,13 @@ def in_words(weights: Weights, names: dict[str, str] | None = None) -> str:
     parts = []
     for level, of_level in weights.items():
         ordered = sorted(of_level.items(), key=lambda item: -item[1])
-        called = [names.get(method, method) for method, _ in ordered]
-        if len(ordered) == 1:
-            text = f"{called[0]} alone"
-        else:
-            shares = [f"{round(100 * weight)} % {name}" for name, (_, weight) in zip(called, ordered, strict=True)]
-            text = f"{', '.join(shares[:-1])} and {shares[-1]}"
-        parts.append(f"{text} {LEVELS.get(level, level)}")
-    return "; ".join(parts)
+        called = [names.get(method, method) for method, _weight in ordered]
+        text = _("{method} alone", method=called[0])
+        if len(ordered) > 1:
+            share = N_("{share} % {method}")
+            shares = [
+                _(share, share=round(100 * own[1]), method=name) for name, own in zip(called, ordered, strict=True)
+            ]
+            text = listed(shares)
+        parts.append(_(LEVELS.get(level, f"{{members}} {level}"), members=text))
+    return joined(parts, ";")

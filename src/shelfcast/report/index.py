@@ -11,19 +11,20 @@ from html import escape
 from pathlib import Path
 
 from shelfcast.data.files import atomic
+from shelfcast.language import N_, _, joined, ngettext, tag, use
 from shelfcast.report.theme import percent, units
-from shelfcast.settings import SettingsError, check
+from shelfcast.settings import SettingsError, check, load
 
 STYLE = Path("reports/template/style.css")
 COLUMNS = {  # of a summary -> heading, and what it means where the heading does not say it
-    "units": ("Units expected", ""),
-    "range": ("80 % range", ""),
-    "change": ("Change", "against as many weeks before"),
-    "coverage": ("Weeks in range", "share of the test weeks' sales inside the 80 % range"),
-    "gain": ("Error", "of the forecast, against the best alternative's"),
-    "orders": ("Cost of orders", "in the replay, against orders by LightGBM's forecast"),
-    "promotions": ("Promotions", "margin that the plan gains, with its 80 % range"),
-    "recommendations": ("Shoppers", "NDCG of recommendations, against the best other way's"),
+    "units": (N_("Units expected"), ""),
+    "range": (N_("80 % range"), ""),
+    "change": (N_("Change"), N_("against as many weeks before")),
+    "coverage": (N_("Weeks in range"), N_("share of the test weeks' sales inside the 80 % range")),
+    "gain": (N_("Error"), N_("of the forecast, against the best alternative's")),
+    "orders": (N_("Cost of orders"), N_("in the replay, against orders by LightGBM's forecast")),
+    "promotions": (N_("Promotions"), N_("margin that the plan gains, with its 80 % range")),
+    "recommendations": (N_("Shoppers"), N_("NDCG of recommendations, against the best other way's")),
 }
 
 
@@ -71,24 +72,31 @@ def read(folder: Path, markets: list[str]) -> list[dict]:
 def page(summaries: list[dict], style: str) -> str:
     """The whole page, which loads nothing."""
     heads = "".join(
-        f'<th scope="col">{escape(title)}</th>' for title in ("Market", *(head for head, _ in COLUMNS.values()))
+        f'<th scope="col">{escape(title)}</th>'
+        for title in (_("Market"), *(_(head) for head, _meaning in COLUMNS.values()))
     )
     rows = []
     for own in summaries:
         link = f'<a href="{escape(own["name"])}/index.html">{escape(own["title"])}</a>'
         cells = "".join(f'<td class="n">{escape(own["numbers"].get(key, "–"))}</td>' for key in COLUMNS)
         rows.append(f'<tr><th scope="row">{link}<br><span class="id">{escape(own["weeks"])}</span></th>{cells}</tr>')
-    meanings = "; ".join(f"<b>{head}</b>: {meaning}" for head, meaning in COLUMNS.values() if meaning)
-    count = "1 market" if len(summaries) == 1 else f"{len(summaries)} markets"
+    meant = N_("<b>{head}</b>: {meaning}")
+    meanings = joined([_(meant, head=_(head), meaning=_(text)) for head, text in COLUMNS.values() if text], ";")
+    title = ngettext("Sales forecasts of 1 market", "Sales forecasts of {n} markets", len(summaries))
+    head, caption = _("Sales forecasts of all markets"), _("{text}.", text=meanings)
+    said = _(
+        "Each market's page says what to order, what to promote, who buys what next, and how far to trust it. Numbers "
+        "of different markets compare only as shares."
+    )
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Sales forecasts of all markets</title>\n'
+        f'<!DOCTYPE html>\n<html lang="{tag()}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{head}</title>\n"
         f'<link rel="icon" href="data:,">\n<style>{style}</style>\n</head>\n<body>\n<main>\n'
-        f'<header><p class="eyebrow">shelfcast</p><h1>Sales forecasts of {count}</h1></header>\n'
-        "<p>Each market's page says what to order, what to promote, who buys what next, and how far to trust it. Numbers "
-        "of different markets compare only as shares.</p>\n"
+        f'<header><p class="eyebrow">shelfcast</p><h1>{title}</h1></header>\n'
+        f"<p>{said}</p>\n"
         f'<div class="table"><div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        f"</div></div>\n<p class='caption'>{meanings}.</p>\n</main>\n</body>\n</html>\n"
+        f"</div></div>\n<p class='caption'>{caption}</p>\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -99,6 +107,7 @@ def main() -> None:
     folder, target = map(Path, sys.argv[1:])
     try:
         markets = list(check().markets)
+        use(load().report.language)
     except SettingsError as error:
         sys.exit(f"error: {error}")
     with atomic(target) as part:

@@ -13,6 +13,7 @@ from IPython.display import HTML
 
 from shelfcast.data.files import revision
 from shelfcast.data.schema import CHAIN
+from shelfcast.language import _
 from shelfcast.report.names import product
 from shelfcast.report.theme import percent, units
 
@@ -82,13 +83,13 @@ def product_table(products: pd.DataFrame, sold: pd.DataFrame, ahead: pd.DataFram
         style = "up" if row.low > row.last else "down" if row.high < row.last else ""
         half_year = sold.loc[f"{row.Index}|{CHAIN}"].iloc[-26:].dropna()
         cells = {
-            "Product": product(row.label, row.Index),
-            "Trend": spark(half_year, expected[row.Index]),
-            f"Next {weeks} weeks": units(row.mean),
-            "a week": f"{row.mean / weeks:,.1f}",
-            "80 % range": f"{row.low:,.0f}–{row.high:,.0f}",
-            f"Last {weeks} weeks": f"{row.last:,.0f}",
-            "Change": f"<span class='{style}'>{percent(row.change, sign=True)}</span>",
+            _("Product"): product(row.label, row.Index),
+            _("Trend"): spark(half_year, expected[row.Index]),
+            _("Next {weeks} weeks", weeks=weeks): units(row.mean),
+            _("a week"): f"{row.mean / weeks:,.1f}",
+            _("80 % range"): f"{row.low:,.0f}–{row.high:,.0f}",
+            _("Last {weeks} weeks", weeks=weeks): f"{row.last:,.0f}",
+            _("Change"): f"<span class='{style}'>{percent(row.change, sign=True)}</span>",
         }
         rows.append(cells)
     return pd.DataFrame(rows)
@@ -113,13 +114,24 @@ def provenance(market: str, meta: dict, test_weeks: pd.Series, settings: dict) -
     meta : of the panel. test_weeks : Mondays that forecasts were scored on. settings : section -> name -> value.
     """
     facts = {
-        "Market": f"{market}: {meta['category'] or 'all categories'} of source {meta['source']}",
-        "Data": f"md5 {meta['data_md5']}",
-        "Weeks": f"Mondays {meta['first_week']} to {meta['last_week']}; "
-        f"test weeks {test_weeks.min():%Y-%m-%d} to {test_weeks.max():%Y-%m-%d}",
-        "Revision": revision(),
-        "Parameters": "; ".join(parameters(settings)),
-        "Versions": f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        "Written": f"{pd.Timestamp.now(tz='UTC'):%Y-%m-%d %H:%M} UTC",
+        _("Market"): _(
+            "{market}: {category} of source {source}",
+            market=market,
+            category=meta["category"] or _("all categories"),
+            source=meta["source"],
+        ),
+        _("Data"): f"md5 {meta['data_md5']}",
+        _("Weeks"): _(
+            "Mondays {first} to {last}; test weeks {first_test} to {last_test}",
+            first=meta["first_week"],
+            last=meta["last_week"],
+            first_test=f"{test_weeks.min():%Y-%m-%d}",
+            last_test=f"{test_weeks.max():%Y-%m-%d}",
+        ),
+        _("Revision"): revision(),
+        _("Parameters"): "; ".join(parameters(settings)),
+        _("Versions"): f"Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        _("Written"): f"{pd.Timestamp.now(tz='UTC'):%Y-%m-%d %H:%M} UTC",
     }
-    return pd.DataFrame(facts.items(), columns=["What", "Value"])
+    return pd.DataFrame(facts.items(), columns=[_("What"), _("Value")])

@@ -6,10 +6,12 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
-from matplotlib.dates import ConciseDateFormatter, MonthLocator
+from matplotlib.dates import ConciseDateFormatter, MonthLocator, num2date
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from shelfcast import language
+from shelfcast.language import N_, _
 from shelfcast.report.theme import BLUE, HALF, INK, MUTED, ORANGE, PALE, SMALL, WIDE, canvas, legend, percent
 from shelfcast.report.theme import show as show  # notebooks draw and show by one import
 from shelfcast.report.theme import units as units
@@ -17,11 +19,19 @@ from shelfcast.report.theme import units as units
 MARKERS, COLOURS, LINES = "Dos^v", (BLUE, INK, MUTED, ORANGE, PALE), ("-", "--", ":", "-.", "-")  # ours first
 
 
-def _week_axis(ax) -> None:
+def month_axis(ax) -> None:
+    """Every second month on the horizontal axis, and the year where one begins."""
     locator = MonthLocator(interval=2)
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    formatter = ConciseDateFormatter(locator, show_offset=False)
+    if language.code() != "en":
+        formatter = FuncFormatter(lambda value, _position: language.month(num2date(value)))
+    ax.xaxis.set_major_formatter(formatter)
+
+
+def _week_axis(ax) -> None:
+    month_axis(ax)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _position: f"{v:,.0f}"))
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.set_ylim(bottom=0)
 
@@ -29,11 +39,11 @@ def _week_axis(ax) -> None:
 def timeline(sold: pd.Series, cutoffs: dict, horizon: int, title: str, size=WIDE) -> Figure:
     """Units by week (index Monday), with the stretches of weeks that validation and test cutoffs look ahead to."""
     figure, ax = canvas(title, size)
-    for name, shade in (("validation", "0.93"), ("test", "0.85")):
+    for name, shade in ((N_("validation"), "0.93"), (N_("test"), "0.85")):
         first, last = min(cutoffs[name]), max(cutoffs[name]) + pd.Timedelta(weeks=horizon)
-        ax.axvspan(first + pd.Timedelta(days=3.5), last + pd.Timedelta(days=3.5), color=shade, lw=0, label=name)
-    ax.plot(sold.index, sold, color=INK, lw=1.3, marker="o", ms=2, label="sold")
-    ax.set_ylabel("units a week")
+        ax.axvspan(first + pd.Timedelta(days=3.5), last + pd.Timedelta(days=3.5), color=shade, lw=0, label=_(name))
+    ax.plot(sold.index, sold, color=INK, lw=1.3, marker="o", ms=2, label=_("sold"))
+    ax.set_ylabel(_("units a week"))
     _week_axis(ax)
     legend(figure, ax, 3)
     return figure
@@ -52,12 +62,12 @@ def gallery(pictures: dict, title: str) -> Figure:
 def training(history: pd.DataFrame, title: str, size=HALF) -> Figure:
     """Training loss and validation WQL by step, one line a seed; history has seed, phase, step, loss, wql, best."""
     figure, axes = canvas(title, size, 2)
-    for ax, column, label in zip(axes, ("loss", "wql"), ("training loss", "validation WQL"), strict=True):
-        for (_, run), line in zip(history[history["phase"] == "select"].groupby("seed"), cycle(LINES[:4])):
+    for ax, column, label in zip(axes, ("loss", "wql"), (_("training loss"), _("validation WQL")), strict=True):
+        for (_seed, run), line in zip(history[history["phase"] == "select"].groupby("seed"), cycle(LINES[:4])):
             ax.plot(run["step"], run[column], color=BLUE, ls=line, lw=1.4, marker="o", ms=2.5)
             best = run[run["best"]]
             ax.plot(best["step"], best[column], "D", color=ORANGE, ms=7, mfc="none", mew=1.6)
-        ax.set(xlabel="step", ylabel=label)
+        ax.set(xlabel=_("step"), ylabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     return figure
 
@@ -78,15 +88,15 @@ def fan(
     figure, ax = canvas(title, size)
     if before is not None and len(before):
         ax.fill_between(before["ds"], before["q100"], before["q900"], fc="none", ec=MUTED, ls=":", lw=0.9)
-        ax.plot(before["ds"], before["mean"], color=MUTED, ls=":", lw=1.2, label="earlier forecast")
-    ax.plot(history.index, history, color=INK, lw=1.3, label="sold")
+        ax.plot(before["ds"], before["mean"], color=MUTED, ls=":", lw=1.2, label=_("earlier forecast"))
+    ax.plot(history.index, history, color=INK, lw=1.3, label=_("sold"))
     weeks = ahead["ds"]
-    ax.fill_between(weeks, ahead["q100"], ahead["q900"], color=BLUE, alpha=0.2, lw=0, label="80 % range")
-    ax.fill_between(weeks, ahead["q250"], ahead["q750"], color=BLUE, alpha=0.4, lw=0, label="50 % range")
-    ax.plot(weeks, ahead["mean"], color=BLUE, lw=2, marker="o", ms=3, label="expected")
+    ax.fill_between(weeks, ahead["q100"], ahead["q900"], color=BLUE, alpha=0.2, lw=0, label=_("80 % range"))
+    ax.fill_between(weeks, ahead["q250"], ahead["q750"], color=BLUE, alpha=0.4, lw=0, label=_("50 % range"))
+    ax.plot(weeks, ahead["mean"], color=BLUE, lw=2, marker="o", ms=3, label=_("expected"))
     if len(promoted):
-        ax.plot(list(promoted), np.zeros(len(promoted)), "^", color=ORANGE, ms=4, clip_on=False, label="promotion")
-    ax.set_ylabel("units a week")
+        ax.plot(list(promoted), np.zeros(len(promoted)), "^", color=ORANGE, ms=4, clip_on=False, label=_("promotion"))
+    ax.set_ylabel(_("units a week"))
     _week_axis(ax)
     if key:
         legend(figure, ax, 3)
@@ -172,20 +182,20 @@ def intervals(frame: pd.DataFrame, title: str, xlabel: str, digits: int = 0, siz
     ax.set_yticks(*zip(*ticks, strict=True))
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.spines["left"].set_visible(False)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: percent(v / 100, digits, sign=True)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _position: percent(v / 100, digits, sign=True)))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=not digits))
     ax.set(xlabel=xlabel, ylim=(position - 0.4, -0.6))
     return figure
 
 
-def groups(frame: pd.DataFrame, title: str, xlabel: str, ylabel: str = "error (WQL)", size=SMALL) -> Figure:
-    """One score per group and method: rows groups in order, columns methods (ours first)."""
+def groups(frame: pd.DataFrame, title: str, xlabel: str, ylabel: str = "", size=SMALL) -> Figure:
+    """One score (WQL where `ylabel` is empty) per group and method: rows groups in order, columns methods (ours first)."""
     figure, ax = canvas(title, size)
     x = np.arange(len(frame))
     for column, marker, colour, line in zip(frame, MARKERS, COLOURS, LINES, strict=False):
         ax.plot(x, frame[column], color=colour, ls=line, marker=marker, ms=4, lw=1.4, label=column)
     ax.set_xticks(x, frame.index)
-    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.1 * np.nanmax(frame.to_numpy())))
+    ax.set(xlabel=xlabel, ylabel=ylabel or _("error (WQL)"), ylim=(0, 1.1 * np.nanmax(frame.to_numpy())))
     ax.margins(x=0.08)
     legend(figure, ax, 2)
     return figure
@@ -194,11 +204,11 @@ def groups(frame: pd.DataFrame, title: str, xlabel: str, ylabel: str = "error (W
 def coverage(frame: pd.DataFrame, title: str, size=HALF) -> Figure:
     """Promised against measured coverage: rows methods, columns 50, 80, 95 (fractions); on the diagonal both agree."""
     figure, ax = canvas(title, size)
-    ax.plot([40, 100], [40, 100], color=MUTED, ls="--", lw=0.9, label="exactly as promised")
+    ax.plot([40, 100], [40, 100], color=MUTED, ls="--", lw=0.9, label=_("exactly as promised"))
     shift = np.linspace(-1.2, 1.2, len(frame)) if len(frame) > 1 else [0]
     for (name, row), marker, colour, dx in zip(frame.iterrows(), MARKERS, COLOURS, shift, strict=False):
         ax.plot(np.array([50, 80, 95]) + dx, 100 * row.to_numpy(float), marker, color=colour, ms=6, label=name)
-    ax.set(xlabel="promised coverage of the range, %", ylabel="weeks inside the range, %")
+    ax.set(xlabel=_("promised coverage of the range, %"), ylabel=_("weeks inside the range, %"))
     ax.set(xlim=(42, 102), xticks=(50, 80, 95))
     legend(figure, ax, 2)
     return figure
@@ -210,8 +220,8 @@ def pit(shares: dict[str, np.ndarray], title: str, size=HALF) -> Figure:
     for (name, share), colour, line in zip(shares.items(), (BLUE, ORANGE, INK), LINES, strict=False):
         edges = np.linspace(0, 100, len(share) + 1)
         ax.stairs(100 * np.asarray(share), edges, color=colour, ls=line, lw=1.8, label=name)
-    ax.axhline(100 / len(share), color=MUTED, ls="--", lw=0.9, label="perfect")
-    ax.set(xlabel="where sales fell within the forecast distribution, %", ylabel="share of weeks, %")
+    ax.axhline(100 / len(share), color=MUTED, ls="--", lw=0.9, label=_("perfect"))
+    ax.set(xlabel=_("where sales fell within the forecast distribution, %"), ylabel=_("share of weeks, %"))
     ax.set(xlim=(0, 100), ylim=(0, 100 * max(max(map(np.max, shares.values())), 1.5 / len(share)) * 1.1))
     legend(figure, ax, 3)
     return figure

@@ -18,6 +18,9 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
+from shelfcast import language
+from shelfcast.language.letters import CHINESE, font_families
+
 INK, MUTED, PALE, BLUE, ORANGE = "#1d2733", "#66717e", "#d5dae0", "#0072b2", "#d55e00"
 WIDE, HALF, SMALL = (6.4, 3.1), (4.6, 3.1), (3.5, 2.2)  # inches; a third of the page is SMALL
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -48,7 +51,8 @@ def percent(value: float, digits: int = 0, sign: bool = False) -> str:
     text = f"{abs(100 * value):,.{digits}f}"
     is_zero = not float(text.replace(",", ""))
     mark = "" if is_zero else "−" if value < 0 else "+" if sign else ""
-    return f"{mark}{text}\u00a0%"
+    space = "" if language.is_unspaced() else "\u00a0"
+    return f"{mark}{text}{space}%"
 
 
 def units(value: float) -> str:
@@ -66,10 +70,12 @@ def money(value: float) -> str:
 
 def canvas(title: str, size=HALF, columns: int = 1, **options):
     """A themed figure without pyplot's global state: (figure, axes)."""
-    sns.set_theme(style="ticks", rc=THEME)
+    sns.set_theme(style="ticks", rc=THEME | {"font.family": font_families(language.code())})
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, columns, **options)
-    figure.suptitle(textwrap.fill(title, int(size[0] * 15)), x=0.01, ha="left")
+    if language.code() == "en":  # others may have no spaces to break lines at; `show` puts titles into the page anyway
+        title = textwrap.fill(title, int(size[0] * 15))
+    figure.suptitle(title, x=0.01, ha="left")
     return figure, axes
 
 
@@ -79,11 +85,13 @@ def legend(figure: Figure, axes, columns: int) -> None:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG text."""
+    """The figure as SVG text, whose letters the reader's own fonts draw."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(THEME):
+    families = font_families(language.code())
+    with matplotlib.rc_context(THEME | {"font.family": families}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    return buffer.getvalue().replace("'DejaVu Sans'", FONT)
+    written = ", ".join(f"'{name}'" for name in families)
+    return buffer.getvalue().replace(written, f"{CHINESE}, {FONT}" if len(families) > 1 else FONT)
 
 
 def show(*figures: Figure, caption: str = "", columns: int = 1) -> HTML:

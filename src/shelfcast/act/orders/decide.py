@@ -9,6 +9,7 @@ from shelfcast.act.orders.inputs import GivenStock
 from shelfcast.act.orders.paths import Paths
 from shelfcast.act.orders.policy import Levels, Stock, Timing, order_up_to, orders, sells_before_expiry
 from shelfcast.decision_options import Orders
+from shelfcast.language import N_  # a file for systems: its notes stay English
 
 KEYS = ["situation", "level", "rule", "lead_time", "policy"]  # of summaries and differences
 
@@ -54,7 +55,7 @@ def order_frame(paths: Paths, terms: pd.DataFrame, stock: GivenStock, options: O
             "on_order": table["on_order"].to_numpy(),
             "quantity": np.where(known, quantity, np.nan),
             "expected_fill": levels.fill,
-            "note": np.where(known, notes, "no stock was given"),
+            "note": np.where(known, notes, N_("no stock was given")),
             "unit_cost": terms["unit_cost"].to_numpy(),
         }
     )

@@ -17,6 +17,7 @@ from shelfcast.data.reading.database import Database
 from shelfcast.data.reading.files import find
 from shelfcast.data.schema import CHAIN, ORDER_TABLES
 from shelfcast.decision_options import Orders
+from shelfcast.language import N_, _
 from shelfcast.panel.frame import Panel
 from shelfcast.reading_options import Reading
 
@@ -139,9 +140,9 @@ def stock_by_series(series: list[str], given: pd.DataFrame | None, region_of_sto
     unknown = sorted(set(by_store["store_id"]) - set(region_of_store))
     notes = []
     if unknown:
-        notes.append(
-            f"{len(unknown)} stores ({unknown[0]} the first) lie in no region; their stock counts for the chain"
-        )
+        stores = N_("{n} stores ({first} the first) lie in no region; their stock counts for the chain")
+        notes.append(_(stores, n=len(unknown), first=unknown[0]))
     if len(unused := sums.index.difference(index)):
-        notes.append(f"stock of {len(unused)} products and locations ({unused[0]} the first) has no forecast")
+        lacking = N_("stock of {n} products and locations ({first} the first) has no forecast")
+        notes.append(_(lacking, n=len(unused), first=unused[0]))
     return GivenStock(sums.reindex(index), notes)

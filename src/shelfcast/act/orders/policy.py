@@ -29,6 +29,7 @@ import pandas as pd
 from scipy import stats
 
 from shelfcast.act.orders.paths import Paths
+from shelfcast.language import N_
 from shelfcast.validate import SettingsError
 
 RULES = ("fill_rate", "cost")
@@ -245,9 +246,9 @@ def orders(
     most = np.where(np.isfinite(limit), np.floor(np.where(np.isfinite(limit), limit, 0) / pack + 1e-9) * pack, np.inf)
     most = np.where(most < minimum, 0, most)
     notes = np.full(len(level), "", dtype=object)
-    notes[(quantity > missing) & (minimum > missing)] = "raised to the minimum order"
-    notes[quantity > most] = "cut to what sells before it expires"
-    notes[(quantity > 0) & (most == 0)] = "the smallest order is more than sells before it expires"
+    notes[(quantity > missing) & (minimum > missing)] = N_("raised to the minimum order")
+    notes[quantity > most] = N_("cut to what sells before it expires")
+    notes[(quantity > 0) & (most == 0)] = N_("the smallest order is more than sells before it expires")
     return np.minimum(quantity, most), notes.tolist()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from shelfcast.language import _
 from shelfcast.panel.frame import Panel
 from shelfcast.why.causes.data import PRICE, PROMOTION, rows
 from shelfcast.why.causes.effects import Effect, estimate
@@ -42,7 +43,7 @@ def causes(panel: Panel, by_channel: bool, until: pd.Timestamp) -> Causes:
     try:
         known = rows(panel, until=until)
     except ValueError as error:
-        return Causes(None, None, (f"No effect could be estimated: {error}",))
+        return Causes(None, None, (_("No effect could be estimated: {error}", error=error),))
     planned = "price" in panel.planned
     if not planned:
         known = replace(known, treatments=[name for name in known.treatments if name != PRICE])
@@ -53,7 +54,7 @@ def causes(panel: Panel, by_channel: bool, until: pd.Timestamp) -> Causes:
         try:
             return estimate(known, name)
         except ValueError as error:
-            notes.append(f"The effect of {name!r} could not be estimated: {error}")
+            notes.append(_("The effect of {name!r} could not be estimated: {error}", name=name, error=error))
             return None
 
     lifts = {name: effect(name) for name in names or [PROMOTION]}

@@ -24,6 +24,7 @@ from shelfcast.act.promotions.response import Responses, responses
 from shelfcast.act.promotions.terms import Terms
 from shelfcast.data.schema import CHAIN
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES
+from shelfcast.language import N_, _
 from shelfcast.model.forecast import as_frame
 from shelfcast.why.whatif.forecast import Parts, Ready
 
@@ -128,9 +129,8 @@ def gains(
     notes = causes.notes
     if not on_sale.all():
         late = int((~on_sale).any(1).sum())
-        notes += (
-            f"{late} products are not on sale in all of the coming weeks, and are not promoted before their launch.",
-        )
+        early = N_("{n} products are not on sale in all of the coming weeks, and are not promoted before their launch.")
+        notes += (_(early, n=late),)
     return Gains(
         terms=terms,
         weeks=ready.plan.weeks,

@@ -23,6 +23,7 @@ from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from shelfcast.decision_options import Promotions
+from shelfcast.language import _, joined
 
 SECONDS = 10.0  # for the solver
 GAP = 1e-6  # relative, below which a plan counts as the best
@@ -114,12 +115,15 @@ def violated(plan: np.ndarray, spending: np.ndarray, options: Promotions) -> lis
 
 def said(options: Promotions) -> str:
     """The limits in words."""
-    parts = [f"{options.slots} slots a week", f"at most {options.max_weeks} weeks a product"]
+    parts = [
+        _("{n} slots a week", n=options.slots),
+        _("at most {n} weeks a product", n=options.max_weeks),
+    ]
     if options.apart:
-        parts.append("a week between promotions of a product")
+        parts.append(_("a week between promotions of a product"))
     if options.budget is not None:
-        parts.append(f"a budget of {options.budget:g}")
-    return ", ".join(parts)
+        parts.append(_("a budget of {money:g}", money=options.budget))
+    return joined(parts)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import pandas as pd
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.decision_options import Promotions
+from shelfcast.language import _, sentences
 from shelfcast.panel.frame import Panel
 from shelfcast.why.causes.data import realised_log_price
 from shelfcast.why.whatif.changes import PROMOTION, coming_weeks
@@ -90,18 +91,23 @@ class Terms:
         is_promoted = promotion >= PROMOTED
         regular_log = _regular(prices, is_promoted)
         planned = "price" in panel.planned
-        cut, cut_note = options.cut, f"A promotion takes {options.cut or 0:.0%} off the price, as the parameter says."
+        cut = options.cut
+        cut_note = _("A promotion takes {cut:.0%} off the price, as the parameter says.", cut=options.cut or 0)
         if cut is None:
             cut, cut_note = _usual_cut(prices, is_promoted)
         regular = np.exp(regular_log)
         cost, cost_note = _cost(panel, regular, options.margin, costs, weeks[0] - pd.Timedelta(weeks=1))
-        price_note = (
-            f"The regular price is the median of the latest {REGULAR_WEEKS} {'planned' if planned else 'paid'} prices "
-            "without a promotion."
+        price_note = _(
+            "The regular price is the median of the latest {n} paid prices without a promotion.", n=REGULAR_WEEKS
         )
+        if planned:
+            price_note = _(
+                "The regular price is the median of the latest {n} planned prices without a promotion.", n=REGULAR_WEEKS
+            )
         notes = [price_note, cut_note, cost_note]
         if options.funded:
-            notes.append(f"Suppliers are assumed to pay {options.funded:.0%} of the cut (promotions.funded).")
+            paid = _("Suppliers are assumed to pay {share:.0%} of the cut (promotions.funded).", share=options.funded)
+            notes.append(paid)
         return cls(panel.products.index, regular, cost, float(cut), tuple(notes), options.funded, options.fixed_cost)
 
 
@@ -148,13 +154,16 @@ def _usual_cut(prices: np.ndarray, is_promoted: np.ndarray) -> tuple[float, str]
     below = np.exp(prices[has_both] - np.nanmedian(free[has_both], 1, keepdims=True))[is_promoted[has_both]]
     below = below[~np.isnan(below)]
     if len(below) < LEAST_PROMOTED:
-        return FALLBACK_CUT, (
-            f"Fewer than {LEAST_PROMOTED} promoted weeks with a price were seen, so a cut of {FALLBACK_CUT:.0%} is assumed."
+        return FALLBACK_CUT, _(
+            "Fewer than {n} promoted weeks with a price were seen, so a cut of {cut:.0%} is assumed.",
+            n=LEAST_PROMOTED,
+            cut=FALLBACK_CUT,
         )
     cut = float(np.clip(1 - np.median(below), 0, 0.9))
-    return (
-        cut,
-        f"A promotion takes {cut:.0%} off the price: the median of {len(below):,} promoted product-weeks so far.",
+    return cut, _(
+        "A promotion takes {cut:.0%} off the price: the median of {n:,} promoted product-weeks so far.",
+        cut=cut,
+        n=len(below),
     )
 
 
@@ -163,16 +172,23 @@ def _cost(
 ) -> tuple[np.ndarray, str]:
     assumed = regular * (1 - margin)
     if costs is None:
-        return assumed, (
-            f"No unit cost is known: {margin:.0%} of the regular price is assumed to be margin. "
-            "Money follows from this assumption, so set promotions.margin to your own."
+        return assumed, _(
+            "No unit cost is known: {margin:.0%} of the regular price is assumed to be margin. "
+            "Money follows from this assumption, so set promotions.margin to your own.",
+            margin=margin,
         )
     known = known_costs(costs, until).reindex(panel.products.index).to_numpy(float)
     lacking = np.isnan(known)
-    note = "A unit costs what the latest week of the retailer's table of costs says."
+    notes = [_("A unit costs what the latest week of the retailer's table of costs says.")]
     if lacking.any():
-        note += f" {lacking.sum()} products are not in it; {margin:.0%} of their price is assumed to be margin."
-    return np.where(lacking, assumed, known), note
+        notes.append(
+            _(
+                "{n} products are not in it; {margin:.0%} of their price is assumed to be margin.",
+                n=lacking.sum(),
+                margin=margin,
+            )
+        )
+    return np.where(lacking, assumed, known), sentences(notes)
 
 
 def known_costs(costs: pd.DataFrame, until: pd.Timestamp) -> pd.Series:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from shelfcast.data import weekly
 from shelfcast.data.tables import Tables
+from shelfcast.language import _
 from shelfcast.panel.frame import Panel
 
 HALF_LIVES = (
@@ -45,10 +46,11 @@ class Purchases:
         if len(self.shoppers) >= FEWEST:
             return ""
         if not len(self.shoppers):
-            return "There are no recommendations: the transactions name no customers."
-        return (
-            f"There are no recommendations: {len(self.shoppers)} customers bought the products, and fewer than {FEWEST} "
-            "say too little."
+            return _("There are no recommendations: the transactions name no customers.")
+        return _(
+            "There are no recommendations: {n} customers bought the products, and fewer than {fewest} say too little.",
+            n=len(self.shoppers),
+            fewest=FEWEST,
         )
 
     def number(self, cutoff: pd.Timestamp) -> int:

@@ -8,18 +8,18 @@ from shelfcast.act.recommend.compare import ASKED, best_other
 from shelfcast.act.recommend.deliver import Recommendations
 from shelfcast.act.recommend.groups import Groups
 from shelfcast.act.recommend.ranking import K
-from shelfcast.report.names import listed
+from shelfcast.language import N_, _, joined, listed
 from shelfcast.report.theme import percent
 
 AIM = 0.05  # relative gain in NDCG over the best other way
 METHODS = {
-    "mix": "the mix",
-    "popularity": "what all shoppers buy most",
-    "personal": "what she bought most often so far",
-    "als": "factorisation by ALS alone",
-    "bpr": "factorisation by BPR alone",
+    "mix": N_("the mix"),
+    "popularity": N_("what all shoppers buy most"),
+    "personal": N_("what she bought most often so far"),
+    "als": N_("factorisation by ALS alone"),
+    "bpr": N_("factorisation by BPR alone"),
 }
-WHAT = {"all": "All products", "repeat": "Products she had bought before", "explore": "Products new to her"}
+WHAT = {"all": N_("All products"), "repeat": N_("Products she had bought before"), "explore": N_("Products new to her")}
 ALONE = 0.8  # share of expected buyers from which on a product is called one's usual, or below one minus it, new
 
 
@@ -29,10 +29,13 @@ def headline(result: Recommendations) -> str:
         return result.lack
     n = result.frame["customer_id"].nunique()
     most = result.frame["rank"].max()
-    return (
-        f"For each of {n:,} shoppers: up to {most} products that she is likeliest to buy again within {result.horizon} weeks, "
-        f"and up to {most} that she is likeliest to try. They are in recommendations.parquet, for systems; this page shows "
-        "groups alone."
+    return _(
+        "For each of {n:,} shoppers: up to {most} products that she is likeliest to buy again within {weeks} weeks, "
+        "and up to {most} that she is likeliest to try. They are in recommendations.parquet, for systems; this page shows "
+        "groups alone.",
+        n=n,
+        most=most,
+        weeks=result.horizon,
     )
 
 
@@ -45,11 +48,26 @@ def quality(result: Recommendations) -> list[str]:
             continue
         mix = rows[rows["method"] == "mix"].iloc[0]
         against, estimate, low, high = best_other(result.differences, asked)
-        reached = "is reached" if estimate >= AIM else "is missed"
+        text = N_(
+            "{what}: {recall} of what {n:,} shoppers then bought stood among the {k} "
+            "recommended to them; NDCG@{k} {ndcg:.3f}, {change} against {method}, the best other "
+            "way (90 % interval {low} to {high}). {verdict}"
+        )
+        verdict = N_("The aim of {aim} is reached.") if estimate >= AIM else N_("The aim of {aim} is missed.")
         sentences.append(
-            f"{WHAT[asked]}: {percent(mix['recall'])} of what {mix['n_shoppers']:,} shoppers then bought stood among the {K} "
-            f"recommended to them; NDCG@{K} {mix['ndcg']:.3f}, {percent(estimate, 1, True)} against {METHODS[against]}, the best other "
-            f"way (90 % interval {percent(low, 1, True)} to {percent(high, 1, True)}). The aim of {percent(AIM)} {reached}."
+            _(
+                text,
+                what=_(WHAT[asked]),
+                recall=percent(mix["recall"]),
+                n=mix["n_shoppers"],
+                k=K,
+                ndcg=mix["ndcg"],
+                change=percent(estimate, 1, True),
+                method=_(METHODS[against]),
+                low=percent(low, 1, True),
+                high=percent(high, 1, True),
+                verdict=_(verdict, aim=percent(AIM)),
+            )
         )
     return sentences
 
@@ -60,10 +78,15 @@ def promises(result: Recommendations) -> str:
     if not expected:
         return ""
     off = bought / expected - 1
-    verdict = "about as many as expected" if abs(off) < AIM else f"{percent(abs(off))} {'more' if off > 0 else 'fewer'}"
-    return (
-        f"By their probabilities, {expected:,.0f} recommended products would have been bought in the test weeks; {bought:,} "
-        f"were, {verdict}. Read probabilities as an order, and their size with that in mind."
+    verdict = N_("{share} more") if off > 0 else N_("{share} fewer")
+    if abs(off) < AIM:
+        verdict = N_("about as many as expected")
+    return _(
+        "By their probabilities, {expected:,.0f} recommended products would have been bought in the test weeks; {bought:,} "
+        "were, {verdict}. Read probabilities as an order, and their size with that in mind.",
+        expected=expected,
+        bought=bought,
+        verdict=_(verdict, share=percent(abs(off))),
     )
 
 
@@ -81,29 +104,38 @@ def group_sentence(groups: Groups, group: int, labels: dict[str, str]) -> str:
     """
     own = groups.sizes.set_index("group").loc[group]
     bought = zip(own["products"], own["bought"], strict=True)
-    apart = listed([f"{labels.get(product, product)} ({percent(share)} did so far)" for product, share in bought])
-    who = f"buys more {apart} than others do" if apart else "buys what all buy"
+    so_far = N_("{product} ({share} did so far)")
+    apart = [_(so_far, product=labels.get(product, product), share=percent(share)) for product, share in bought]
+    who = _("buys more {products} than others do", products=listed(apart)) if apart else _("buys what all buy")
     likely = [_likely(row, labels) for row in groups.likely[groups.likely["group"] == group].itertuples()]
-    return (
-        f"Group {group}, {own['shoppers']:,} shoppers, {who}. Of 100 of them, likely buyers in the coming weeks: "
-        f"{'; '.join(likely)}."
+    return _(
+        "Group {group}, {n:,} shoppers, {who}. Of 100 of them, likely buyers in the coming weeks: {likely}.",
+        group=group,
+        n=own["shoppers"],
+        who=who,
+        likely=joined(likely, ";"),
     )
 
 
 def _likely(row: tuple, labels: dict[str, str]) -> str:
-    again = "mostly again" if row.repeat >= ALONE else "mostly for the first time" if row.repeat <= 1 - ALONE else ""
-    ending = f", {again}" if again else ""
-    low, high = (f"{100 * value:.0f}" for value in (row.low, row.high))
-    return f"{100 * row.share:.0f} ({low} to {high}) {labels.get(row.product_id, row.product_id)}{ending}"
+    text = N_("{share:.0f} ({low:.0f} to {high:.0f}) {product}")
+    if row.repeat >= ALONE:
+        text = N_("{share:.0f} ({low:.0f} to {high:.0f}) {product}, mostly again")
+    elif row.repeat <= 1 - ALONE:
+        text = N_("{share:.0f} ({low:.0f} to {high:.0f}) {product}, mostly for the first time")
+    shares = {"share": 100 * row.share, "low": 100 * row.low, "high": 100 * row.high}
+    return _(text, product=labels.get(row.product_id, row.product_id), **shares)
 
 
 def ranges(groups: Groups) -> str:
     """How often such ranges held in the test weeks."""
     if not groups.n:
         return ""
-    return (
-        f"The ranges should hold 80 % of what comes. In the test weeks they held {groups.inside} of {groups.n} "
-        f"({percent(groups.inside / groups.n)})."
+    return _(
+        "The ranges should hold 80 % of what comes. In the test weeks they held {inside} of {n} ({share}).",
+        inside=groups.inside,
+        n=groups.n,
+        share=percent(groups.inside / groups.n),
     )
 
 

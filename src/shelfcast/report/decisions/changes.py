@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.language import N_, _, day, listed
 from shelfcast.report.decisions.words import product
-from shelfcast.report.names import day, listed
 from shelfcast.report.story import change_words
 from shelfcast.report.theme import percent, units
 
@@ -51,33 +51,40 @@ def since_last_run(kept: pd.DataFrame, labels: pd.Series) -> list[str]:
     cutoffs = sorted(kept["cutoff"].unique())
     if len(cutoffs) < 2:
         return [
-            "This is the first run, or the last one was of the same week: how forecasts move is told from the next one on."
+            _(
+                "This is the first run, or the last one was of the same week: how forecasts move is told from the next one on."
+            )
         ]
     before, now = (kept[kept["cutoff"] == cutoff].set_index(["product_id", "ds"])["mean"] for cutoff in cutoffs)
     both = pd.concat([before, now], axis=1, keys=["before", "now"], join="inner")
     last = day(pd.Timestamp(cutoffs[0]) + pd.Timedelta(days=6))
     if both.empty:
-        return [f"The last run, with data up to {last}, forecast none of the coming weeks."]
+        return [_("The last run, with data up to {last}, forecast none of the coming weeks.", last=last)]
     total = both.sum()
-    n_weeks = both.index.get_level_values("ds").nunique()
     lines = [
-        f"The last run had data up to {last}. Of the {n_weeks} weeks that both forecasts cover, <b>{units(total['now'])} "
-        f"units</b> are now expected, {change_words(total['now'], total['before'])} then ({units(total['before'])})."
+        _(
+            "The last run had data up to {last}. Of the {n_weeks} weeks that both forecasts cover, <b>{now} "
+            "units</b> are now expected, {change} then ({before}).",
+            last=last,
+            n_weeks=both.index.get_level_values("ds").nunique(),
+            now=units(total["now"]),
+            change=change_words(total["now"], total["before"]),
+            before=units(total["before"]),
+        )
     ]
     by_product = both.groupby("product_id").sum()
     difference = by_product["now"] - by_product["before"]
     moved = difference[(difference.abs() >= LEAST_UNITS) & (difference.abs() >= MOVED * by_product["before"])]
     if moved.empty:
-        return [*lines, f"No product's forecast moved by more than {percent(MOVED)}."]
-    largest = moved.loc[moved.abs().sort_values(ascending=False).index[:SHOWN]].index
+        return [*lines, _("No product's forecast moved by more than {share}.", share=percent(MOVED))]
+    largest = by_product.loc[moved.abs().sort_values(ascending=False).index[:SHOWN]]
+    step = N_("{product} from {before} to {now}")
     names = [
-        f"{product(labels, name)} from {units(by_product.loc[name, 'before'])} to {units(by_product.loc[name, 'now'])}"
-        for name in largest
+        _(step, product=product(labels, row.Index), before=units(row.before), now=units(row.now))
+        for row in largest.itertuples()
     ]
-    return [
-        *lines,
-        f"<b>{len(moved)} products' forecasts moved</b> by more than {percent(MOVED)}; the largest: {listed(names)}.",
-    ]
+    said = N_("<b>{n} products' forecasts moved</b> by more than {share}; the largest: {names}.")
+    return [*lines, _(said, n=len(moved), share=percent(MOVED), names=listed(names))]
 
 
 def new_and_gone(kept: pd.DataFrame, labels: pd.Series) -> str:
@@ -88,10 +95,11 @@ def new_and_gone(kept: pd.DataFrame, labels: pd.Series) -> str:
     before, now = (set(kept.loc[kept["cutoff"] == cutoff, "product_id"]) for cutoff in cutoffs)
     parts = []
     if new := sorted(now - before):
-        parts.append(f"{len(new)} products are new on this page, such as {product(labels, new[0])}")
+        first = product(labels, new[0])
+        parts.append(_("{n} products are new on this page, such as {product}", n=len(new), product=first))
     if gone := len(before - now):
-        parts.append(f"{gone} are no longer on it")
-    return f"{' and '.join(parts)}." if parts else ""
+        parts.append(_("{n} are no longer on it", n=gone))
+    return _("{text}.", text=listed(parts)) if parts else ""
 
 
 def last_forecast(earlier: pd.DataFrame, expected: pd.Series, labels: pd.Series) -> list[str]:
@@ -105,14 +113,25 @@ def last_forecast(earlier: pd.DataFrame, expected: pd.Series, labels: pd.Series)
     sold, (first, last) = rows["y"].sum(), (rows["ds"].min(), rows["ds"].max() + pd.Timedelta(days=6))
     inside = expected["q100"] <= sold <= expected["q900"]
     lines = [
-        f"For the weeks from {day(first)} to {day(last)} the forecast made before them expected "
-        f"{units(expected['mean'])} units; <b>{units(sold)} sold</b>, {change_words(sold, expected['mean'])} expected and "
-        f"{'inside' if inside else '<b>outside</b>'} the 80 % range ({units(expected['q100'])}–{units(expected['q900'])})."
+        _(
+            "For the weeks from {first} to {last} the forecast made before them expected "
+            "{mean} units; <b>{sold} sold</b>, {change} expected and "
+            "{inside} the 80 % range ({low}–{high}).",
+            first=day(first),
+            last=day(last),
+            mean=units(expected["mean"]),
+            sold=units(sold),
+            change=change_words(sold, expected["mean"]),
+            inside=_("inside") if inside else _("<b>outside</b>"),
+            low=units(expected["q100"]),
+            high=units(expected["q900"]),
+        )
     ]
     by_product = rows.groupby("product_id")[["y", "mean"]].sum()
     error = (by_product["y"] - by_product["mean"]).abs().sort_values(ascending=False).index[:SHOWN]
+    missed = N_("{product} ({mean} expected, {sold} sold)")
     names = [
-        f"{product(labels, name)} ({units(by_product.loc[name, 'mean'])} expected, {units(by_product.loc[name, 'y'])} sold)"
-        for name in error
+        _(missed, product=product(labels, row.Index), mean=units(row.mean), sold=units(row.y))
+        for row in by_product.loc[error].itertuples()
     ]
-    return [*lines, f"It was furthest off for {listed(names)}."]
+    return [*lines, _("It was furthest off for {names}.", names=listed(names))]

@@ -6,9 +6,10 @@ from html import escape
 
 import pandas as pd
 
+from shelfcast.language import N_, _, day, listed
 from shelfcast.panel.frame import Panel
 from shelfcast.report.decisions.words import product
-from shelfcast.report.names import day, listed
+from shelfcast.report.evidence import quality as checks
 from shelfcast.report.theme import percent, units
 
 NARROW, BIASED = 0.05, 0.05  # from which coverage and bias are told
@@ -28,11 +29,11 @@ def least_sure(products: pd.DataFrame, most: int) -> pd.DataFrame:
     labels = products["label"]
     return pd.DataFrame(
         {
-            "Product": [product(labels, name) for name in rows.index],
-            "Expected": rows["mean"].map(units),
-            "80 % range": [f"{row.low:,.0f}–{row.high:,.0f}" for row in rows.itertuples()],
-            "Range over expected": (rows["width"] / rows["mean"].clip(lower=1e-9)).map(percent),
-            "Sold lately": rows["last"].map(units),
+            _("Product"): [product(labels, name) for name in rows.index],
+            _("Expected"): rows["mean"].map(units),
+            _("80 % range"): [f"{row.low:,.0f}–{row.high:,.0f}" for row in rows.itertuples()],
+            _("Range over expected"): (rows["width"] / rows["mean"].clip(lower=1e-9)).map(percent),
+            _("Sold lately"): rows["last"].map(units),
         }
     )
 
@@ -44,11 +45,15 @@ def least_sure_words(products: pd.DataFrame, most: int) -> str:
     slow = products["mean"] <= products["mean"].median()
     fast_width, slow_width = ((products["high"] - products["low"])[rows].sum() for rows in (~slow, slow))
     fast_mean, slow_mean = (products["mean"][rows].sum() for rows in (~slow, slow))
-    return (
-        f"The {min(most, len(products))} products below hold {percent(share)} of the units by which all products may differ. "
-        f"Relative to what they sell, slow products are less sure: the ranges of the slower half are "
-        f"{percent(slow_width / max(slow_mean, 1e-9))} of their expected units, those of the faster half "
-        f"{percent(fast_width / max(fast_mean, 1e-9))}."
+    return _(
+        "The {n} products below hold {share} of the units by which all products may differ. "
+        "Relative to what they sell, slow products are less sure: the ranges of the slower half are "
+        "{slow} of their expected units, those of the faster half "
+        "{fast}.",
+        n=min(most, len(products)),
+        share=percent(share),
+        slow=percent(slow_width / max(slow_mean, 1e-9)),
+        fast=percent(fast_width / max(fast_mean, 1e-9)),
     )
 
 
@@ -74,20 +79,22 @@ def not_to_trust(panel: Panel, score: dict, still_falling: bool) -> list[str]:
 def _plan(panel: Panel) -> str:
     meta = panel.meta
     lacking = [
-        name
-        for name, key in (("promotions", "plan_assumed"), ("prices", "prices_assumed"))
+        _(name)
+        for name, key in ((N_("promotions"), "plan_assumed"), (N_("prices"), "prices_assumed"))
         if meta.get(key) and any(column.startswith(name.rstrip("s")) for column in panel.planned)
     ]
     if not panel.planned:
-        return (
+        return _(
             "<b>No plan of promotions or prices is known at all</b>, so the forecast expects weeks like those before. Weeks in "
             "which you promote will sell more."
         )
     if not lacking:
         return ""
-    return (
-        f"<b>The plan of {listed(lacking)} ends {day(panel.weeks[-1] + pd.Timedelta(days=6))}</b>, before the coming weeks: "
-        "products that you will promote or price differently sell otherwise than forecast. Add the plan and run again."
+    return _(
+        "<b>The plan of {what} ends {day}</b>, before the coming weeks: "
+        "products that you will promote or price differently sell otherwise than forecast. Add the plan and run again.",
+        what=listed(lacking),
+        day=day(panel.weeks[-1] + pd.Timedelta(days=6)),
     )
 
 
@@ -95,28 +102,36 @@ def _coverage(score: dict) -> str:
     off = score["coverage_80"] - 0.8
     if abs(off) <= NARROW:
         return ""
-    verdict, advice = ("too narrow", "wider") if off < 0 else ("too wide", "narrower")
-    return (
-        f"<b>Ranges were {verdict}</b> in the test weeks: {percent(score['coverage_80'])} of sales fell inside the 80 % range. "
-        f"Read them as {advice} than they are."
+    narrow = N_(
+        "<b>Ranges were too narrow</b> in the test weeks: {share} of sales fell inside the 80 % range. "
+        "Read them as wider than they are."
     )
+    wide = N_(
+        "<b>Ranges were too wide</b> in the test weeks: {share} of sales fell inside the 80 % range. "
+        "Read them as narrower than they are."
+    )
+    return _(narrow if off < 0 else wide, share=percent(score["coverage_80"]))
 
 
 def _bias(score: dict) -> str:
     bias = score["bias"]
     if abs(bias) <= BIASED:
         return ""
-    much, opposite = ("much", "less") if bias > 0 else ("little", "more")
-    return (
-        f"<b>Forecasts were too {'high' if bias > 0 else 'low'}</b> by {percent(abs(bias))} over all test weeks; they promised too "
-        f"{much}. Expect {opposite} if these weeks are like the coming ones."
+    high = N_(
+        "<b>Forecasts were too high</b> by {share} over all test weeks; they promised too "
+        "much. Expect less if these weeks are like the coming ones."
     )
+    low = N_(
+        "<b>Forecasts were too low</b> by {share} over all test weeks; they promised too "
+        "little. Expect more if these weeks are like the coming ones."
+    )
+    return _(high if bias > 0 else low, share=percent(abs(bias)))
 
 
 def _curve(still_falling: bool) -> str:
     if not still_falling:
         return ""
-    return (
+    return _(
         "<b>The model had not finished learning</b>: its validation error still fell at the last step. More "
         "<code>finetune.steps</code> would make it better."
     )
@@ -126,9 +141,10 @@ def _history(panel: Panel) -> str:
     n_weeks = len(panel.weeks)
     if n_weeks >= FEWEST_WEEKS:
         return ""
-    return (
-        f"<b>{n_weeks} weeks are less than two years</b>: the season of a year cannot be told from what happened once. Holidays "
-        "and the turn of the year need your own judgement."
+    return _(
+        "<b>{n} weeks are less than two years</b>: the season of a year cannot be told from what happened once. Holidays "
+        "and the turn of the year need your own judgement.",
+        n=n_weeks,
     )
 
 
@@ -139,7 +155,14 @@ def _faults(quality: pd.DataFrame) -> list[str]:
     rows = rows[rows["share"] > 0.001]
     if rows.empty:
         return []
+    fault = N_("{check} ({share}: {action})")
     named = [
-        f"{escape(str(row.check))} ({percent(row.share, 1)}: {escape(str(row.action))})" for row in rows.itertuples()
+        _(
+            fault,
+            check=escape(checks.said(str(row.check))),
+            share=percent(row.share, 1),
+            action=escape(checks.said(str(row.action))),
+        )
+        for row in rows.itertuples()
     ]
-    return [f"<b>Faults of the tables</b>: {listed(named)}. The last section lists all checks."]
+    return [_("<b>Faults of the tables</b>: {faults}. The last section lists all checks.", faults=listed(named))]

@@ -16,10 +16,47 @@ import pandas as pd
 import xlsxwriter
 from IPython.display import HTML
 
+from shelfcast.language import N_, _, code
+from shelfcast.report import names
+
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")  # OWASP, CSV injection
 MOST_BYTES = 4_000_000  # of a file inside the page; base64 makes a third more of it
 MOST_ROWS = 1_048_575  # of an Excel sheet, below its heading
 WIDEST = 48  # characters of a column
+CAPTIONS = {  # of columns in the workbook; CSVs keep the names that systems read
+    **{"product_id": N_("Product number"), "product": N_("Product"), "location": N_("Place"), "week_of": N_("Week of")},
+    **{
+        "expected": N_("Expected"),
+        "median": N_("Median"),
+        "low_80": N_("80 % range from"),
+        "high_80": N_("80 % range to"),
+    },
+    **{"cutoff": N_("Last observed week"), "arrives": N_("Can be sold from"), "note": N_("Note"), "ds": N_("Week of")},
+    **{"expected_demand": N_("Expected demand"), "order_up_to": N_("Fill up to"), "on_hand": N_("On hand")},
+    **{"on_order": N_("On order"), "quantity": N_("Order"), "expected_fill": N_("Demand met"), "value": N_("Worth")},
+    **{"unit_cost": N_("Unit cost"), "horizon": N_("Weeks ahead"), "price": N_("Price")},
+    **{
+        "price_promoted": N_("Promotion price"),
+        "units_without": N_("Units without promotion"),
+        "units": N_("More units"),
+    },
+    **{"units_low": N_("More units from"), "units_high": N_("More units to"), "others": N_("Units of other products")},
+    **{"others_low": N_("Units of other products from"), "others_high": N_("Units of other products to")},
+    **{"money": N_("Margin gained"), "money_low": N_("Margin gained from"), "money_high": N_("Margin gained to")},
+    **{
+        "units_model": N_("More units by the model"),
+        "units_cause": N_("More units by causes"),
+        "spending": N_("Spending"),
+    },
+    **{
+        "chosen": N_("In the plan"),
+        "planned_now": N_("Planned already"),
+        "group": N_("Group"),
+        "shoppers": N_("Shoppers"),
+    },
+    **{"buyers_of_100": N_("Buyers of 100"), "buyers_low": N_("Buyers from"), "buyers_high": N_("Buyers to")},
+}
+SHEETS = [N_("about"), N_("forecasts"), N_("orders"), N_("promotions"), N_("groups")]
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -60,7 +97,7 @@ def workbook(sheets: Mapping[str, pd.DataFrame], made: pd.Timestamp, notes: list
         book.add_format({"num_format": "#,##0.00"}),
         book.add_format({"num_format": "yyyy-mm-dd"}),
     )
-    first = book.add_worksheet("about")
+    first = book.add_worksheet(_(SHEETS[0]))
     first.set_column(0, 0, 110)
     for i, line in enumerate(notes):
         first.write_string(i, 0, line)
@@ -69,9 +106,21 @@ def workbook(sheets: Mapping[str, pd.DataFrame], made: pd.Timestamp, notes: list
             raise ValueError(
                 f"sheet {name!r} has {len(frame):,} rows, and Excel reads {MOST_ROWS:,}. Use the Parquet file."
             )
-        _sheet(book.add_worksheet(name), frame, bold, whole, fraction, date)
+        _sheet(book.add_worksheet(_(name)), captioned(frame), bold, whole, fraction, date)
     book.close()
     return buffer.getvalue()
+
+
+def captioned(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame for people who read another language than the columns' names: captions, notes and places translated."""
+    if code() == "en":
+        return frame
+    said = frame.copy()
+    if "location" in said:
+        said["location"] = said["location"].map(names.location_label)
+    if "note" in said:
+        said["note"] = said["note"].map(_)
+    return said.rename(columns={name: _(CAPTIONS[name]) for name in said if name in CAPTIONS})
 
 
 def _sheet(sheet, frame: pd.DataFrame, bold, whole, fraction, date) -> None:
@@ -94,7 +143,7 @@ def _sheet(sheet, frame: pd.DataFrame, bold, whole, fraction, date) -> None:
     for i, name in enumerate(frame):
         sheet.write_string(0, i, str(name), bold)
     for row in range(len(frame)):
-        for i, (write, cells, style, _) in enumerate(writers):
+        for i, (write, cells, style, _width) in enumerate(writers):
             value = cells[row]
             if value is not None and value == value and not (isinstance(value, float) and not np.isfinite(value)):
                 write(row + 1, i, value, style)
@@ -114,17 +163,20 @@ def links(files: Mapping[str, bytes], described: Mapping[str, str]) -> HTML:
     """
     items = []
     for name, content in files.items():
-        text = f"{escape(described[name])} ({size(len(content))})"
+        text = _("{what} ({size})", what=escape(described[name]), size=size(len(content)))
         if len(content) > MOST_BYTES:
-            items.append(
-                f"<li>{escape(name)} is too large for this page: {text}. The run's folder has the same rows.</li>"
+            large = _(
+                "{name} is too large for this page: {text}. The run's folder has the same rows.",
+                name=escape(name),
+                text=text,
             )
+            items.append(f"<li>{large}</li>")
             continue
         kind = XLSX if name.endswith(".xlsx") else "text/csv;charset=utf-8"
         data = base64.b64encode(content).decode()
-        items.append(
-            f'<li><a download="{escape(name)}" href="data:{kind};base64,{data}">{escape(name)}</a>: {text}</li>'
-        )
+        link = f'<a download="{escape(name)}" href="data:{kind};base64,{data}">{escape(name)}</a>'
+        line = _("{name}: {text}", name=link, text=text)
+        items.append(f"<li>{line}</li>")
     return HTML(f"<ul class='downloads'>{''.join(items)}</ul>")
 
 

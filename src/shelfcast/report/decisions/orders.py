@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.language import N_, _, ngettext, pgettext
 from shelfcast.report import names
 from shelfcast.report.decisions.words import product
 from shelfcast.report.theme import money, percent
 
-PLACES = {"product": "One warehouse for the chain", "product_region": "Stock in each region"}
-PEERS = {"lightgbm": "Against LightGBM's", "textbook": "Against the textbook's"}
+PLACES = {"product": N_("One warehouse for the chain"), "product_region": N_("Stock in each region")}
+PEERS = {"lightgbm": N_("Against LightGBM's"), "textbook": N_("Against the textbook's")}
 
 
 def largest(orders: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:
@@ -30,9 +31,9 @@ def largest(orders: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame:
     rows = worth[worth > 0].index[:most]
     regions = [name for name in wide if name != CHAIN]
     table = {
-        "Product": [product(labels, name) for name in rows],
-        "Order" if column == "quantity" else "Fill up to": [f"{x:,.0f}" for x in wide.loc[rows, CHAIN].fillna(0)],
-        "Worth": [money(x) for x in worth[rows]],
+        _("Product"): [product(labels, name) for name in rows],
+        _("Order") if column == "quantity" else _("Fill up to"): [f"{x:,.0f}" for x in wide.loc[rows, CHAIN].fillna(0)],
+        _("Worth"): [money(x) for x in worth[rows]],
     }
     if len(regions) > 1:
         table |= {names.location_label(name): [f"{x:,.0f}" for x in wide.loc[rows, name].fillna(0)] for name in regions}
@@ -53,16 +54,16 @@ def replay_table(past: pd.DataFrame, situation: str, rule: str, method: str) -> 
     """
     rows = of_rule(past, situation, rule, method)
     table = {
-        "Where stock is kept": rows["level"].map(PLACES),
-        "Weeks": rows["lead_time"],
-        "Cost": rows["cost"].map(money),
-        "Demand met": rows["fill_rate"].map(lambda x: percent(x, 1)),
-        "Mean stock": rows["mean_stock"].map(lambda x: f"{x:,.1f}"),
+        _("Where stock is kept"): rows["level"].map(lambda level: _(PLACES[level])),
+        pgettext("lead time", "Weeks"): rows["lead_time"],
+        _("Cost"): rows["cost"].map(money),
+        _("Demand met"): rows["fill_rate"].map(lambda x: percent(x, 1)),
+        _("Mean stock"): rows["mean_stock"].map(lambda x: f"{x:,.1f}"),
     }
     for peer, name in PEERS.items():
         if f"against_{peer}" in rows and rows[f"against_{peer}"].notna().any():
             cells = rows[[f"against_{peer}{end}" for end in ("", "_low", "_high")]].itertuples(index=False)
-            table[name] = [_interval(*cell) for cell in cells]
+            table[_(name)] = [_interval(*cell) for cell in cells]
     return pd.DataFrame(table)
 
 
@@ -70,7 +71,8 @@ def _interval(estimate: float, low: float, high: float) -> str:
     if not np.isfinite(estimate):
         return "–"
     style = "up" if high < 0 else "down" if low > 0 else ""
-    text = f"{percent(estimate, 0, True)} ({percent(low, 0, True)} to {percent(high, 0, True)})"
+    ends = {"low": percent(low, 0, True), "high": percent(high, 0, True)}
+    text = _("{estimate} ({low} to {high})", estimate=percent(estimate, 0, True), **ends)
     return f"<span class='{style}'>{text}</span>"
 
 
@@ -78,16 +80,25 @@ def title(past: pd.DataFrame, situation: str, rule: str, method: str) -> str:
     """How the orders did in the replay, in one line: cheaper, dearer, or no clear difference to LightGBM's."""
     rows = of_rule(past, situation, rule, method)
     if "against_lightgbm" not in rows or rows["against_lightgbm"].isna().all():
-        return "What such orders would have cost in the test weeks"
+        return _("What such orders would have cost in the test weeks")
     cheaper, dearer = (rows["against_lightgbm_high"] < 0).sum(), (rows["against_lightgbm_low"] > 0).sum()
-    of = f"of {len(rows)} replays"
     if cheaper and not dearer:
-        return f"In the test weeks such orders would clearly have been cheaper than LightGBM's in {cheaper} {of}"
-    if dearer and not cheaper:
-        return f"In the test weeks such orders would clearly have been dearer than LightGBM's in {dearer} {of}"
-    if cheaper and dearer:
-        return f"In the test weeks such orders would have been cheaper than LightGBM's in {cheaper}, dearer in {dearer} {of}"
-    return f"In the test weeks such orders would have cost about as much as LightGBM's: no clear difference in {len(rows)} replays"
+        message = N_(
+            "In the test weeks such orders would clearly have been cheaper than LightGBM's in {cheaper} of {n} replays"
+        )
+    elif dearer and not cheaper:
+        message = N_(
+            "In the test weeks such orders would clearly have been dearer than LightGBM's in {dearer} of {n} replays"
+        )
+    elif cheaper and dearer:
+        message = N_(
+            "In the test weeks such orders would have been cheaper than LightGBM's in {cheaper}, dearer in {dearer} of {n} replays"
+        )
+    else:
+        message = N_(
+            "In the test weeks such orders would have cost about as much as LightGBM's: no clear difference in {n} replays"
+        )
+    return _(message, cheaper=cheaper, dearer=dearer, n=len(rows))
 
 
 def met(past: pd.DataFrame, situation: str, rule: str, method: str, target: float, tolerance: float = 0.015) -> str:
@@ -97,8 +108,14 @@ def met(past: pd.DataFrame, situation: str, rule: str, method: str, target: floa
     if rule != "fill_rate" or rows.empty or off.abs().max() <= tolerance:
         return ""
     worst = rows.loc[off.abs().idxmax()]
-    return (
-        f"<b>Orders missed their target</b>: sized to meet {percent(target)} of demand, they met "
-        f"{percent(worst['fill_rate'], 1)} in the replay ({PLACES[worst['level']].lower()}, {worst['lead_time']:.0f} "
-        f"week{'' if worst['lead_time'] == 1 else 's'} to arrive). Keep more stock of what must not run out."
+    place = PLACES[worst["level"]]
+    return _(
+        "<b>Orders missed their target</b>: sized to meet {target} of demand, they met "
+        "{met} in the replay ({place}, {arrival}). Keep more stock of what must not run out.",
+        target=percent(target),
+        met=percent(worst["fill_rate"], 1),
+        place=_(place).lower(),
+        arrival=ngettext(
+            "{n} week to arrive", "{n} weeks to arrive", worst["lead_time"], n=f"{worst['lead_time']:.0f}"
+        ),
     )

@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from shelfcast.language import _, listed, short_day
 from shelfcast.report.decisions.words import product
-from shelfcast.report.names import listed
 from shelfcast.report.theme import money, percent, units
 
 
@@ -21,18 +21,20 @@ def plan_table(plan: pd.DataFrame, labels: pd.Series, most: int) -> pd.DataFrame
     """
     rows = plan[plan["chosen"]].nlargest(most, "money").sort_values(["ds", "money"], ascending=[True, False])
     cells = {
-        "Product": rows["product_id"].map(lambda name: product(labels, name)),
-        "Week of": rows["ds"].map(lambda day: f"{day.day}\u00a0{day:%b}"),
-        "Price": [f"{row.price:.2f}\u00a0→\u00a0{row.price_promoted:.2f}" for row in rows.itertuples()],
-        "Without": rows["units_without"].map(units),
-        "More units": rows["units"].map(units),
-        "80 % range": [f"{units(row.units_low)}–{units(row.units_high)}" for row in rows.itertuples()],
-        "By causes": rows["units_cause"].map(lambda x: units(x) if np.isfinite(x) else "–"),
-        "Margin": rows["money"].map(money),
-        "Its 80 % range": [f"{money(row.money_low)} to {money(row.money_high)}" for row in rows.itertuples()],
+        _("Product"): rows["product_id"].map(lambda name: product(labels, name)),
+        _("Week of"): rows["ds"].map(short_day),
+        _("Price"): [f"{row.price:.2f}\u00a0→\u00a0{row.price_promoted:.2f}" for row in rows.itertuples()],
+        _("Without"): rows["units_without"].map(units),
+        _("More units"): rows["units"].map(units),
+        _("80 % range"): [f"{units(row.units_low)}–{units(row.units_high)}" for row in rows.itertuples()],
+        _("By causes"): rows["units_cause"].map(lambda x: units(x) if np.isfinite(x) else "–"),
+        _("Margin"): rows["money"].map(money),
+        _("Its 80 % range"): [
+            _("{low} to {high}", low=money(row.money_low), high=money(row.money_high)) for row in rows.itertuples()
+        ],
     }
     if plan["planned_now"].any():
-        cells["Planned"] = np.where(rows["planned_now"], "yes", "no")
+        cells[_("Planned")] = np.where(rows["planned_now"], _("yes"), _("no"))
     return pd.DataFrame(cells)
 
 
@@ -47,7 +49,7 @@ def group_table(groups: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     for group, own in groups.groupby("group"):
         first = own.iloc[0]
         apart = [
-            f"{product(labels, name)} ({percent(share)})"
+            _("{product} ({share})", product=product(labels, name), share=percent(share))
             for name, share in zip(first["products"], first["bought"], strict=True)
         ]
         likely = own.sort_values("share", ascending=False)
@@ -57,9 +59,9 @@ def group_table(groups: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
         ]
         rows.append(
             {
-                "Group": f"{group}: {first['shoppers']:,} shoppers",
-                "Buys more than others do (share that did so far)": listed(apart),
-                "Of 100 of them, likely to buy next": "<br>".join(next_ones),
+                _("Group"): _("{group}: {n} shoppers", group=group, n=f"{first['shoppers']:,}"),
+                _("Buys more than others do (share that did so far)"): listed(apart),
+                _("Of 100 of them, likely to buy next"): "<br>".join(next_ones),
             }
         )
     return pd.DataFrame(rows)

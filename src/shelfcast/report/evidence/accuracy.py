@@ -11,9 +11,10 @@ import pandas as pd
 
 from shelfcast.judge.intervals import paired_bootstrap
 from shelfcast.judge.metrics import COVERAGES, scores
+from shelfcast.language import _
 from shelfcast.panel.frame import Panel
 from shelfcast.report import names
-from shelfcast.report.names import GROUPS, SHORT_LEVELS
+from shelfcast.report.names import GROUPS, short_level
 from shelfcast.report.theme import percent
 
 START = "moving_average_8"  # where the way to the best possible forecast begins
@@ -72,7 +73,7 @@ def splits(test: pd.DataFrame, panel: Panel, methods: list[str]) -> dict[str, pd
     frame = test[test["method"].isin(methods)]
     share = promotion.reindex(pd.MultiIndex.from_frame(frame[["unique_id", "ds"]])).to_numpy()
     frame = frame.assign(
-        decile=frame["product_id"].map(decile), promoted=np.where(share >= 0.5, "promoted", "not promoted")
+        decile=frame["product_id"].map(decile), promoted=np.where(share >= 0.5, _("promoted"), _("not promoted"))
     )
     tables = {}
     for by in ("horizon", "decile", "promoted"):
@@ -94,16 +95,16 @@ def method_table(scored: dict, timings: dict | None = None) -> pd.DataFrame:
     for key, score in sorted(scored.items(), key=lambda item: item[1]["wql"]):
         method = names.method(key)
         row = {
-            "Method": method.name,
-            "Error (WQL)": f"{score['wql']:.3f}",
-            "Miss (WAPE)": percent(score["wape"], 1),
-            "RMSSE": f"{score['rmsse']:.3f}",
-            "Bias": percent(score["bias"], 1, sign=True),
-            "In 80 % range": percent(score["coverage_80"]),
+            _("Method"): method.name,
+            _("Error (WQL)"): f"{score['wql']:.3f}",
+            _("Miss (WAPE)"): percent(score["wape"], 1),
+            _("RMSSE"): f"{score['rmsse']:.3f}",
+            _("Bias"): percent(score["bias"], 1, sign=True),
+            _("In 80 % range"): percent(score["coverage_80"]),
         }
         if timings is not None:
-            row["Fit, s"] = f"{timings[key]['fit_seconds']:,.0f}" if key in timings else "–"
-        rows.append(row | {"What it is": method.description})
+            row[_("Fit, s")] = f"{timings[key]['fit_seconds']:,.0f}" if key in timings else "–"
+        rows.append(row | {_("What it is"): method.description})
     return pd.DataFrame(rows)
 
 
@@ -114,12 +115,12 @@ def distance_to_best(scored: dict) -> pd.DataFrame:
     """
     rows = []
     for method in sorted(scored["product"], key=lambda m: scored["product"][m]["wql"]):
-        row = {"Method": names.method(method).name}
+        row = {_("Method"): names.method(method).name}
         for level, methods in scored.items():
             wql, best = methods[method]["wql"], methods["oracle"]["wql"]
-            row[f"Error / best possible, {SHORT_LEVELS[level]}"] = f"{wql / best:.2f}"
+            row[_("Error / best possible, {level}", level=short_level(level))] = f"{wql / best:.2f}"
             if START in methods:
                 start = methods[START]["wql"]
-                row[f"Way covered, {SHORT_LEVELS[level]}"] = percent((start - wql) / (start - best))
+                row[_("Way covered, {level}", level=short_level(level))] = percent((start - wql) / (start - best))
         rows.append(row)
     return pd.DataFrame(rows)

@@ -7,9 +7,10 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from shelfcast.language import _
 from shelfcast.report import names
 from shelfcast.report.evidence.accuracy import labelled
-from shelfcast.report.names import SHORT_LEVELS
+from shelfcast.report.names import short_level
 from shelfcast.report.theme import percent
 
 
@@ -45,12 +46,13 @@ def ablation_against_best(ablation: dict) -> pd.DataFrame:
     measured = [key for key, row in costs.get("product", {}).items() if "recovered" in row]
     rows = []
     for key in measured:
-        row = {"Left out": names.ablation(key)[0] + (", new products" if key.startswith("new_") else "")}
+        source = names.ablation(key)[0]
+        row = {_("Left out"): _("{source}, new products", source=source) if key.startswith("new_") else source}
         for level, variants in costs.items():
-            cost, short = variants[key], SHORT_LEVELS[level]
-            row[f"Best possible, {short}"] = f"{cost['oracle_wql']:z.3f}"
-            row[f"Model, {short}"] = f"{cost['wql']:z.3f}"
-            row[f"Share, {short}"] = percent(cost["recovered"])
+            cost, short = variants[key], short_level(level)
+            row[_("Best possible, {level}", level=short)] = f"{cost['oracle_wql']:z.3f}"
+            row[_("Model, {level}", level=short)] = f"{cost['wql']:z.3f}"
+            row[_("Share, {level}", level=short)] = percent(cost["recovered"])
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -59,12 +61,14 @@ def new_product_table(ablation: dict) -> pd.DataFrame:
     """Scores of forecasts for products without a history, best first, also against the category's mean."""
     rows = []
     for key in sorted(ablation["new"]["product"], key=lambda key: ablation["new"]["product"][key]["wape"]):
-        label = names.METHODS[key].name if key in names.METHODS else f"Shelfcast, {names.ablation(key)[0]}"
-        row = {"Forecast": "Shelfcast" if key == "new" else label}
+        label = (
+            names.method(key).name if key in names.METHODS else _("Shelfcast, {source}", source=names.ablation(key)[0])
+        )
+        row = {_("Forecast"): "Shelfcast" if key == "new" else label}
         for level, forecasts in ablation["new"].items():
-            score, mean, short = forecasts[key], forecasts["category_mean"], SHORT_LEVELS[level]
-            row[f"WAPE, {short}"] = percent(score["wape"], 1)
-            row[f"WQL, {short}"] = f"{score['wql']:z.3f}"
-            row[f"vs mean, {short}"] = percent(score["wape"] / mean["wape"] - 1, 1, sign=True)
+            score, mean, short = forecasts[key], forecasts["category_mean"], short_level(level)
+            row[_("WAPE, {level}", level=short)] = percent(score["wape"], 1)
+            row[_("WQL, {level}", level=short)] = f"{score['wql']:z.3f}"
+            row[_("vs mean, {level}", level=short)] = percent(score["wape"] / mean["wape"] - 1, 1, sign=True)
         rows.append(row)
     return pd.DataFrame(rows)

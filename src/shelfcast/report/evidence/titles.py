@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
+from shelfcast.language import N_, _, ngettext, sentences
 from shelfcast.report.theme import percent
 
 
 def accuracy_title(rows: pd.DataFrame, level: str, rival: str) -> str:
     """The verdict of a comparison's own row; `rows` as `accuracy.comparison` gives them."""
     own = rows[rows["group"] == "ours"].iloc[0]
-    verdict = "better than" if own["estimate"] < 0 else "worse than"
+    verdict = N_("{level}: better than {rival} ({change})")
+    if own["estimate"] >= 0:
+        verdict = N_("{level}: worse than {rival} ({change})")
     if own["low"] <= 0 <= own["high"]:
-        verdict = "no clear difference to"
-    return f"{level.capitalize()}: {verdict} {rival} ({percent(own['estimate'], 1, sign=True)})"
+        verdict = N_("{level}: no clear difference to {rival} ({change})")
+    return _(verdict, level=level.capitalize(), rival=rival, change=percent(own["estimate"], 1, sign=True))
 
 
 def control_title(rows: pd.DataFrame, level: str) -> str:
@@ -21,14 +24,22 @@ def control_title(rows: pd.DataFrame, level: str) -> str:
     controls = rows[rows["group"] == "control"]
     if controls.empty:
         return level.capitalize()
-    clear = (controls["low"] > 0).sum() or "none"
-    return f"{level.capitalize()}: {clear} of {len(controls)} simpler versions clearly worse"
+    clear = (controls["low"] > 0).sum()
+    worse = N_("{level}: {clear} of {n} simpler versions clearly worse")
+    if not clear:
+        worse = N_("{level}: none of {n} simpler versions clearly worse")
+    return _(worse, level=level.capitalize(), clear=clear, n=len(controls))
 
 
 def ablation_title(rows: pd.DataFrame, level: str) -> str:
     """The data source whose absence costs most; `rows` as `studies.ablation_costs` gives them."""
     most = rows.loc[rows.loc[rows["group"] == "left out", "estimate"].idxmax()]
-    return f"{level.capitalize()}: most is lost with {most['label']} ({percent(most['estimate'], 1, sign=True)})"
+    return _(
+        "{level}: most is lost with {source} ({change})",
+        level=level.capitalize(),
+        source=most["label"],
+        change=percent(most["estimate"], 1, sign=True),
+    )
 
 
 def marks(*comparisons: pd.DataFrame, advantage: str) -> str:
@@ -36,32 +47,43 @@ def marks(*comparisons: pd.DataFrame, advantage: str) -> str:
     rows = pd.concat(comparisons)
     groups, own = set(rows["group"]), rows.loc[rows["group"] == "ours", "label"].iloc[0]
     black = {
-        "alternative": "other methods",
-        "combination": f"a blend of {own} and trees",
-        "control": f"simpler versions of {own}",
+        "alternative": _("other methods"),
+        "combination": _("a blend of {own} and trees", own=own),
+        "control": _("simpler versions of {own}", own=own),
     }
-    text = f"Blue: {own}. Black: {', then '.join(words for group, words in black.items() if group in groups)}."
-    if "upper bound" in groups:
-        text += f" Hollow squares use {advantage}, which no real forecast has: an upper bound, not a fair comparison."
-    return text
+    shown = _(", then ").join(words for group, words in black.items() if group in groups)
+    text = _("Blue: {own}. Black: {shown}.", own=own, shown=shown)
+    if "upper bound" not in groups:
+        return text
+    hollow = N_("Hollow squares use {advantage}, which no real forecast has: an upper bound, not a fair comparison.")
+    return sentences([text, _(hollow, advantage=advantage)])
 
 
 def coverage_title(coverage: float) -> str:
     """How the measured coverage of the 80 % range compares with its promise."""
-    verdict = "narrower than promised" if coverage < 0.8 else "wider than needed"
+    verdict = N_("{share} of the weeks fell inside the 80 % range: wider than needed")
+    if coverage < 0.8:
+        verdict = N_("{share} of the weeks fell inside the 80 % range: narrower than promised")
     if abs(coverage - 0.8) < 0.03:
-        verdict = "as promised"
-    return f"{percent(coverage)} of the weeks fell inside the 80 % range: {verdict}"
+        verdict = N_("{share} of the weeks fell inside the 80 % range: as promised")
+    return _(verdict, share=percent(coverage))
 
 
 def training_title(history: pd.DataFrame) -> str:
     """After how many steps the runs were best; step 0 is the base as it came."""
     best = history.loc[history["best"], "step"].iloc[0]
-    when = f"after {best} step{'' if best == 1 else 's'}" if best else "before any training on this category"
-    return f"Averaged over the runs, the validation error was lowest {when}"
+    if not best:
+        return _("Averaged over the runs, the validation error was lowest before any training on this category")
+    return ngettext(
+        "Averaged over the runs, the validation error was lowest after {n} step",
+        "Averaged over the runs, the validation error was lowest after {n} steps",
+        best,
+    )
 
 
 def study_origin(made: dict, panel_md5: str) -> str:
     """Seeds and revision of a study's results, and whether the panel has changed since."""
-    changed = "" if made["panel_md5"] == panel_md5 else "; the panel has changed since"
-    return f"{len(made['seeds'])} runs each, trained at revision {made['revision']}{changed}"
+    origin = N_("{n} runs each, trained at revision {revision}")
+    if made["panel_md5"] != panel_md5:
+        origin = N_("{n} runs each, trained at revision {revision}; the panel has changed since")
+    return _(origin, n=len(made["seeds"]), revision=made["revision"])

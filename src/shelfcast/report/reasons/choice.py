@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from shelfcast.language import N_
+
 SHOWN = 6  # products
 SMALL = 0.03  # of what all groups of a product move, below which groups are put together
-REST = "Everything else"
+REST = N_("Everything else")
 
 
 def standing_out(frame: pd.DataFrame, n: int = SHOWN) -> list[str]:

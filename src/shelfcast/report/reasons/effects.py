@@ -10,10 +10,11 @@ from html import escape
 
 import pandas as pd
 
+from shelfcast.language import N_, _, pgettext
 from shelfcast.report.theme import percent
 
 MAIN = ("log_price", "promotion")
-ASIDE = "plain regression"
+ASIDE = N_("plain regression")
 CHECKS = ("placebo", "negative_control", "hidden_cause")
 
 
@@ -26,7 +27,7 @@ def of(frame: pd.DataFrame, treatment: str) -> pd.DataFrame:
     """
     rows = frame[(frame["treatment"] == treatment) & frame["kind"].isin(["effect", "naive"])]
     naive, whole = rows["kind"] == "naive", rows["group"] == "all"
-    label = rows["group_label"].mask(naive, ASIDE)
+    label = rows["group_label"].mask(naive, _(ASIDE))
     group = pd.Series("by group", rows.index).mask(whole, "ours").mask(naive, "upper bound")
     columns = {"estimate": rows["change"], "low": rows["change_low"], "high": rows["change_high"]}
     table = pd.DataFrame({"label": label.map(capital), **columns, "group": group})
@@ -37,9 +38,13 @@ def of(frame: pd.DataFrame, treatment: str) -> pd.DataFrame:
 def title(rows: pd.DataFrame, treatment: str) -> str:
     """The finding of `of`'s first row, with its interval and its condition."""
     own = rows.iloc[0]
-    when = "At a price 10\u00a0% lower" if treatment == "log_price" else "Promoted in all stores, at the same price"
-    interval = f"{percent(own['low'], sign=True)} to {percent(own['high'], sign=True)}"
-    return f"{when}: {percent(own['estimate'], sign=True)} units ({interval}), if what is assumed below holds"
+    when = N_("At a price 10\u00a0% lower: {change} units ({low} to {high}), if what is assumed below holds")
+    if treatment != "log_price":
+        when = N_(
+            "Promoted in all stores, at the same price: {change} units ({low} to {high}), if what is assumed below holds"
+        )
+    ends = {end: percent(own[end], sign=True) for end in ("low", "high")}
+    return _(when, change=percent(own["estimate"], sign=True), **ends)
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -47,13 +52,13 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in frame[frame["kind"].isin(["effect", "naive"])].itertuples():
         cells = {
-            "Of": capital(row.label),
-            "Products": capital(escape(row.group_label)),
-            "How": "effect" if row.kind == "effect" else "plain regression",
-            "On log units": f"{row.estimate:.2f}".replace("-", "−"),
-            "95 % interval": f"{row.low:.2f} to {row.high:.2f}".replace("-", "−"),
-            "Change of units": percent(row.change, sign=True),
-            "Product-weeks": f"{row.n:,.0f}",
+            pgettext("effect", "Of"): capital(row.label),
+            _("Products"): capital(escape(row.group_label)),
+            _("How"): _("effect") if row.kind == "effect" else _(ASIDE),
+            _("On log units"): f"{row.estimate:.2f}".replace("-", "−"),
+            _("95 % interval"): _("{low} to {high}", low=f"{row.low:.2f}", high=f"{row.high:.2f}").replace("-", "−"),
+            _("Change of units"): percent(row.change, sign=True),
+            _("Product-weeks"): f"{row.n:,.0f}",
         }
         rows.append(cells)
     return pd.DataFrame(rows)
@@ -69,7 +74,7 @@ def assumed(frame: pd.DataFrame) -> list[str]:
     """What must hold for the estimates of price and promotion to be effects, each once."""
     main = frame[(frame["kind"] == "effect") & frame["treatment"].isin(MAIN) & (frame["group"] == "all")]
     texts = [text for row in main["assumptions"] for text in json.loads(row)]
-    return [capital(text) + "." for text in dict.fromkeys(texts)]
+    return [_("{text}.", text=capital(text)) for text in dict.fromkeys(texts)]
 
 
 def judged(summary: pd.DataFrame) -> str:
@@ -87,10 +92,14 @@ def judged(summary: pd.DataFrame) -> str:
         return percent((rows["covered"] * rows["worlds"]).sum() / rows["worlds"].sum())
 
     n = fine.loc[fine["method"] == "dml", "worlds"].sum()
-    return (
-        f"On {n} simulated worlds whose truth is known, {covered(fine, 'dml')} of such 95\u00a0% intervals held the true "
-        f"price elasticity, and {covered(fine, 'naive')} of those of the plain regression; where prices followed what no "
-        f"table shows, {covered(hidden, 'dml')}."
+    return _(
+        "On {n} simulated worlds whose truth is known, {ours} of such 95\u00a0% intervals held the true "
+        "price elasticity, and {naive} of those of the plain regression; where prices followed what no "
+        "table shows, {hidden}.",
+        n=n,
+        ours=covered(fine, "dml"),
+        naive=covered(fine, "naive"),
+        hidden=covered(hidden, "dml"),
     )
 
 

@@ -7,10 +7,10 @@ import json
 
 import numpy as np
 import pandas as pd
-from matplotlib.dates import ConciseDateFormatter, MonthLocator
 from matplotlib.figure import Figure
 
-from shelfcast.report.plots import graph_layout
+from shelfcast.language import N_, _, joined
+from shelfcast.report.plots import graph_layout, month_axis
 from shelfcast.report.reasons.choice import REST
 from shelfcast.report.theme import BLUE, HALF, INK, MUTED, ORANGE, PALE, SMALL, canvas, units
 
@@ -24,11 +24,13 @@ def headline(rows: pd.DataFrame, name: str) -> str:
     named = rows[rows["label"] != REST]
     largest = named.loc[named["units"].abs().sort_values(ascending=False).index].head(NAMED)
     largest = largest[largest["units"].abs() > WORTH_NAMING * max(usual, 1)]
-    reasons = ", ".join(f"{row.label.lower()} {signed(row.units)}" for row in largest.itertuples())
+    reasons = joined([f"{_(row.label).lower()} {signed(row.units)}" for row in largest.itertuples()])
+    more = N_("{name}: {forecast} units, {difference} more than usual")
+    fewer = N_("{name}: {forecast} units, {difference} fewer than usual")
     difference = forecast - usual
-    side = "more" if difference > 0 else "fewer"
-    text = f"{name}: {units(forecast)} units, {units(abs(difference))} {side} than usual"
-    return f"{text}: {reasons}" if reasons else text
+    numbers = {"forecast": units(forecast), "difference": units(abs(difference))}
+    text = _(more if difference > 0 else fewer, name=name, **numbers)
+    return _("{finding}: {reasons}", finding=text, reasons=reasons) if reasons else text
 
 
 def signed(value: float) -> str:
@@ -58,8 +60,8 @@ def contributions(rows: pd.DataFrame, title: str, size=HALF) -> Figure:
     ax.plot([usual, forecast], [0, last], "D", color=INK, ms=5, ls="none")
     for y, value in ((0, usual), (last, forecast)):
         ax.text(value + 0.025 * reach, y, units(value), va="center", fontsize=8.5, fontweight="bold")
-    ax.set_yticks(range(last + 1), ["as usual", *rows["label"], "forecast"])
-    ax.set(xlabel="units", ylim=(last + 0.6, -0.6))
+    ax.set_yticks(range(last + 1), [_("as usual"), *rows["label"].map(_), _("forecast")])
+    ax.set(xlabel=_("units"), ylim=(last + 0.6, -0.6))
     ax.use_sticky_edges = False  # bars would end at the picture's edge, and cut the diamonds
     ax.margins(x=0.12)
     ax.tick_params(axis="y", length=0, labelcolor=INK)
@@ -67,15 +69,15 @@ def contributions(rows: pd.DataFrame, title: str, size=HALF) -> Figure:
     return figure
 
 
-def strip(pairs: str, title: str, size=SMALL, label: str = "units") -> Figure:
+def strip(pairs: str, title: str, size=SMALL, label: str = "") -> Figure:
     """Units by week (the JSON of `weeks`) as bars, up and down."""
     frame = pd.DataFrame(json.loads(pairs), columns=["ds", "units"])
     figure, ax = canvas(title, size)
     colours = np.where(frame["units"] >= 0, BLUE, ORANGE)
     ax.bar(pd.to_datetime(frame["ds"]), frame["units"], width=6, color=colours)
     ax.axhline(0, color=MUTED, lw=0.8)
-    _months(ax)
-    ax.set_ylabel(label)
+    month_axis(ax)
+    ax.set_ylabel(label or _("units"))
     return figure
 
 
@@ -83,15 +85,9 @@ def shares(frame: pd.DataFrame, title: str, size=HALF) -> Figure:
     """Shares of attention by week as bars; frame has ds and share."""
     figure, ax = canvas(title, size)
     ax.bar(frame["ds"], 100 * frame["share"], width=6, color=MUTED)
-    _months(ax)
-    ax.set_ylabel("share of attention, %")
+    month_axis(ax)
+    ax.set_ylabel(_("share of attention, %"))
     return figure
-
-
-def _months(ax) -> None:
-    locator = MonthLocator(interval=2)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
 
 
 def region_map(pairs: str, graph: pd.DataFrame, title: str, coordinates: pd.DataFrame | None = None) -> Figure:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+from shelfcast.language import N_, _, items
+
 METHODS = {
-    "shapley": "Shapley values of groups",
-    "gradients": "integrated gradients",
-    "attention": "attention of the last layer",
-    "rollout": "attention through all layers",
+    "shapley": N_("Shapley values of groups"),
+    "gradients": N_("integrated gradients"),
+    "attention": N_("attention of the last layer"),
+    "rollout": N_("attention through all layers"),
 }
 COLUMNS = {"shapley": "units", "gradients": "gradients"}  # of an explanation's frame; attention has no units
 FOLLOWS = 0.5  # rank correlation with the truth over products, below which a group is called unreliable
@@ -34,20 +36,28 @@ def sentence(study: dict, shown: str) -> str:
     """The method that is shown with its score, attention with its own, and who won."""
     chain = study["scores"][LOCATION]
     winner = best(study)
-    judged = "the best of four ways to explain" if shown == winner else f"second to {METHODS[winner]}"
+    judged = _("the best of four ways to explain")
+    if shown != winner:
+        judged = _("second to {method}", method=_(METHODS[winner]))
     own, attention = chain[shown], chain["attention"]
-    return (
-        f"Bars are {METHODS[shown]}, {judged} on a simulated market whose laws are known: their order of the inputs "
-        f"agrees with the true one by <b>{own['size_agreement']:.2f}</b> (rank correlation; 1 is perfect, 0 is chance), "
-        f"and they find the inputs that truly matter with an area under precision–recall of {own['precision_recall']:.2f} "
-        f"(guessing: {own['chance']:.2f}). Attention reaches {attention['size_agreement']:.2f} and "
-        f"{attention['precision_recall']:.2f}."
+    return _(
+        "Bars are {method}, {judged} on a simulated market whose laws are known: their order of the inputs "
+        "agrees with the true one by <b>{agreement:.2f}</b> (rank correlation; 1 is perfect, 0 is chance), "
+        "and they find the inputs that truly matter with an area under precision–recall of {found:.2f} "
+        "(guessing: {chance:.2f}). Attention reaches {attention_agreement:.2f} and {attention_found:.2f}.",
+        method=_(METHODS[shown]),
+        judged=judged,
+        agreement=own["size_agreement"],
+        found=own["precision_recall"],
+        chance=own["chance"],
+        attention_agreement=attention["size_agreement"],
+        attention_found=attention["precision_recall"],
     )
 
 
 def score_words(study: dict, method: str) -> str:
     """'agrees with the truth by 0.36', of a method in the study of the simulated market."""
-    return f"agrees with the truth by {study['scores'][LOCATION][method]['size_agreement']:.2f}"
+    return _("agrees with the truth by {score:.2f}", score=study["scores"][LOCATION][method]["size_agreement"])
 
 
 def caution(study: dict, shown: str, labels: dict[str, str]) -> str:
@@ -58,13 +68,16 @@ def caution(study: dict, shown: str, labels: dict[str, str]) -> str:
     labels : group -> its name for people, of the groups that the page shows.
     """
     follows = study["by_group"][LOCATION].get(shown, {})
-    weak = {labels[group]: value for group, value in follows.items() if group in labels and value < FOLLOWS}
+    weak = {_(labels[group]): value for group, value in follows.items() if group in labels and value < FOLLOWS}
     if not weak:
         return ""
-    listed = ", ".join(f"{label} ({value:.2f})".replace("-", "−") for label, value in sorted(weak.items()))
-    return (
-        f"<b>Read with care</b>: over products of that market these bars did not follow the truth (rank correlation "
-        f"below {FOLLOWS:g}): {listed}."
+    one = N_("{label} ({score})")
+    parts = [_(one, label=label, score=f"{value:.2f}").replace("-", "−") for label, value in sorted(weak.items())]
+    return _(
+        "<b>Read with care</b>: over products of that market these bars did not follow the truth (rank correlation "
+        "below {least:g}): {groups}.",
+        least=FOLLOWS,
+        groups=items(parts),
     )
 
 
@@ -79,12 +92,12 @@ def table(study: dict, own: dict) -> pd.DataFrame:
     rows = []
     for method in sorted(METHODS, key=lambda m: -truth[m]["size_agreement"]):
         row = {
-            "Way to explain": METHODS[method],
-            "Agrees with the truth": f"{truth[method]['size_agreement']:.2f}",
-            "Finds what matters": f"{truth[method]['precision_recall']:.2f}",
+            _("Way to explain"): _(METHODS[method]),
+            _("Agrees with the truth"): f"{truth[method]['size_agreement']:.2f}",
+            _("Finds what matters"): f"{truth[method]['precision_recall']:.2f}",
         }
         scores = own.get("scores", {}).get(LOCATION, truth)[method]
-        row["Taken away, moves (× random)"] = f"{scores['deletion']:.2f}"
-        row["Like shuffled weights"] = f"{scores['shuffled']:.2f}".replace("-", "−")
+        row[_("Taken away, moves (× random)")] = f"{scores['deletion']:.2f}"
+        row[_("Like shuffled weights")] = f"{scores['shuffled']:.2f}".replace("-", "−")
         rows.append(row)
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from shelfcast.language import N_
 from shelfcast.why.causes import effects
 from shelfcast.why.causes.data import LEVELS, PRICE, PROMOTION, Rows
 from shelfcast.why.causes.effects import Effect
@@ -20,10 +21,10 @@ AHEAD = 4  # weeks: next month's price
 NEXT_PRICE, OTHER_PROMOTION = "next_price", "other_promotion"
 # What a hidden cause is compared with: a name for people, and how its columns begin.
 KNOWN_CAUSES = {
-    "the product's own sales of the weeks before": tuple(f"{name}_before" for name in LEVELS),
-    "promotions": (PROMOTION, "category_promotion"),
-    "prices of other products": ("other_prices",),
-    "holidays": ("holiday",),
+    N_("the product's own sales of the weeks before"): tuple(f"{name}_before" for name in LEVELS),
+    N_("promotions"): (PROMOTION, "category_promotion"),
+    N_("prices of other products"): ("other_prices",),
+    N_("holidays"): ("holiday",),
 }
 
 

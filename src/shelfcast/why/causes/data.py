@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.language import N_, _
 from shelfcast.panel.frame import Panel
 
 PRICE, PROMOTION, COST = "log_price", "promotion", "log_cost"
@@ -101,8 +102,8 @@ def _log_price(panel: Panel, frame: pd.DataFrame) -> tuple[pd.Series, str]:
     if "price" in panel.planned:
         known = frame["price_known"] > 0
         price = (frame["price"] + frame["price_level"]).where(known)
-        return price, "Prices are those of the retailer's table of prices."
-    return realised_log_price(frame), (
+        return price, _("Prices are those of the retailer's table of prices.")
+    return realised_log_price(frame), _(
         "The retailer records a price only with a sale: prices are what was paid for a unit, and weeks without a sale "
         "are left out. Weeks that sold nothing are the weeks of low demand, so that effects of products that often sell "
         "nothing are understated."
@@ -121,7 +122,7 @@ def realised_log_price(frame: pd.DataFrame) -> pd.Series:
     """
     sold = frame["y"] > 0
     price = pd.Series(np.nan, frame.index)
-    for _, ratio in frame.loc[sold].groupby("unique_id")["price_ratio"]:
+    for _series, ratio in frame.loc[sold].groupby("unique_id")["price_ratio"]:
         values = np.zeros(len(ratio))
         total = 0.0
         for n, change in enumerate(ratio.to_numpy()):
@@ -168,9 +169,10 @@ def _enough(values: pd.DataFrame, least_units: float) -> tuple[pd.DataFrame, str
             "Estimate effects for the chain in place of regions, or for a larger category."
         )
     share = kept["units"].sum() / values["units"].sum()
-    return kept, (
-        f"{n} of {n_all} series sell at least {least_units:g} units a week and are used; they make {share:.0%} of units."
+    used = N_(
+        "{n} of {n_all} series sell at least {least:g} units a week and are used; they make {share:.0%} of units."
     )
+    return kept, _(used, n=n, n_all=n_all, least=least_units, share=share)
 
 
 def _groups(panel: Panel) -> pd.DataFrame:
@@ -207,5 +209,5 @@ def with_cost(rows: Rows, costs: pd.DataFrame) -> Rows:
     known = frame[COST].notna()
     if not known.any():
         raise ValueError("no cost belongs to a product and week of the rows. Check product_id and week of the costs.")
-    note = f"The cost is known for {known.mean():.0%} of rows."
+    note = _("The cost is known for {share:.0%} of rows.", share=known.mean())
     return replace(rows, frame=frame, notes=(*rows.notes, note))

@@ -13,21 +13,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shelfcast.language import N_
 from shelfcast.model.columns import OUTLOOK
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.panel.frame import PLAN_KNOWN
 
 PLAN, WEEKS, SHOCK, WORDS, PICTURE = "plan", "weeks", "shock", "words", "picture"  # the fields that groups change
 NAMES = {  # in the order in which they are shown where units do not decide
-    "promotion": "Promotion",
-    "price": "Price",
-    "season": "Season and calendar",
-    "own": "Own recent sales",
-    "category": "Rest of the category",
-    "regions": "Neighbouring regions",
-    "behavior": "Shoppers' behaviour",
-    "text": "Product text",
-    "picture": "Product picture",
+    "promotion": N_("Promotion"),
+    "price": N_("Price"),
+    "season": N_("Season and calendar"),
+    "own": N_("Own recent sales"),
+    "category": N_("Rest of the category"),
+    "regions": N_("Neighbouring regions"),
+    "behavior": N_("Shoppers' behaviour"),
+    "text": N_("Product text"),
+    "picture": N_("Product picture"),
 }
 CONTEXT = {*PLAN_KNOWN, "on_sale", "age", "level"}
 SHOPPERS = {"buyers", "baskets", "repeat_share", "coupons"}  # shoppers' behaviour in the transactions

@@ -22,6 +22,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from shelfcast.language import N_, _, items
 from shelfcast.panel.frame import Panel
 from shelfcast.why.causes import checks, effects, words
 from shelfcast.why.causes.data import PRICE, PROMOTION, Rows, rows
@@ -49,18 +50,19 @@ def effects_of(panel: Panel) -> pd.DataFrame:
         known = rows(panel, until=end)
         effects.check(known, PRICE if PRICE in known.treatments else PROMOTION)
     except ValueError as error:
-        return _frame([_note(f"No effects of prices and promotions were estimated: {error}")])
+        return _frame([_note(_("No effects of prices and promotions were estimated: {error}", error=error))])
     n_weeks = known.frame["week"].nunique()
-    notes = [_note(note) for note in (f"Estimated from {n_weeks} weeks, up to the validation weeks.", *known.notes)]
+    used = _("Estimated from {n} weeks, up to the validation weeks.", n=n_weeks)
+    notes = [_note(note) for note in (used, *known.notes)]
     treatments, skipped = treatments_of(known)
     parts = []
     for treatment in treatments:
         parts += _of_treatment(known, treatment)
-    parts += _try(lambda: [_row("placebo", e := checks.placebo(known), words.placebo_sentence(e))], "placebo")
+    parts += _try(lambda: [_row("placebo", e := checks.placebo(known), words.placebo_sentence(e))], _("placebo"))
     if _has_categories(known) and PROMOTION in known.treatments:
         parts += _try(
             lambda: [_row("negative_control", e := checks.negative_control(known), words.control_sentence(e))],
-            "negative control",
+            _("negative control"),
         )
     return _frame([*parts, *notes, *skipped])
 
@@ -75,19 +77,20 @@ def treatments_of(known: Rows) -> tuple[list[str], list[dict]]:
     seldom = [words.treatment_name(name) for name in channels if name not in reached]
     if not seldom:
         return chosen, []
-    text = (
-        f"Never or seldom in half of the stores, so that an effect in all of them cannot be told: {', '.join(seldom)}."
-    )
-    return chosen, [_note(text)]
+    text = N_("Never or seldom in half of the stores, so that an effect in all of them cannot be told: {channels}.")
+    return chosen, [_note(_(text, channels=items(seldom)))]
 
 
 def _of_treatment(known: Rows, treatment: str) -> list[dict]:
     """The effect of all products and, of price and any promotion, by group, beside the plain regression and a hidden cause."""
     name = words.treatment_name(treatment)
-    parts = _try(lambda: [_said("effect", effects.estimate(known, treatment))], f"effect of {name}")
+    parts = _try(lambda: [_said("effect", effects.estimate(known, treatment))], _("effect of {name}", name=name))
     if not parts or parts[0]["kind"] == "note":
         return parts
-    parts += _try(lambda: [_said("naive", effects.estimate(known, treatment, "naive"))], f"plain regression on {name}")
+    parts += _try(
+        lambda: [_said("naive", effects.estimate(known, treatment, "naive"))],
+        _("plain regression on {name}", name=name),
+    )
     if treatment not in (PRICE, PROMOTION):
         return parts
     for column in GROUPS:
@@ -96,9 +99,9 @@ def _of_treatment(known: Rows, treatment: str) -> list[dict]:
             told = f"{column}={group}"
             parts += _try(
                 lambda own=own, told=told: [_said("effect", effects.estimate(own, treatment, group=told))],
-                f"effect of {name} for {words.group_name(told)}",
+                _("effect of {name} for {group}", name=name, group=words.group_name(told)),
             )
-    return parts + _try(lambda: [_hidden(known, treatment)], f"hidden cause of {name}")
+    return parts + _try(lambda: [_hidden(known, treatment)], _("hidden cause of {name}", name=name))
 
 
 def groups_of(known: Rows, column: str, least: int = 4) -> list:
@@ -119,7 +122,7 @@ def _try(make: Callable[[], list[dict]], what: str) -> list[dict]:
     try:
         return make()
     except ValueError as error:
-        return [_note(f"No {what}: {error}")]
+        return [_note(_("No {what}: {error}", what=what, error=error))]
 
 
 def _said(kind: str, effect: Effect) -> dict:

@@ -1,0 +1,91 @@
+"""Which language is in use, and messages looked up in its catalogue."""
+
+from __future__ import annotations
+
+import gettext
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+TAGS = {"en": "en", "zh": "zh-Hans"}  # `report.language` -> the language of the page as HTML names it
+FOLDER = Path(__file__).parent
+_in_use = "en"  # of the process and no context variable: each cell of a notebook runs in a context of its own
+
+
+def use(language: str) -> None:
+    """Write in `language` from here on.
+
+    Raises
+    ------
+    ValueError : there is no such language.
+    """
+    global _in_use
+    if language not in TAGS:
+        raise ValueError(
+            f"there is no language {language!r}. Choose one of {', '.join(TAGS)}, or add it: docs/language.md"
+        )
+    _in_use = language
+
+
+@contextmanager
+def using(language: str) -> Iterator[None]:
+    """`use` for a while."""
+    before = _in_use
+    use(language)
+    try:
+        yield
+    finally:
+        use(before)
+
+
+def code() -> str:
+    """The language in use, a key of `TAGS`."""
+    return _in_use
+
+
+def tag() -> str:
+    """The language in use as HTML names it."""
+    return TAGS[_in_use]
+
+
+def N_(message: str) -> str:
+    """Marks a message that is translated where it is used: constants are made before a language is chosen."""
+    return message
+
+
+def _(message: str, /, **values) -> str:
+    """The message in the language in use, with its named placeholders filled in.
+
+    Examples
+    --------
+    ``_("{n} weeks", n=4)`` is '4 weeks', and '4 周' in Chinese.
+    """
+    text = _catalogue(_in_use).gettext(message) if message else ""
+    return text.format(**values) if values else text
+
+
+def ngettext(one: str, many: str, n: float, /, **values) -> str:
+    """As `_`, for a message that differs between one and many; `n` decides, and is a placeholder as well."""
+    return _catalogue(_in_use).ngettext(one, many, int(n)).format(**{"n": n, **values})
+
+
+def pgettext(context: str, message: str, /) -> str:
+    """As `_`, for a word that another language says differently by its context: 'Of' a treatment, 'Of' so many rows."""
+    return _catalogue(_in_use).pgettext(context, message)
+
+
+@cache
+def _catalogue(language: str) -> gettext.NullTranslations:
+    """Compiled from the catalogue that people edit, so that no compiled file can be older than it."""
+    if language == "en":
+        return gettext.NullTranslations()
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    with (FOLDER / language / "LC_MESSAGES/shelfcast.po").open("rb") as file:
+        catalogue = read_po(file, locale=language)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    return gettext.GNUTranslations(io.BytesIO(compiled.getvalue()))
