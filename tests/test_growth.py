@@ -158,7 +158,8 @@ def test_the_last_word_counts_and_names_that_no_table_knows_are_read(market, sto
     own = rows[(rows["product_id"] == product) & (pd.to_datetime(rows["week"]) == first) & (rows["store_id"] == "s0")]
     assert own[["mailer", "display", "television"]].to_numpy().tolist() == [[0.0, 0.0, 0.5]]
     assert not rows.isna().any().any()
-    assert "new product" in set(pd.read_parquet(tmp_path / "tables/products.parquet")["product_id"])
+    assert "new store" in set(pd.read_parquet(tmp_path / "tables/stores.parquet")["store_id"])
+    assert panel.quality.query("check == 'unknown product_id'")["found"].tolist() == [1]
     assert panel.roles == trained.roles, "a channel that the models do not know is no column of theirs"
 
 

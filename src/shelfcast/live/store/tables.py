@@ -54,8 +54,9 @@ def write_tables(store: Store, folder: Path, market: Market, root: Path = Path()
     """Write the market's tables with all events of closed weeks, and prices and promotions of any week, to a folder.
 
     A week that is not closed is not complete: its sales and behaviour wait. Of prices and promotions of one week,
-    product and store the event that came last counts, before the market's own row. Products and stores that only events
-    know are added to their tables, without any attribute. The folder is replaced as a whole; the same store and tables give the same rows.
+    product and store the event that came last counts, before the market's own row. Stores that only events know are added
+    to the table of stores; products that only they know are counted by the reading, as rows of any unknown product are.
+    The folder is replaced as a whole; the same store and tables give the same rows.
 
     Parameters
     ----------
@@ -78,9 +79,7 @@ def write_tables(store: Store, folder: Path, market: Market, root: Path = Path()
         part.mkdir()
         for name in sorted(set(own.columns) | {name for name, rows in events.items() if len(rows)}):
             _write(own, name, events.get(name, pd.DataFrame()), part / f"{name}.parquet")
-        products = pd.concat([rows["product_id"] for rows in events.values()])
-        _add_rows(own.database, "product_id", products, part / "products.parquet")
-        _add_rows(own.database, "store_id", events["transactions"]["store_id"], part / "stores.parquet")
+        _add_stores(own.database, events["transactions"]["store_id"], part / "stores.parquet")
         if own.images:
             _link(own.images, part / "images")
     return Written({name: len(rows) for name, rows in events.items()}, left_out)
@@ -158,18 +157,15 @@ def _write(own: Tables, name: str, events: pd.DataFrame, path: Path) -> None:
         database.connection.unregister("events")
 
 
-def _add_rows(database: Database, key: str, named: pd.Series, path: Path) -> None:
-    """Products or stores that only events know, to the table that describes them, where there is one.
-
-    Nothing is known of them: a product without a category is of no market, a store without a region joins another's.
-    """
+def _add_stores(database: Database, named: pd.Series, path: Path) -> None:
+    """Stores that only events know, to the table of stores where there is one: without a region they join another's."""
     if not path.exists():
         return
-    known = f"SELECT {key} FROM read_parquet({literal(str(path))})"
-    new = sorted(set(named.dropna()) - {value for (value,) in database.rows(known)})
+    known = f"SELECT store_id FROM read_parquet({literal(str(path))})"
+    new = sorted(set(named.dropna()) - {store for (store,) in database.rows(known)})
     if not new:
         return
-    database.connection.register("events", pd.DataFrame({key: new}))
+    database.connection.register("events", pd.DataFrame({"store_id": new}))
     try:
         both = f"SELECT * FROM read_parquet({literal(str(path))}) UNION ALL BY NAME SELECT * FROM events"
         other = path.with_suffix(".new")
