@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from shelfcast.data.schema import CHAIN
-
-CURE = "Look for a cause before you trust its forecasts."
-
-
-def place(location: str) -> str:
-    return "the whole chain" if location == CHAIN else location.replace("_", " ")
+from shelfcast.language import _, day, ngettext
+from shelfcast.language import sentences as one_after_the_other
+from shelfcast.report.names import location_label
 
 
 def sentences(alarms: pd.DataFrame, n_weeks: int) -> list[str]:
@@ -19,24 +15,48 @@ def sentences(alarms: pd.DataFrame, n_weeks: int) -> list[str]:
 
     Parameters
     ----------
-    alarms : of `detect.alarms`. n_weeks : that were watched.
+    alarms : of `watch`. n_weeks : that were watched.
     """
     if alarms.empty:
-        return [f"In the last {n_weeks} weeks sales did not leave what forecasts usually miss them by."]
-    said = []
-    for _, alarm in alarms.sort_values("week", ascending=False).iterrows():
-        said.append(f"In the week of {alarm['week']:%d %B %Y} {_what(alarm)} {CURE}")
-    return said
+        return [
+            ngettext(
+                "In the last {n} week sales stayed as near to their forecasts as usual.",
+                "In the last {n} weeks sales stayed as near to their forecasts as usual.",
+                n_weeks,
+                n=n_weeks,
+            )
+        ]
+    cure = _("Look for a cause before you trust its forecasts.")
+    latest_first = alarms.sort_values("week", ascending=False)
+    return [one_after_the_other([_what(alarm), cure]) for _row, alarm in latest_first.iterrows()]
 
 
 def _what(alarm: pd.Series) -> str:
+    week, more, size = day(alarm["week"].date()), alarm["direction"] == "more", abs(alarm["size"])
     if alarm["about"] == "price":
-        return (
-            f"prices began to move sales otherwise than forecast: demand falls with the price by {abs(alarm['size']):.1f} "
-            f"{alarm['direction']} (elasticity, over the weeks up to it)."
+        size = f"{size:.1f}"
+        if more:
+            return _(
+                "From about the week of {week} on sales followed prices more than forecast (by {size}).",
+                week=week,
+                size=size,
+            )
+        return _(
+            "From about the week of {week} on sales followed prices less than forecast (by {size}).",
+            week=week,
+            size=size,
         )
-    share = abs(np.expm1(alarm["size"]))
-    return (
-        f"{place(alarm['location'])} began to sell otherwise than forecast: {share:.0%} {alarm['direction']} units over "
-        "the weeks up to it."
+    share, place = f"{abs(np.expm1(alarm['size'])):.0%}", location_label(alarm["location"])
+    if more:
+        return _(
+            "{place}: from about the week of {week} on {share} more units sold than forecast.",
+            place=place,
+            week=week,
+            share=share,
+        )
+    return _(
+        "{place}: from about the week of {week} on {share} fewer units sold than forecast.",
+        place=place,
+        week=week,
+        share=share,
     )
