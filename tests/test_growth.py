@@ -14,6 +14,7 @@ from shelfcast.live.store.events import Event
 from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
 from shelfcast.methods.zero_shot import outlook as outlook_module
+from shelfcast.methods.zero_shot.forecasts import _weeks_read as weeks_read
 from shelfcast.methods.zero_shot import with_outlook
 from shelfcast.panel.build import build
 from shelfcast.settings import Market, Prepare
@@ -92,6 +93,7 @@ def test_a_grown_panel_is_the_pipelines_of_the_same_rows(market, store, tmp_path
     panel, written = grown(market, store, tmp_path / "tables")
     assert written.rows["transactions"] == sum(event["kind"] == "sale" for event in events)
     assert panel.meta["n_weeks"] == trained.meta["n_weeks"] + LATER
+    assert weeks_read(panel) == weeks_read(trained), "methods that depend on it stay the same"
     pd.testing.assert_frame_equal(panel.frame, full.frame)
     pd.testing.assert_frame_equal(panel.typical, full.typical)
     pipeline = build(

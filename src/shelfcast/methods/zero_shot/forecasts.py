@@ -32,8 +32,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
     """
     model = FracastModel.from_pretrained(weights="fp32")
     history, horizon, unit = sales(panel), panel.meta["horizon"], sales_unit(panel.meta)
-    n_cutoffs = sum(len(panel.cutoffs[part]) for part in ("validation", "test", "latest"))
-    regions_too = len(history) * n_cutoffs * (history.shape[1] + DECODER) <= MOST_WEEKS
+    regions_too = len(history) * _weeks_read(panel) <= MOST_WEEKS
     at = stats.norm.ppf(model.quantiles)
 
     def read(rows: pd.DataFrame) -> pd.DataFrame:
@@ -59,6 +58,16 @@ def fracast(panel: Panel, seed: int) -> Predict:
         return pd.concat([read(rows[is_chain(rows)]), regions(cutoffs)], ignore_index=True)
 
     return predict
+
+
+def _weeks_read(panel: Panel) -> int:
+    """Weeks that are read of one series from the validation cutoffs, as many test cutoffs and the latest one.
+
+    The market's own test weeks do not count: a market that runs on would change its method some day.
+    """
+    end, train_end = (pd.Timestamp(panel.meta[name]) for name in ("validation_end", "train_end"))
+    n_weeks = (panel.weeks <= end).sum() + ((train_end < panel.weeks) & (panel.weeks <= end)).sum()
+    return (2 * len(panel.cutoffs["validation"]) + 1) * int(n_weeks + DECODER)
 
 
 def quantile_forecasts(
