@@ -14,8 +14,8 @@ from shelfcast.live.store.events import Event
 from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
 from shelfcast.methods.zero_shot import outlook as outlook_module
-from shelfcast.methods.zero_shot.forecasts import _weeks_read as weeks_read
 from shelfcast.methods.zero_shot import with_outlook
+from shelfcast.methods.zero_shot.forecasts import _weeks_read as weeks_read
 from shelfcast.panel.build import build
 from shelfcast.settings import Market, Prepare
 
