@@ -197,17 +197,20 @@ def answer_stockouts() -> str:
 
 
 def answer_choices() -> str:
-    table = means(_csv("choices", "scores"))
+    scores = _csv("choices", "scores")
+    table = means(scores)
     n_markets = table["of"].max()
     others = table.drop(index=PRESENT).query("of > @n_markets / 2")
     best, worst = others["change"].idxmin(), others["change"].idxmax()
+    ratio = scores.pivot_table(index="market", columns="choice", values="ratio")
+    error = (ratio[best] / ratio[PRESENT] - 1).sem()
+    kept = abs(others["change"][best]) < 2 * error
     return (
-        f"Over {n_markets} markets the settings of that time had a validation WQL of {table['ratio'][PRESENT]:.3f} times "
-        f"LightGBM's in the mean. Of {len(others)} choices '{best}' is best ({others['change'][best]:+.1%}, better on "
-        f"{others['better_on'][best]} of {others['of'][best]} markets) and '{worst}' worst "
+        f"Over {n_markets} markets the present settings have a validation WQL of {table['ratio'][PRESENT]:.3f} times "
+        f"LightGBM's in the mean. Of {len(others)} choices '{best}' is best ({others['change'][best]:+.1%}, standard error "
+        f"over markets {error:.1%}, better on {others['better_on'][best]} of {others['of'][best]}) and '{worst}' worst "
         f"({others['change'][worst]:+.1%}, better on {others['better_on'][worst]} of {others['of'][worst]}). "
-        f"The best one was taken since; its gain is that of two markets, whose seeds differ by as much, and markets that "
-        f"start from the base do not care."
+        f"{'No choice is better by two standard errors, so the present settings stay.' if kept else f'{best} is taken.'}"
     )
 
 

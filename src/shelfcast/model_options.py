@@ -25,7 +25,7 @@ class Network:
     use_text: bool = param(True, "false leaves text and backbone out (a control)")
     use_pictures: bool = param(True, "false leaves pictures out, where there are any")
     use_space: bool = param(True, "false hides the other locations from each location")
-    dropout: float = param(0.2, "higher where few weeks are to be learned from", ge=0, lt=1)
+    dropout: float = param(0.1, "higher where few weeks are to be learned from", ge=0, lt=1)
 
 
 @dataclass(frozen=True, config=STRICT)
