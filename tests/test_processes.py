@@ -248,10 +248,14 @@ def test_a_killed_process_ends_all_and_is_named(waiting):
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_one_that_started_them(waiting):
+@pytest.mark.parametrize("who", ["notebook", "agent"])
+def test_no_process_is_left_behind(waiting, who):
     parent, pids = waiting
-    parent.kill()
-    wait_until(lambda: not any(is_running(pid) for pid in pids))
+    (agent,) = psutil.Process(parent.pid).children()
+    (agent if who == "agent" else parent).kill()
+    wait_until(lambda: not any(is_running(pid) for pid in [*pids, agent.pid]))
+    if who == "agent":
+        assert "the processes stopped with exit status -9" in parent.communicate(timeout=60)[0]
 
 
 def test_more_processes_than_products_or_gpus(monkeypatch):

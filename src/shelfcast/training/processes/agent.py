@@ -1,15 +1,12 @@
 """`python -m shelfcast.training.processes.agent JOB N`: run N processes of a job by torchrun's elastic agent.
 
-If one of them dies, the agent ends the others at once. It ends with the process that started it, whose pipe it reads.
+If one of them dies, the agent ends the others at once.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 import uuid
 from pathlib import Path
 
@@ -18,14 +15,14 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from shelfcast.data.files import atomic
-from shelfcast.training.processes.launch import FAILURES
+from shelfcast.training.processes.launch import FAILURES, end_with_the_notebook
 
 SHUTDOWN_SECONDS = 5  # after which a process that does not end is killed
 
 
 def main(job: Path, n_processes: int) -> int:
     """Exit status: 0 where all processes ended well, else 1, with their exit codes in the job's folder."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_the_notebook()
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -47,11 +44,6 @@ def main(job: Path, n_processes: int) -> int:
     except SignalException:
         return 1
     return 0
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()  # nothing is written: it returns when the pipe is closed
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

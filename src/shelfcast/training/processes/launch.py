@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,8 +72,18 @@ def on_processes(phase, seed: int, folder: Path, checkpoint: str | None):
     return result
 
 
+def end_with_the_notebook() -> None:
+    """End this process when the one that started the job ends or gives it up: then the pipe to all of them is closed."""
+
+    def wait() -> None:
+        os.read(0, 1)  # nothing is ever written
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _run_agent(job: Path, n_processes: int) -> int:
-    """Run the agent, which ends all processes when this one ends or is interrupted; return its exit status."""
+    """Run the agent and return its exit status; nothing of the job outlives this call."""
     threads = max(1, joblib.cpu_count() // n_processes)
     paths = os.pathsep.join(path for path in sys.path if path)  # where this process finds modules
     env = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
@@ -82,7 +93,7 @@ def _run_agent(job: Path, n_processes: int) -> int:
         try:
             return agent.wait()
         finally:
-            agent.stdin.close()  # the agent ends with it
+            agent.stdin.close()  # the agent and all processes end with it
             try:
                 agent.wait(END_SECONDS)
             except subprocess.TimeoutExpired:

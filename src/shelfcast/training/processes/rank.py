@@ -17,11 +17,12 @@ import torch
 import transformers
 
 from shelfcast.data.files import atomic
-from shelfcast.training.processes.launch import MARKETS, PHASE, RESULT, error_file
+from shelfcast.training.processes.launch import MARKETS, PHASE, RESULT, end_with_the_notebook, error_file
 
 
 def main(job: Path) -> int:
     """Exit status: 0, or 1 with the exception in the job's folder."""
+    end_with_the_notebook()
     rank = int(os.environ["RANK"])
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -35,9 +36,8 @@ def main(job: Path) -> int:
     except BaseException as error:
         _write(error_file(job, rank), (time.time(), error))
         raise
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     return 0
 
 
