@@ -24,6 +24,7 @@ from shelfcast.training.phase import Phase
 from shelfcast.training.processes.launch import check_processes
 from shelfcast.training.processes.share import ROW, Draws, Share, own_part
 from shelfcast.training.processes.trainer import SharedTrainer
+from shelfcast.training.trainer import check_precision
 
 BATCH = 5  # of 6 products: parts of 3 and 2 in the first step of an epoch, of 1 and none in the second
 TRAINING = Training(mode="full", steps=4, judge_steps=1, warmup=1, learning_rate=3e-3, hide_plan=0.5, level_noise=0.1)
@@ -138,9 +139,14 @@ def test_parts_hold_differing_numbers_of_labels(small):
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 1e-4)])
+def test_two_processes_equal_one(small, tmp_path, monkeypatch, precision, tolerance):
     """Where plans are hidden and gradients added up too: one process draws here as several do, for rows, by step."""
-    training = dataclasses.replace(TRAINING, accumulation=2)
+    training = dataclasses.replace(TRAINING, accumulation=2, precision=precision)
+    try:
+        check_precision(training)
+    except ValueError as error:
+        pytest.skip(str(error))
     shared, again = small.phase(on_two(training)).run(0, tmp_path / "two")
     other, control = small.phase(training).run(0, tmp_path / "other")
     draws = SharedTrainer.draws
@@ -152,7 +158,7 @@ def test_two_processes_equal_one(small, tmp_path, monkeypatch):
     monkeypatch.setattr(SharedTrainer, "draws", by_rows)
     model, history = small.phase(training).run(0, tmp_path / "one")
     assert len(history) == training.steps
-    np.testing.assert_allclose(again["loss"], history["loss"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(again["loss"], history["loss"], rtol=0, atol=tolerance)
     np.testing.assert_allclose(again["wql"], history["wql"], rtol=1e-3)  # its quantiles are whole numbers, and jump
     assert difference(shared, model) < 0.1 * difference(other, model)
     assert np.abs(control["loss"] - history["loss"]).max() > 1e-3, "other draws"
