@@ -12,7 +12,16 @@ from pydantic.dataclasses import dataclass
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 WeekStamp = Literal[
-    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "sunday before", "saturday before", "day"
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "sunday before",
+    "saturday before",
+    "day",
 ]
 
 

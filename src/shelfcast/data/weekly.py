@@ -191,7 +191,9 @@ def category_units(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFram
 
 def traffic(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
     """Baskets with anything at all: location, week, baskets. One that is seen in two regions counts twice."""
-    return _by_location(tables, rows_in(tables, VISITS, weeks), "count(DISTINCT (region, basket_id)) AS baskets", regions)
+    return _by_location(
+        tables, rows_in(tables, VISITS, weeks), "count(DISTINCT (region, basket_id)) AS baskets", regions
+    )
 
 
 def _by_location(tables: Tables, rows: str, fact: str, regions: pd.DataFrame) -> pd.DataFrame:
