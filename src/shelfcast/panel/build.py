@@ -116,11 +116,21 @@ def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
 
 
 def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
-    """The last observed week of every forecast that is learned from or judged, and of the latest one."""
+    """The last observed week of every forecast that is learned from or judged, and of the latest one.
+
+    Daily forecasts are judged from one cutoff a week: those of neighbouring days say nearly the same.
+    """
+    step = grid.frequency.per_week
+
+    def judged(first: int, end: int) -> range:
+        """Cutoffs a week apart, up to the last one whose forecast ends before `end`."""
+        last = end - grid.horizon
+        return range(first + (last - first) % step, last + 1, step)
+
     n_observed = {
         "train": range(grid.frequency.periods(FIRST_CUTOFF), grid.train_end),
-        "validation": range(grid.train_end, grid.validation_end - grid.horizon + 1),
-        "test": range(grid.validation_end, len(grid.weeks) - grid.horizon + 1),
+        "validation": judged(grid.train_end, grid.validation_end),
+        "test": judged(grid.validation_end, len(grid.weeks)),
         "latest": [len(grid.weeks)],
     }
     return {split: [grid.weeks[n - 1] for n in numbers] for split, numbers in n_observed.items()}
