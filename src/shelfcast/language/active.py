@@ -55,6 +55,11 @@ def tag() -> str:
     return TAGS[_in_use]
 
 
+def periods(weeks: int) -> int:
+    """So many weeks in the periods that messages speak of: 4, or 28 days."""
+    return weeks * (1 if _period == "week" else 7)
+
+
 def N_(message: str) -> str:
     """Marks a message that is translated where it is used: constants are made before a language is chosen."""
     return message
