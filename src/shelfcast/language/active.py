@@ -6,6 +6,7 @@ import gettext
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -57,7 +58,17 @@ def tag() -> str:
 
 def periods(weeks: int) -> int:
     """So many weeks in the periods that messages speak of: 4, or 28 days."""
-    return weeks * (1 if _period == "week" else 7)
+    return weeks * 7 // period_days()
+
+
+def last_day(start: date) -> date:
+    """The last day of the period that starts on `start`: the Sunday of a week from Monday, or the day itself."""
+    return start + timedelta(days=period_days() - 1)
+
+
+def period_days() -> int:
+    """Days of a period."""
+    return 7 if _period == "week" else 1
 
 
 def N_(message: str) -> str:

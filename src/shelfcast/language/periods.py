@@ -19,6 +19,7 @@ KEPT = {  # messages about weeks of the calendar, whatever a market is forecast 
     "rows of single days, not of weeks",
     "weekly rows, all on a {day}",
     "taken as the week from Monday that they mean",
+    "Drift is not watched in a daily market: its limits were tried on weeks alone.",
 }
 # What to look for, and what to say of days instead; the first rules go first. An 8-week average stays one.
 RULES = {
