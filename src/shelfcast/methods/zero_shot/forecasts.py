@@ -47,7 +47,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
         """Means of regions as their shares of the chain's."""
         rows = examples(panel, cutoffs)[KEYS]
         chain = read(rows[is_chain(rows)])
-        return _by_share(rows[~is_chain(rows)], chain, history, horizon)
+        return _by_share(rows[~is_chain(rows)], chain, history, horizon, panel.frequency.per_week)
 
     if regions_too:
         return lambda cutoffs, plan_known=True: read(examples(panel, cutoffs)[KEYS])
@@ -90,18 +90,21 @@ def quantile_forecasts(
     return ahead.reorder_levels(["unique_id", "cutoff", "horizon"])
 
 
-def _by_share(rows: pd.DataFrame, chain: pd.DataFrame, history: pd.DataFrame, horizon: int) -> pd.DataFrame:
+def _by_share(
+    rows: pd.DataFrame, chain: pd.DataFrame, history: pd.DataFrame, horizon: int, per_week: int = 1
+) -> pd.DataFrame:
     """Regions' `KEYS` and mean: the chain's mean times the region's recent share of all its regions."""
     keys = ["product", "cutoff", "horizon"]
+    last, within, least = SHARE_WEEKS * per_week, SHARE_WITHIN * per_week, MIN_MEAN / per_week
     recent = {
-        cutoff: mean_of_last(history.loc[:, :cutoff].to_numpy(), SHARE_WEEKS, SHARE_WITHIN)[:, None]
+        cutoff: mean_of_last(history.loc[:, :cutoff].to_numpy(), last, within)[:, None]
         for cutoff in rows["cutoff"].unique()
     }
     recent = at_cutoffs(recent, history.index, horizon)
     rows = rows.merge(recent, on=["unique_id", "cutoff", "horizon"], how="left", validate="one_to_one")
     rows["product"] = rows["unique_id"].str.rsplit("|", n=1).str[0]
-    rows["mean"] = rows["mean"].fillna(0.0) + MIN_MEAN
+    rows["mean"] = rows["mean"].fillna(0.0) + least
     share = rows["mean"] / rows.groupby(keys)["mean"].transform("sum")
     of_chain = chain.assign(product=chain["unique_id"].str.rsplit("|", n=1).str[0])[[*keys, "mean"]]
     total = rows[keys].merge(of_chain, on=keys, how="left", validate="many_to_one")["mean"].to_numpy()
-    return rows[KEYS].assign(mean=(share * total).clip(lower=MIN_MEAN))
+    return rows[KEYS].assign(mean=(share * total).clip(lower=least))
