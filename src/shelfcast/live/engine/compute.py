@@ -8,6 +8,7 @@ It writes build/<market>/live/current/ as a whole. One at a time: a lock file ke
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shelfcast.data import tables
+from shelfcast.live.engine.run import CURRENT, STORE, live_folder
 from shelfcast.live.engine.snapshot import Facts, Snapshot
 from shelfcast.live.engine.trained import Trained
 from shelfcast.live.growth.grow import grow
@@ -22,13 +24,7 @@ from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
 from shelfcast.panel.frame import Panel
 
-STORE = "SHELFCAST_STORE"  # the environment's variable; a URL may hold a password, which a command line would show
-CURRENT = "current"
-
-
-def live_folder(folder: Path) -> Path:
-    """Where a market's service keeps what it computes: build/<market>/live/."""
-    return folder / "live"
+TABLES, STATES = "tables", "states"
 
 
 def refresh(root: str | Path, market: str, url: str) -> Snapshot:
@@ -46,8 +42,9 @@ def refresh(root: str | Path, market: str, url: str) -> Snapshot:
         events, closed = store.count(), store.closed()
         panel, last = trained.panel, trained.panel.weeks[-1]
         if any(events.values()) or (closed is not None and closed > last.date()):
-            panel = current_panel(trained, store, Path(root), folder / "tables")
-        frame = trained.forecast(panel, panel.weeks[-1])
+            panel = current_panel(trained, store, Path(root), folder / TABLES)
+        states = folder / STATES if trained.settings.service.keep_state else None
+        frame = trained.forecast(panel, panel.weeks[-1], states)
         facts = Facts.now(panel, trained.version, events, str(closed or last.date()))
         snapshot = Snapshot(facts, frame, panel)
         snapshot.save(folder / CURRENT)
@@ -75,6 +72,9 @@ def _alone(folder: Path):
 
 
 if __name__ == "__main__":
+    logger, handler = logging.getLogger("shelfcast.service"), logging.StreamHandler(sys.stdout)
+    logger.addHandler(handler)  # one line each, which the service puts into its own log
+    logger.setLevel(logging.INFO)
     try:
         refresh(sys.argv[1], sys.argv[2], os.environ[STORE])
     except ValueError as error:

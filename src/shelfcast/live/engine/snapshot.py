@@ -25,7 +25,7 @@ class Facts:
     """What a forecast was made of.
 
     cutoff : Monday of the last week that it has seen. situation : that of the retailer's plan, see `Panel.situation`.
-    version : see `trained.version_of`. events : kind -> number of events that were stored when it was computed.
+    version : see `run.version_of`. events : kind -> number of events that were stored when it was computed.
     closed : last closed week, which is the run's last one where none was closed since. computed : UTC, ISO 8601.
     """
 

@@ -12,8 +12,8 @@ import torch
 import uvicorn
 
 from shelfcast import settings
-from shelfcast.live.engine.compute import live_folder
 from shelfcast.live.engine.engine import Engine
+from shelfcast.live.engine.run import live_folder
 from shelfcast.live.service import app, guard
 from shelfcast.live.store.store import Store
 from shelfcast.live_options import Service
