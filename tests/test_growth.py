@@ -1,5 +1,6 @@
 """A trained market's panel grows by events, and is what the pipeline makes of the same rows."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 
 from shelfcast.data import tables
 from shelfcast.live.growth.grow import grow
+from shelfcast.live.store import own as own_module
 from shelfcast.live.store.events import Event
 from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
@@ -173,6 +175,42 @@ def test_the_same_store_writes_the_same_bytes(market, store, tmp_path):
         write_tables(store, tmp_path / name, LINE, market[0])
     for path in sorted((tmp_path / "one").iterdir()):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_kept_tables_are_read_once_and_give_the_same_bytes(market, store, tmp_path, monkeypatch):
+    _, raw, first, _, _ = market
+    store.add(READ.validate_python(as_events(raw, first)))
+    for closed in range(LATER):
+        store.close_week((first + pd.Timedelta(weeks=closed)).date())
+        write_tables(store, tmp_path / "plain", LINE, market[0])
+        with monkeypatch.context() as patched:
+            if closed:
+                patched.setattr(own_module.tables, "load", lambda *_: pytest.fail("the tables were read again"))
+            write_tables(store, tmp_path / "quick", LINE, market[0], tmp_path / "kept")
+        names = sorted(path.name for path in (tmp_path / "plain").iterdir())
+        assert names == sorted(path.name for path in (tmp_path / "quick").iterdir()) and "products.parquet" in names
+        for name in names:
+            assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "quick" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("what", ["a row", "how they are read", "the note"])
+def test_tables_that_changed_are_read_again(market, store, tmp_path, what):
+    root, kept, line = tmp_path / "root", tmp_path / "kept", LINE
+    shutil.copytree(market[0] / "base", root / "base")
+    write_tables(store, tmp_path / "before", line, root, kept)
+    if what == "a row":
+        rows = pd.read_parquet(root / "base/transactions.parquet")
+        rows.assign(quantity=rows["quantity"] + (rows.index == 3)).to_parquet(root / "base/transactions.parquet")
+    if what == "how they are read":
+        rows = pd.read_parquet(root / "base/transactions.parquet")
+        line = replace(LINE, rename="transactions.till=basket_id")
+        rows.rename(columns={"basket_id": "till"}).to_parquet(root / "base/transactions.parquet")
+    if what == "the note":
+        (kept / own_module.NOTE).write_text("{")
+    write_tables(store, tmp_path / "quick", line, root, kept)
+    write_tables(store, tmp_path / "plain", line, root)
+    for path in sorted((tmp_path / "plain").iterdir()):
+        assert path.read_bytes() == (tmp_path / "quick" / path.name).read_bytes(), path.name
 
 
 def test_rows_that_change_what_was_chosen_are_refused(market, store, tmp_path):

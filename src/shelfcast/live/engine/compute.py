@@ -24,7 +24,8 @@ from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
 from shelfcast.panel.frame import Panel
 
-TABLES, STATES = "tables", "states"
+TABLES, OWN, STATES = "tables", "own_tables", "states"
+log = logging.getLogger("shelfcast.service")
 
 
 def refresh(root: str | Path, market: str, url: str) -> Snapshot:
@@ -42,7 +43,7 @@ def refresh(root: str | Path, market: str, url: str) -> Snapshot:
         events, closed = store.count(), store.closed()
         panel, last = trained.panel, trained.panel.weeks[-1]
         if any(events.values()) or (closed is not None and closed > last.date()):
-            panel = current_panel(trained, store, Path(root), folder / TABLES)
+            panel = current_panel(trained, store, Path(root), folder)
         states = folder / STATES if trained.settings.service.keep_state else None
         frame = trained.forecast(panel, panel.weeks[-1], states)
         facts = Facts.now(panel, trained.version, events, str(closed or last.date()))
@@ -52,14 +53,21 @@ def refresh(root: str | Path, market: str, url: str) -> Snapshot:
 
 
 def current_panel(trained: Trained, store: Store, root: Path, folder: Path) -> Panel:
-    """The market's panel with the weeks that were closed since; `folder` receives the raw tables, and is removed."""
+    """The market's panel with the weeks that were closed since.
+
+    Parameters
+    ----------
+    folder : build/<market>/live/, which receives the raw tables while they are read, and keeps the market's own.
+    """
     line = trained.settings.market
     try:
-        write_tables(store, folder, line, root)
-        raw = tables.load("tables", folder, line.category)
+        written = write_tables(store, folder / TABLES, line, root, folder / OWN)
+        for sentence in written.left_out:
+            log.info("%s", sentence)
+        raw = tables.load("tables", folder / TABLES, line.category)
         return grow(trained.panel, raw, trained.settings.prepare)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder / TABLES, ignore_errors=True)
 
 
 @contextmanager
@@ -72,9 +80,8 @@ def _alone(folder: Path):
 
 
 if __name__ == "__main__":
-    logger, handler = logging.getLogger("shelfcast.service"), logging.StreamHandler(sys.stdout)
-    logger.addHandler(handler)  # one line each, which the service puts into its own log
-    logger.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler(sys.stdout))  # its lines stand in the service's own log
+    log.setLevel(logging.INFO)
     try:
         refresh(sys.argv[1], sys.argv[2], os.environ[STORE])
     except ValueError as error:
