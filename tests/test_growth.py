@@ -10,6 +10,7 @@ from conftest import MONDAY, PRODUCTS, STORES, add_optional_tables, make_retaile
 from pydantic import TypeAdapter
 
 from shelfcast.data import tables
+from shelfcast.live.engine import gaps
 from shelfcast.live.growth.grow import grow
 from shelfcast.live.store import own as own_module
 from shelfcast.live.store.events import Event
@@ -116,6 +117,34 @@ def test_an_open_week_waits_and_the_coming_plan_does_not(market, store, tmp_path
     assert panel.meta["last_week"] == str(first.date())
     begun = panel.frame["ds"] == first
     assert panel.frame.loc[begun, "y"].sum() > 0 and panel.frame.loc[panel.frame["ds"] > first, "y"].isna().all()
+
+
+def test_closed_weeks_without_sales_or_with_few_are_missing_and_told(market, store, tmp_path):
+    """Two weeks are closed: without events, with those of the second alone, then with a twentieth of the first's."""
+    _, raw, first, trained, _ = market
+    weeks = [(first + pd.Timedelta(weeks=k)).date() for k in range(LATER)]
+    since, closed = pd.Timestamp(trained.meta["last_week"]), weeks[-1]
+    store.close_week(closed)
+    panel, _ = grown(market, store, tmp_path / "none")
+    assert panel.meta["last_week"] == trained.meta["last_week"]
+    assert gaps.unobserved(panel, since, closed) == weeks
+    text = gaps.note(panel, since, closed)
+    assert f"{weeks[0]}, {weeks[1]}" in text and f"Forecasts begin behind the week of {since.date()}" in text
+    events = as_events(raw, first)
+    day = pd.Timestamp(weeks[1]).isoformat()
+    of_first = [event for event in events if event.get("timestamp", day) < day]
+    store.add(READ.validate_python([event for event in events if event not in of_first]))
+    panel, _ = grown(market, store, tmp_path / "second")
+    assert panel.meta["last_week"] == str(closed) and gaps.unobserved(panel, since, closed) == weeks[:1]
+    assert panel.frame.loc[panel.frame["ds"] == first, "y"].isna().all(), "missing, not zero"
+    assert str(weeks[0]) in gaps.note(panel, since, closed) and "begin behind" not in gaps.note(panel, since, closed)
+    store.add(READ.validate_python(of_first[::20]))
+    panel, _ = grown(market, store, tmp_path / "part")
+    assert gaps.unobserved(panel, since, closed) == weeks[:1]
+    store.add(READ.validate_python([event for i, event in enumerate(of_first) if i % 20]))  # the rest comes late
+    panel, _ = grown(market, store, tmp_path / "all")
+    assert gaps.note(panel, since, closed) == ""
+    pd.testing.assert_frame_equal(panel.frame, market[4].frame)
 
 
 def test_a_late_event_lands_in_its_week(market, store, tmp_path):

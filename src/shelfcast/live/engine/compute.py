@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shelfcast.data import tables
+from shelfcast.live.engine import gaps
 from shelfcast.live.engine.run import CURRENT, STORE, live_folder
 from shelfcast.live.engine.snapshot import Facts, Snapshot
 from shelfcast.live.engine.trained import Trained
@@ -46,7 +47,10 @@ def refresh(root: str | Path, market: str, url: str) -> Snapshot:
             panel = current_panel(trained, store, Path(root), folder)
         states = folder / STATES if trained.settings.service.keep_state else None
         frame = trained.forecast(panel, panel.weeks[-1], states)
-        facts = Facts.now(panel, trained.version, events, str(closed or last.date()))
+        missing = gaps.note(panel, last, closed or last.date())
+        if missing:
+            log.warning("%s", missing)
+        facts = Facts.now(panel, trained.version, events, str(closed or last.date()), missing)
         snapshot = Snapshot(facts, frame, panel)
         snapshot.save(folder / CURRENT)
     return snapshot
