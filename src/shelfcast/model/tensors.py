@@ -197,6 +197,14 @@ class MarketTensors(torch.utils.data.Dataset):
         return replace(self, weeks_index=self.weeks_index[:n], tensors=tensors)
 
 
+def tensor_columns(panel: Panel, price_plan: bool = False) -> dict[str, list[str]]:
+    """Tensor -> its feature columns, in order; see `market_tensors`."""
+    past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
+    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
+    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": [*plan, OUTLOOK]}
+    return names | {"picture": list(panel.pictures.columns)}
+
+
 def market_tensors(
     panel: Panel, tokenizer, price_plan: bool = False, scale: dict[str, list[float]] | None = None
 ) -> MarketTensors:
@@ -207,10 +215,9 @@ def market_tensors(
     """
     weeks, horizon, columns = panel.window, panel.meta["horizon"], Columns(panel, scale)
     n, products, locations = len(weeks), list(panel.products.index), list(panel.locations.index)
-    past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
-    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
-    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": [*plan, OUTLOOK]}
-    names["picture"] = list(panel.pictures.columns)
+    names = tensor_columns(panel, price_plan)
+    plan = names["plan"][:-1]
+    past = names["weeks"][: len(names["weeks"]) - len(plan)]
     planned, outlook = columns.scaled(plan), columns.outlook(panel)
     history = columns.scaled(past)
     target = np.arange(n)[:, None] + np.arange(1, horizon + 1)  # T H, index of week t + h

@@ -46,11 +46,11 @@ def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path = B
     ValueError : the backbone cannot be loaded, or `finetune` asks for a shape that the base does not have.
     """
     tokenizer = load_tokenizer(finetune.backbone)
-    market = market_tensors(panel, tokenizer, finetune.price_plan)
-    base, sentence = _fitting_base(panel, market, finetune, base_folder)
+    base, sentence = _fitting_base(panel, finetune, base_folder)
+    scale = None
     if base is not None:
-        market = market_tensors(panel, tokenizer, finetune.price_plan, base.facts["scale"])
-        finetune = warm_start_settings(finetune)
+        scale, finetune = base.facts["scale"], warm_start_settings(finetune)
+    market = market_tensors(panel, tokenizer, finetune.price_plan, scale)
     shape = network_shape(finetune, market)
 
     def make_model(phase: str) -> SalesBert:
@@ -63,14 +63,14 @@ def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path = B
     return Setup(market, market.splits(panel), finetune, make_model, base is not None, sentence, fingerprint)
 
 
-def _fitting_base(panel, market, finetune: Finetune, folder: str | Path) -> tuple[Base | None, str]:
+def _fitting_base(panel: Panel, finetune: Finetune, folder: str | Path) -> tuple[Base | None, str]:
     """The base where the market can start from it, and a sentence about that."""
     if not finetune.from_base:
         return None, "Training starts from the backbone alone, as finetune.from_base says."
     base = Base.load(folder)
     if base is None:
         return None, f"Training starts from the backbone alone: {folder}/ holds no base."
-    if why := base.mismatch(panel, market, finetune.backbone):
+    if why := base.mismatch(panel, finetune.backbone, finetune.price_plan):
         return None, f"Training starts from the backbone alone. The base does not fit this market: {why}."
     return base, f"Training starts from the base of {len(base.facts['categories'])} categories, on its scale."
 
