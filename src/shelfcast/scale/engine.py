@@ -7,6 +7,7 @@ silent change of engine: a cluster that does not answer is an error.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,9 +64,9 @@ def _here(job: Job, names: list[str], workers: int) -> Iterator[str]:
 
 def _alone(job: Job, name: str) -> str:
     """One partition on one thread, since as many processes as there are cores work side by side."""
-    import torch  # not every engine needs it, and it takes a second
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # read at torch's import, which not every work needs
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     return job.do(name)
 
 
@@ -90,7 +91,8 @@ def _on_cluster(job: Job, names: list[str], scale: Scale) -> Iterator[str]:
             options = {"key": f"{job.folder.name}-{name}-{job.digest(name)}", "retries": KILLED, "pure": True}
             return client.submit(_alone, job, name, **options)
 
-        waiting = as_completed([submit(name) for _, name in zip(range(n_first), keys, strict=False)])
+        first = [submit(name) for _, name in zip(range(n_first), keys, strict=False)]
+        waiting = as_completed(first, loop=client.loop)
         for future in waiting:
             try:
                 yield future.result()
