@@ -12,7 +12,7 @@ OLD = 52  # weeks after its launch when a product no longer counts as new
 
 def launches(facts: Facts, grid: Grid) -> list[Column]:
     """Known-future columns; an empty list where no product was launched within the weeks."""
-    if not (grid.launch >= 0).any():
+    if not (grid.launch >= 0).any() and not (facts.common and facts.common.launched):
         return []
     age = np.arange(len(grid.weeks_ahead)) - np.where(grid.launch < 0, -OLD, grid.launch)[:, None]
     log_age = np.log1p(np.clip(age, 0, OLD))

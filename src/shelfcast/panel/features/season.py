@@ -41,9 +41,9 @@ def last_year(facts: Facts, grid: Grid) -> list[Column]:
     if grid.train_end < YEAR + MIN_SECOND_YEAR:
         return []
     y, horizon = facts.units, grid.horizon
-    category = grid.products["category"].fillna("").to_numpy()
-    same = (np.equal.outer(category, category) & (grid.launch < 0)).astype(float)
-    of_category, n_years = np.einsum("pq,qt->pt", same, y[:, 0]), "up to four earlier years"
+    category, n_years = grid.products["category"].fillna(""), "up to four earlier years"
+    chain_units = category_chain(y, grid) if facts.common is None else facts.common.category_chain
+    of_category = np.stack([chain_units[name] for name in category])
     born = np.where(
         grid.launch >= 0, grid.launch, np.where((y[:, 0] > 0).any(-1), (y[:, 0] > 0).argmax(-1), y.shape[-1])
     )
@@ -67,6 +67,12 @@ def last_year(facts: Facts, grid: Grid) -> list[Column]:
             f"{season}, of the category in the chain",
         ),
     ]
+
+
+def category_chain(y: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    """Category -> (T,) units in the chain of its products that were not launched within the weeks."""
+    category, old = grid.products["category"].fillna("").to_numpy(), grid.launch < 0
+    return {name: y[(category == name) & old, 0].sum(0) for name in np.unique(category)}
 
 
 def year_ago(y: np.ndarray, observed: np.ndarray, born: np.ndarray, horizon: int) -> np.ndarray:
