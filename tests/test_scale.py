@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from shelfcast.scale import parts
-from shelfcast.scale.engine import run
-from shelfcast.scale.parts import Job, finish, read_manifest, read_parts
+from shelfcast.scale.engine import parts
+from shelfcast.scale.engine.parts import Job, finish, read_manifest, read_parts
+from shelfcast.scale.engine.run import run
 from shelfcast.scale_options import Scale
 from shelfcast.settings import SettingsError
 from shelfcast.validate import build

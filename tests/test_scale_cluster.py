@@ -13,8 +13,8 @@ import pytest
 from distributed import Client, LocalCluster
 from test_scale import calls, job_of
 
-from shelfcast.scale.engine import run
-from shelfcast.scale.parts import read_parts
+from shelfcast.scale.engine.parts import read_parts
+from shelfcast.scale.engine.run import run
 from shelfcast.scale_options import Scale
 
 pytestmark = pytest.mark.slow

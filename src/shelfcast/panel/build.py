@@ -132,13 +132,18 @@ def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
 
 def _describe_products(facts: Facts, grid: Grid) -> pd.DataFrame:
     """Attributes, training units and one sentence a product, as a language model reads it."""
-    attributes = grid.products.drop(columns="launch", errors="ignore").dropna(axis=1, how="all")
+    units = facts.units[:, 0, : grid.train_end].sum(-1)
+    return grid.products.assign(text=product_texts(grid.products), units=units)
+
+
+def product_texts(products: pd.DataFrame) -> pd.Series:
+    """One sentence of each product's attributes."""
+    attributes = products.drop(columns="launch", errors="ignore").dropna(axis=1, how="all")
 
     def sentence(row: pd.Series) -> str:
         return "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in row.dropna().items()).lower()
 
-    units = facts.units[:, 0, : grid.train_end].sum(-1)
-    return grid.products.assign(text=attributes.apply(sentence, axis=1), units=units)
+    return attributes.apply(sentence, axis=1)
 
 
 def _describe_locations(facts: Facts, grid: Grid) -> pd.DataFrame:

@@ -20,9 +20,9 @@ from shelfcast.panel.features.location import shock_of_sums, shock_sums, sold_be
 from shelfcast.panel.features.prices import paid_levels
 from shelfcast.panel.features.promotions import promoted_sums
 from shelfcast.panel.features.season import category_chain
+from shelfcast.scale.engine.parts import iter_parts
 from shelfcast.scale.facts import from_table
 from shelfcast.scale.market import Market, load_market
-from shelfcast.scale.parts import iter_parts
 
 Sums = dict[tuple[str, str], np.ndarray]  # name of a value, and of its category or '' -> the sum over products
 

@@ -17,10 +17,10 @@ from shelfcast.panel.build import assemble, build
 from shelfcast.panel.frame import Panel
 from shelfcast.reading_options import Reading
 from shelfcast.scale.common import first_sums, part_name, read_common, read_facts, second_sums
-from shelfcast.scale.engine import run
+from shelfcast.scale.engine.parts import MANIFEST, Job, code_md5
+from shelfcast.scale.engine.run import run
 from shelfcast.scale.facts import weekly_facts
 from shelfcast.scale.market import Market, load_market, read_market, split
-from shelfcast.scale.parts import MANIFEST, Job, code_md5
 from shelfcast.scale_options import Scale
 from shelfcast.settings import Prepare, Settings
 

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
-from shelfcast.scale.parts import Job, begin, code_md5, finish
+from shelfcast.scale.engine.parts import Job, begin, code_md5, finish
 from shelfcast.scale_options import LOCAL, Scale
 
 SCHEME = "dask://"
