@@ -21,6 +21,7 @@ from shelfcast.frequency import Frequency, Grain, WeekStart
 from shelfcast.live_options import Service, Stream
 from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
+from shelfcast.scale_options import Scale
 from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
 
 PARAMS = Path("params.yaml")
@@ -134,6 +135,7 @@ class Project:
     stream: dict[str, Any] = param({}, "see Stream")
     service: dict[str, Any] = param({}, "see Service")
     report: dict[str, Any] = param({}, "see Report")
+    scale: dict[str, Any] = param({}, "see Scale")
 
 
 SECTIONS = {
@@ -147,6 +149,7 @@ SECTIONS = {
     "stream": Stream,
     "service": Service,
     "report": Report,
+    "scale": Scale,
 }
 
 
@@ -167,6 +170,7 @@ class Settings:
     stream: Stream
     service: Service
     report: Report
+    scale: Scale
 
     @property
     def folder(self) -> Path:
