@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import gettext
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from shelfcast.language.words import Vocabulary
+
 TAGS = {"en": "en", "zh": "zh-Hans"}  # `report.language` -> the language of the page as HTML names it
 FOLDER = Path(__file__).parent
+Words = Mapping[str, Sequence[str] | None]
 _in_use = "en"  # of the process and no context variable: each cell of a notebook runs in a context of its own
+_vocabulary = Vocabulary("en", {})
 
 
-def use(language: str) -> None:
+def use(language: str, words: Words | None = None) -> None:
     """Write in `language` from here on.
+
+    Parameters
+    ----------
+    words : that a market has of its own, in this language: see `shelfcast.word_options`; None for the usual ones.
 
     Raises
     ------
     ValueError : there is no such language.
     """
-    global _in_use
+    global _in_use, _vocabulary
     if language not in TAGS:
         raise ValueError(
             f"there is no language {language!r}. Choose one of {', '.join(TAGS)}, or add it: docs/language.md"
         )
-    _in_use = language
+    _in_use, _vocabulary = language, Vocabulary(language, words or {})
 
 
 @contextmanager
-def using(language: str) -> Iterator[None]:
+def using(language: str, words: Words | None = None) -> Iterator[None]:
     """`use` for a while."""
-    before = _in_use
-    use(language)
+    global _in_use, _vocabulary
+    before = _in_use, _vocabulary
+    use(language, words)
     try:
         yield
     finally:
-        use(before)
+        _in_use, _vocabulary = before
 
 
 def code() -> str:
@@ -62,18 +71,19 @@ def _(message: str, /, **values) -> str:
     --------
     ``_("{n} weeks", n=4)`` is '4 weeks', and '4 周' in Chinese.
     """
-    text = _catalogue(_in_use).gettext(message) if message else ""
+    text = _vocabulary.reword(_catalogue(_in_use).gettext(message)) if message else ""
     return text.format(**values) if values else text
 
 
 def ngettext(one: str, many: str, n: float, /, **values) -> str:
     """As `_`, for a message that differs between one and many; `n` decides, and is a placeholder as well."""
-    return _catalogue(_in_use).ngettext(one, many, int(n)).format(**{"n": n, **values})
+    text = _vocabulary.reword(_catalogue(_in_use).ngettext(one, many, int(n)))
+    return text.format(**{"n": n, **values})
 
 
 def pgettext(context: str, message: str, /) -> str:
     """As `_`, for a word that another language says differently by its context: 'Of' a treatment, 'Of' so many rows."""
-    return _catalogue(_in_use).pgettext(context, message)
+    return _vocabulary.reword(_catalogue(_in_use).pgettext(context, message))
 
 
 @cache

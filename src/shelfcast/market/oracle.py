@@ -17,6 +17,7 @@ from shelfcast.judge.distribution import QUANTILES
 from shelfcast.judge.frame import forecast_frame, grid_keys
 from shelfcast.market import laws
 from shelfcast.market.laws import EFFECTS, LAW, PICTURE_EFFECTS, TEXT_EFFECTS
+from shelfcast.market.scenes.oracle import oracle as scene_oracle
 
 INFORMATION = ("text", "picture", "behavior", "space", "plan", "history")
 
@@ -50,10 +51,14 @@ def oracle(
 
     Raises
     ------
-    ValueError : unknown information.
+    ValueError : unknown information; nothing is withheld of a scene of another trade.
     """
     if unknown := sorted(set(withheld) - set(INFORMATION)):
         raise ValueError(f"cannot withhold {', '.join(unknown)}. Choose of {', '.join(INFORMATION)}.")
+    if market["settings"].get("scene", "shop") != "shop":
+        if withheld:
+            raise ValueError("nothing can be withheld from the oracle of a scene. Leave `withheld` empty.")
+        return scene_oracle(market, cutoffs, stores_by_location, draws, seed)
     rng = np.random.default_rng(seed)
     world = _World.of(market)
     stores = market["stores"]["store_id"]
