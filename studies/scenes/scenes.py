@@ -25,6 +25,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from shelfcast import settings
+from shelfcast.panel.frame import Panel
 from shelfcast.pipeline import side_by_side
 from shelfcast.validate import SettingsError, nearest
 from studies import parameters
@@ -65,6 +66,7 @@ def prepare_work(study: Study, work: Path) -> None:
     settings.check(work / "params.yaml")
     if not (work / ".dvc").is_dir():
         subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=work, check=True)
+    shutil.copyfile(".dvcignore", work / ".dvcignore")  # else caches of compiled code would count as changes
 
 
 def run(names: list[str], work: Path) -> list[str]:
@@ -78,11 +80,13 @@ def run(names: list[str], work: Path) -> list[str]:
 
 
 def scores(name: str, folder: Path) -> pd.DataFrame:
-    """Scores on the test weeks of every method of a scene, in both situations: `COLUMNS`."""
+    """Scores on the test weeks of every method of a scene: `COLUMNS`; in both situations where it has a plan."""
+    planned = bool(Panel.load(folder / "panel").planned)
     measured = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     rows = [
         {"scene": name, "situation": situation, "level": level, "method": method} | row
         for situation, levels in measured.items()
+        if planned or situation == "no_plan"
         for level, methods in levels.items()
         for method, row in methods.items()
     ]

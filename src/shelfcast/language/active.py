@@ -59,6 +59,11 @@ def tag() -> str:
     return TAGS[_in_use]
 
 
+def is_reworded() -> bool:
+    """Whether the market has words of its own."""
+    return _vocabulary.has_words
+
+
 def N_(message: str) -> str:
     """Marks a message that is translated where it is used: constants are made before a language is chosen."""
     return message

@@ -62,6 +62,11 @@ class Vocabulary:
         self._pattern = self._search() if self._own else None
         self.reword = lru_cache(maxsize=4096)(self._reword)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether any word differs from the usual ones."""
+        return bool(self._own)
+
     def _search(self) -> re.Pattern:
         names = "|".join(sorted(map(re.escape, self._own), key=len, reverse=True))
         if self._code == "zh":
