@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from shelfcast.data import tables
+from shelfcast.frequency import DAILY
 from shelfcast.market.oracle import oracle
 from shelfcast.market.scenes import laws
 from shelfcast.market.scenes.laws import SCENES
@@ -125,3 +126,22 @@ def test_a_scene_says_how_much_it_has():
     market = draw(Simulation(scene="parcels", n_products=5, n_stores=2, n_weeks=43))
     with pytest.raises(ValueError, match="withheld"):
         oracle(market, market["mondays"][30:31], {"chain": ["berlin"]}, withheld=["text"])
+
+
+def test_days_of_a_scene_add_up_to_its_weeks(markets):
+    """The oracle by the day and by the week, from the same state: the same units, and means alike."""
+    market, places = markets["parcels"], {"chain": ["berlin", "cologne", "frankfurt", "hamburg"]}
+    monday = market["mondays"][80]
+    weekly = oracle(market, [monday], places, draws=300)
+    daily = oracle(market, [monday + pd.Timedelta(days=6)], places, draws=300, frequency=DAILY)
+    assert daily["ds"].min() == weekly["ds"].min() and len(daily) == 7 * len(weekly)
+    assert daily["y"].sum() == weekly["y"].sum()
+    assert daily["mean"].sum() == pytest.approx(weekly["mean"].sum(), rel=0.02)
+    assert daily.loc[daily["ds"].dt.dayofweek == 6, "mean"].eq(0).all(), "closed on Sundays"
+    with pytest.raises(ValueError, match="no end of a week"):
+        oracle(market, [monday], places, draws=2, frequency=DAILY)
+
+
+def test_a_shop_has_no_days():
+    with pytest.raises(ValueError, match=r"of weeks from Monday.*prepare\.freq: W"):
+        oracle({"settings": {"scene": "shop"}}, [], {}, frequency=DAILY)

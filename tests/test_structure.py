@@ -14,7 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 NOTEBOOKS = sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("studies/*/*.ipynb")])
 # A package may import those of lower floors; those of one floor do not know each other.
 FLOORS = [
-    {"validate", "reading_options", "language"},
+    {"validate", "reading_options", "language", "frequency"},
     {"decision_options", "live_options", "model_options", "word_options"},
     {"settings"},
     {"data"},

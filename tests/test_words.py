@@ -114,11 +114,11 @@ def test_a_chinese_count_keeps_its_measure():
 
 
 def test_messages_are_reworded_in_use_and_values_are_not():
-    with language.using("en", PARCELS):
+    with language.using("en", words=PARCELS):
         assert ngettext("1 product", "{n} products", 2) == "2 routes"
         assert _("{what} units", what="3 units of Product") == "3 units of Product items"
     assert ngettext("1 product", "{n} products", 2) == "2 products"
-    with pytest.raises(KeyError), language.using("en", PARCELS):
+    with pytest.raises(KeyError), language.using("en", words=PARCELS):
         raise KeyError
     assert _("Product") == "Product"
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from shelfcast.decision_options import Orders, Promotions, Recommend
+from shelfcast.frequency import Frequency, Grain, WeekStart
 from shelfcast.live_options import Service, Stream
 from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
@@ -72,11 +73,13 @@ class Simulation:
 
 @dataclass(frozen=True, config=STRICT)
 class Prepare:
-    """Raw tables to a weekly panel (notebook 1); the base's panels are built the same way."""
+    """Raw tables to a panel (notebook 1); the base's panels are built the same way."""
 
+    freq: Grain = param("W", "W: sales are forecast by the week; D: by the day")
+    week_start: WeekStart = param("MON", "first day of a week, which `ds` holds, where freq is W")
     n_products: int = param(150, "products kept at most, the largest of the last year of training", ge=5)
     n_regions: int = param(6, "regions the stores are grouped into, where the tables name none", ge=1)
-    horizon: int = param(4, "weeks a forecast looks ahead", ge=1)
+    horizon: int | None = param(None, "weeks or days a forecast looks ahead; null for 4 weeks or 28 days", ge=1)
     validation_weeks: int = param(8, "weeks that choose steps, weights and settings, before the test weeks", ge=1)
     test_weeks: int = param(8, "last weeks, which choose nothing", ge=1)
     closed_weeks: list[Day] = param([], "weeks without trade, by any day of them; they are missing, not zero demand")
@@ -88,6 +91,15 @@ class Prepare:
     outlook: bool = param(True, "forecast products by a zero-shot model from every week, for the model to read")
     image_encoder: str = param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
     seed: int = param(0, "of the clustering of stores")
+
+    def __post_init__(self) -> None:
+        if self.horizon is None:
+            object.__setattr__(self, "horizon", self.frequency.horizon)
+
+    @property
+    def frequency(self) -> Frequency:
+        """Weeks that start on `week_start`, or days."""
+        return Frequency.of(self.freq, self.week_start)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -34,10 +34,10 @@ def held_out_weeks(panel: Panel) -> pd.DatetimeIndex:
 
 
 def held_out_cutoffs(panel: Panel) -> list[pd.Timestamp]:
-    """Cutoffs whose forecasts all fall into `held_out_weeks`."""
+    """Cutoffs whose forecasts all fall into `held_out_weeks`, a week apart."""
     weeks = held_out_weeks(panel)
     n_cutoffs = len(weeks) - panel.meta["horizon"] + 1
-    return [week - pd.Timedelta(weeks=1) for week in weeks[:n_cutoffs]]
+    return [week - panel.frequency.step for week in weeks[:n_cutoffs]][:: -panel.frequency.per_week][::-1]
 
 
 def phase(cutoff: pd.Timestamp, panel: Panel) -> str:

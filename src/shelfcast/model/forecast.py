@@ -120,5 +120,5 @@ def as_frame(
     dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
     at = market.weeks_index.get_indexer(cutoffs)
     y = market.tensors["labels"][:, :, at].double().numpy()
-    keys = grid_keys(market.products, market.locations, cutoffs, market.size * y)
+    keys = grid_keys(market.products, market.locations, cutoffs, market.size * y, market.frequency)
     return coherent(forecast_frame(keys, market.size * mean.ravel(), dispersion.ravel(), unit=market.unit))

@@ -29,7 +29,7 @@ from shelfcast.panel.frame import Panel
 from shelfcast.panel.grid import ROLES, Column, Grid, merge, weeks_ahead
 from shelfcast.settings import Prepare
 
-FIRST_CUTOFF = 4  # weeks observed at the first cutoff that is learned from
+FIRST_CUTOFF = 4  # weeks (of seven days) observed at the first cutoff that is learned from
 FRACTIONAL = 0.01  # share of rows whose quantity is not whole; above it quantities are amounts, such as kilograms
 
 
@@ -46,6 +46,7 @@ def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
         horizon, two features of one name.
     """
     check_country(prepare.country)
+    tables = tables.at(prepare.frequency)
     grid, graph, sold, counts = _axes(tables, prepare)
     amounts, units = _units(tables, grid)
     facts = collect(tables, grid, amounts["unit"])
@@ -75,20 +76,21 @@ def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.Data
     training, missing = training_weeks(weeks, prepare), weeks.missing
     n_train, n_all = len(training), len(weeks.index)
     sold = weekly.product_weeks(tables, weeks.observed)
-    launched = launch_weeks(tables.products, weeks_ahead(weeks.index, prepare.horizon))
-    launched, counts = without_false_launches(launched, sold, weeks.index, n_train)
+    frequency = prepare.frequency
+    launched = launch_weeks(tables.products, weeks_ahead(weeks.index, prepare.horizon, frequency), frequency)
+    launched, counts = without_false_launches(launched, sold, weeks.index, n_train, frequency)
     sold["early"] = sold["week"] < sold["product_id"].map(launched).fillna(-1)
-    choice = choose_products(sold[~sold["early"]], ~missing[:n_train], prepare.n_products, launched)
+    choice = choose_products(sold[~sold["early"]], ~missing[:n_train], prepare.n_products, launched, frequency)
     regions, graph, later = find_regions(tables, store_weeks, weeks.observed, training[-1], prepare)
 
     locations = [CHAIN, *graph.index]
     rows, units = (store_array(store_weeks, fact, n_all) for fact in ("rows", "units"))
     number = pd.Series(regions).map({name: i for i, name in enumerate(locations)})
-    holiday = holiday_counts(weeks.index, prepare.country) > 0
+    holiday = holiday_counts(weeks.index, prepare.country, n_days=frequency.days) > 0
     observed, silent = observed_weeks(rows, units, number, len(locations), missing, holiday)
     products = tables.products.set_index("product_id").loc[choice.products]
     launch = choice.launch.reindex(choice.products).fillna(-1).astype(int).to_numpy()
-    still_open = frozenset(open_stores(rows, missing, n_train))
+    still_open = frozenset(open_stores(rows, missing, n_train, frequency.per_week))
     grid = Grid(products, launch, locations, regions, weeks.index, prepare, observed, still_open, frozenset(later))
     counts = [
         *weeks.counts,
@@ -114,11 +116,21 @@ def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
 
 
 def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
-    """The last observed week of every forecast that is learned from or judged, and of the latest one."""
+    """The last observed week of every forecast that is learned from or judged, and of the latest one.
+
+    Daily forecasts are judged from one cutoff a week: those of neighbouring days say nearly the same.
+    """
+    step = grid.frequency.per_week
+
+    def judged(first: int, end: int) -> range:
+        """Cutoffs a week apart, up to the last one whose forecast ends before `end`."""
+        last = end - grid.horizon
+        return range(first + (last - first) % step, last + 1, step)
+
     n_observed = {
-        "train": range(FIRST_CUTOFF, grid.train_end),
-        "validation": range(grid.train_end, grid.validation_end - grid.horizon + 1),
-        "test": range(grid.validation_end, len(grid.weeks) - grid.horizon + 1),
+        "train": range(grid.frequency.periods(FIRST_CUTOFF), grid.train_end),
+        "validation": judged(grid.train_end, grid.validation_end),
+        "test": judged(grid.validation_end, len(grid.weeks)),
         "latest": [len(grid.weeks)],
     }
     return {split: [grid.weeks[n - 1] for n in numbers] for split, numbers in n_observed.items()}
@@ -180,6 +192,7 @@ def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
         "last_week": str(grid.weeks[-1].date()),
         "train_end": str(grid.weeks[grid.train_end - 1].date()),
         "validation_end": str(grid.weeks[grid.validation_end - 1].date()),
+        "freq": grid.frequency.alias,
         "n_weeks": len(grid.weeks),
         "missing_weeks": [str(week.date()) for week in grid.weeks[~grid.observed[0]]],
         "n_products": len(grid.products),

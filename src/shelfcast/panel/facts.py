@@ -68,7 +68,7 @@ def collect(tables: Tables, grid: Grid, unit: float = 1.0) -> Facts:
     weeks, seen, items, regions = grid.weeks, grid.weeks_seen(), grid.items, grid.stores
     transactions = weekly.filled_columns(tables)
     recent = grid.weeks_seen(grid.recent.start, grid.recent.stop)
-    since = (recent[0] - weeks[0]).days // 7
+    since = grid.frequency.number(recent[0], weeks[0])
     store_units = weekly.store_units(tables, recent, items.assign(launch=items["launch"] - since))
     store_units = store_units[store_units.index.isin(grid.open_stores)]
     known = known_weeks(tables, grid)
@@ -109,7 +109,7 @@ def known_weeks(tables: Tables, grid: Grid) -> dict[str, np.ndarray]:
     known = {}
     for name in KINDS.keys() & tables.columns.keys():
         records = weekly.recorded_weeks(tables, name)
-        inside = recorded(records, grid.weeks_ahead, holes=name != "prices")
+        inside = recorded(records, grid.weeks_ahead, name != "prices", grid.frequency)
         if inside[: grid.train_end].any():
             known[name] = inside
     return known
@@ -122,10 +122,16 @@ def known_counts(tables: Tables, facts: Facts) -> list[Count]:
         if name not in tables.columns:
             continue
         known = facts.known.get(name, np.zeros(len(grid.weeks_ahead), bool))[: len(grid.weeks)]
-        action = "unknown, not zero" if name in facts.known else "no record of training weeks: the table is ignored"
+        ignored = f"no record of training {grid.frequency.noun}s: the table is ignored"
+        action = "unknown, not zero" if name in facts.known else ignored
         if not known.all():
             article = "an" if kind == "event" else "a"
             counts.append(
-                Count(f"weeks without {article} {kind} of any product", int((~known).sum()), len(known), action)
+                Count(
+                    f"{grid.frequency.noun}s without {article} {kind} of any product",
+                    int((~known).sum()),
+                    len(known),
+                    action,
+                )
             )
     return counts + (facts.lost.counts if facts.lost else [])

@@ -13,7 +13,7 @@ from IPython.display import HTML
 
 from shelfcast.data.files import revision
 from shelfcast.data.schema import CHAIN
-from shelfcast.language import _
+from shelfcast.language import _, periods
 from shelfcast.report.names import product
 from shelfcast.report.theme import percent, units
 
@@ -82,7 +82,7 @@ def product_table(products: pd.DataFrame, sold: pd.DataFrame, ahead: pd.DataFram
     rows = []
     for row in products.itertuples():
         style = "up" if row.low > row.last else "down" if row.high < row.last else ""
-        half_year = sold.loc[f"{row.Index}|{CHAIN}"].iloc[-26:].dropna()
+        half_year = sold.loc[f"{row.Index}|{CHAIN}"].iloc[-periods(26) :].dropna()
         cells = {
             _("Product"): product(row.label, row.Index),
             _("Trend"): spark(half_year, expected[row.Index]),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from shelfcast import settings
 from shelfcast.data.files import atomic, folder_md5
+from shelfcast.frequency import WEEKLY
 from shelfcast.judge.coherence import coherent
 from shelfcast.methods import METHODS, READ_NO_PLAN, SITUATIONS
 from shelfcast.methods.delivery import calibration, delivered
@@ -20,6 +21,7 @@ from shelfcast.methods.trees import fitted
 from shelfcast.model.forecast import in_situations, load_models
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
+from shelfcast.validate import SettingsError
 
 FILES = ("panel/panel.json", "forecasts.parquet", "validation.parquet", "weights.json")
 TREES = "lightgbm"
@@ -57,6 +59,7 @@ class Trained:
         folder = Path(root) / options.folder
         check_run(folder)
         panel = Panel.load(folder / "panel")
+        check_weekly(panel, market)
         weights = json.loads((folder / "weights.json").read_text())
         validation = pd.read_parquet(folder / "validation.parquet")
         trees = kept_trees(folder, panel, options.evaluate.seed) if TREES in members_of(weights) else None
@@ -92,6 +95,16 @@ class Trained:
         if name == TREES:
             return with_dispersion(panel, self.trees.predict(panel), fitted.DISPERSION_BINS)
         return METHODS[name](panel, self.settings.evaluate.seed)
+
+
+def check_weekly(panel: Panel, market: str) -> None:
+    """A SettingsError for a market that the service, whose weeks close on Sundays, cannot keep up with."""
+    if panel.frequency != WEEKLY:
+        raise SettingsError(
+            f"markets.{market}: the service closes weeks from Monday to Sunday, but prepare.freq and prepare.week_start make "
+            f"periods of {panel.frequency.alias}. Serve a market with prepare.freq: W and week_start: MON; the pipeline "
+            "forecasts this one with every run."
+        )
 
 
 def members_of(weights: dict[str, Weights]) -> list[str]:

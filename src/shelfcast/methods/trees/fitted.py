@@ -167,7 +167,7 @@ def lightgbm_counts(panel: Panel, seed: int, price_plan: bool = False) -> Predic
 
 def _bounds(panel: Panel) -> dict[str, pd.Timestamp]:
     """Last weeks that are read until the held-out, the validation and the test weeks."""
-    inner = held_out_weeks(panel)[0] - pd.Timedelta(weeks=1)
+    inner = held_out_weeks(panel)[0] - panel.frequency.step
     ends = {name: pd.Timestamp(panel.meta[f"{name}_end"]) for name in ("train", "validation")}
     return {"inner": inner} | ends
 
@@ -185,10 +185,17 @@ def _labelled(
     weeks = weeks[(weeks >= panel.cutoffs["train"][0]) & (weeks < bounds["validation"])]
     n_rows = len(weeks) * panel.frame["unique_id"].nunique() * panel.meta["horizon"]
     early, late = weeks[weeks < bounds["inner"]], weeks[weeks >= bounds["inner"]]
-    cutoffs = [*early[:: -max(1, round(n_rows / MAX_ROWS))][::-1], *late]
+    late = late[:: -max(1, panel.frequency.per_week - 1)][::-1]  # every sixth day, so that all weekdays are among them
+    cutoffs = [*early[:: -_stride(n_rows, panel)][::-1], *late]
     rows = examples(panel, cutoffs, price_plan, plan_known)
     rows = rows[(rows["ds"] <= bounds["validation"]) & rows["y"].notna()]
     return rows[KEYS].assign(y_level=_level(rows, panel)), _features(rows, panel, categories)
+
+
+def _stride(n_rows: int, panel: Panel) -> int:
+    """Cutoffs of the early weeks from one that is read to the next; no whole weeks of a daily market."""
+    stride = max(1, round(n_rows / MAX_ROWS))
+    return stride + int(panel.frequency.daily and stride % panel.frequency.per_week == 0)
 
 
 def _level(rows: pd.DataFrame, panel: Panel) -> np.ndarray:

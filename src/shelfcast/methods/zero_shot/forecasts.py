@@ -47,7 +47,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
         """Means of regions as their shares of the chain's."""
         rows = examples(panel, cutoffs)[KEYS]
         chain = read(rows[is_chain(rows)])
-        return _by_share(rows[~is_chain(rows)], chain, history, horizon)
+        return _by_share(rows[~is_chain(rows)], chain, history, horizon, panel.frequency.per_week)
 
     if regions_too:
         return lambda cutoffs, plan_known=True: read(examples(panel, cutoffs)[KEYS])
@@ -90,11 +90,14 @@ def quantile_forecasts(
     return ahead.reorder_levels(["unique_id", "cutoff", "horizon"])
 
 
-def _by_share(rows: pd.DataFrame, chain: pd.DataFrame, history: pd.DataFrame, horizon: int) -> pd.DataFrame:
+def _by_share(
+    rows: pd.DataFrame, chain: pd.DataFrame, history: pd.DataFrame, horizon: int, per_week: int = 1
+) -> pd.DataFrame:
     """Regions' `KEYS` and mean: the chain's mean times the region's recent share of all its regions."""
     keys = ["product", "cutoff", "horizon"]
+    last, within = SHARE_WEEKS * per_week, SHARE_WITHIN * per_week
     recent = {
-        cutoff: mean_of_last(history.loc[:, :cutoff].to_numpy(), SHARE_WEEKS, SHARE_WITHIN)[:, None]
+        cutoff: mean_of_last(history.loc[:, :cutoff].to_numpy(), last, within)[:, None]
         for cutoff in rows["cutoff"].unique()
     }
     recent = at_cutoffs(recent, history.index, horizon)

@@ -13,6 +13,7 @@ from shelfcast.methods.zero_shot.forecasts import quantile_forecasts
 from shelfcast.methods.zero_shot.short_context import MIN_OBSERVED
 from shelfcast.panel.frame import OUTLOOK_COLUMNS, Panel
 
+DAILY_CONTEXT = 182  # days before the first cutoff of a daily market that are read
 AT_ONCE = 13  # cutoffs whose contexts are read at one length
 
 
@@ -28,6 +29,9 @@ def with_outlook(panel: Panel, earlier: Panel | None = None) -> Panel:
     history, horizon = _chain(panel), panel.meta["horizon"]
     model, parts, kept = FracastModel.from_pretrained(weights="fp32"), [], []
     weeks = history.columns[MIN_OBSERVED - 1 :]
+    if panel.frequency.daily:  # years of days would take very long, and models do not read the earlier ones
+        weeks = weeks[weeks >= panel.window[0]]
+        history = history.loc[:, history.columns >= weeks[0] - panel.frequency.steps(DAILY_CONTEXT)]
     for start in range(0, len(weeks), AT_ONCE):
         cutoffs = list(weeks[start : start + AT_ONCE])
         if earlier is not None and _same(history, _chain(earlier), cutoffs):

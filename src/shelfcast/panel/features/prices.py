@@ -20,7 +20,7 @@ def prices(facts: Facts, grid: Grid) -> list[Column]:
     """Static and past columns; a plan of prices is known-future and replaces the realised ones."""
     columns, paid_level, realised = _paid(facts, grid)
     if facts.prices is None:
-        plan = "log of the week's chain-wide price over its own earlier mean"
+        plan = f"log of the {grid.frequency.noun}'s chain-wide price over its own earlier mean"
         columns.append(Column("price_ratio_plan", "price_plan", realised[:, None], plan))
         return [Column("price_level", "static", paid_level[:, None], LEVEL), *columns]
     price, regular = planned_prices(facts, grid)
@@ -32,7 +32,13 @@ def prices(facts: Facts, grid: Grid) -> list[Column]:
         *columns,
         Column("price", "known_future", ratio, PRICE, planned=True),
         Column("price_cut", "known_future", cut, CUT, planned=True),
-        Column("price_known", "known_future", known, "1 where the plan of prices reaches the week", planned=True),
+        Column(
+            "price_known",
+            "known_future",
+            known,
+            f"1 where the plan of prices reaches the {grid.frequency.noun}",
+            planned=True,
+        ),
     ]
 
 
