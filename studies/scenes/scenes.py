@@ -25,15 +25,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from shelfcast import settings
+from shelfcast.data.files import revision
 from shelfcast.panel.frame import Panel
 from shelfcast.pipeline import side_by_side
 from shelfcast.validate import SettingsError, nearest
 from studies import parameters
-from studies.kept import save_origin, save_rows
+from studies.kept import save_rows
 
 WORK, RESULTS = Path("build/studies/scenes"), Path("studies/scenes/results")
 LINKED = ("models", "notebooks", "reports/template", "src", "studies")
-COLUMNS = ["scene", "situation", "level", "method", "wql", "wape", "coverage_80"]
+COLUMNS = ["scene", "situation", "level", "method", "wql", "wape", "coverage_80", "bias"]
 
 
 @dataclass(frozen=True, config=parameters.STRICT)
@@ -108,9 +109,9 @@ def main(names: list[str]) -> None:
     if failed := run(names, WORK):
         raise ValueError(f"{', '.join(failed)} failed, see above. What is done is kept: run again to go on from there.")
     for name in names:
-        save_rows(RESULTS / "scores.csv", scores(name, WORK / "build" / name), ["scene"])
+        measured = scores(name, WORK / "build" / name).assign(revision=revision())
+        save_rows(RESULTS / "scores.csv", measured, ["scene"])
         print(f"report: file://{(WORK / 'reports' / name / 'index.html').resolve()}")
-    save_origin(RESULTS)
 
 
 if __name__ == "__main__":
