@@ -14,6 +14,7 @@ from shelfcast.validate import STRICT, param
 class Orders:
     """What to order: see `shelfcast.act.orders` and docs/decisions.md."""
 
+    stocked: bool = param(True, "false where nothing is kept in stock, as of parcels or accounts: nothing is ordered")
     method: str = param("ensemble", "the forecast that orders follow: the ensemble, a variant or a peer")
     lead_time: int = param(1, "weeks (days where prepare.freq is D) from an order to its arrival", ge=0)
     review_period: int = param(1, "weeks (or days) from one order to the next", ge=1)
@@ -38,6 +39,7 @@ class Orders:
 class Promotions:
     """What to promote: see `shelfcast.act.promotions`."""
 
+    advised: bool = param(True, "false where the page should not say what to promote, as of financial products")
     goal: Literal["margin", "units"] = param("margin", "what a plan should gain most of")
     slots: int = param(10, "products promoted in a week (or day) at most; 0 for no promotion", ge=0)
     max_weeks: int = param(2, "of the coming weeks (or days), in how many a product is promoted at most", ge=1)

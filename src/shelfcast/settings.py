@@ -23,6 +23,7 @@ from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
 from shelfcast.scale_options import Scale
 from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
+from shelfcast.word_options import Words
 
 PARAMS = Path("params.yaml")
 BASE_FOLDER = Path("models/base")
@@ -37,6 +38,7 @@ class Market:
     category: str | None = param(None, "value of products.category; null for all products")
     rename: str = param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
     read: Reading = param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
+    words: Words = param(Words(), "what its page calls units, products and places; see word_options.py")
     prepare: dict[str, Any] = param({}, "values of `prepare` for this market alone")
     finetune: dict[str, Any] = param({}, "values of `finetune` for this market alone")
     evaluate: dict[str, Any] = param({}, "values of `evaluate` for this market alone")
@@ -51,6 +53,9 @@ class Market:
 class Simulation:
     """A simulated market, whose true demand is known. See docs/simulated_market.md."""
 
+    scene: Literal["shop", "spare_parts", "parcels", "accounts"] = param(
+        "shop", "what is traded: groceries of a chain of shops, or a small scene of another trade (docs/scenes.md)"
+    )
     seed: int = param(0, "of everything random; a twin with the same seed meets the same shoppers and shocks")
     mechanism: Literal["log_linear", "choice"] = param("log_linear", "how utility becomes sales")
     confounding: Literal["observed", "hidden", "none"] = param("observed", "what prices react to")
@@ -114,6 +119,7 @@ class Report:
 
     method: str = param("ensemble", "the forecast that the page is about: the ensemble, a variant or a peer")
     n_fans: int = param(9, "products with a picture of their own", ge=0)
+    notice: str = param("", "a sentence of your own at the head of the page, such as what it does not promise")
     n_rows: int = param(12, "rows of the tables of orders, promotions and doubts; downloads hold all", ge=1)
     language: Literal["en", "zh"] = param("en", "of the page: en, or zh for Chinese; docs/language.md adds another")
 

@@ -20,11 +20,12 @@ from shelfcast.report.theme import percent, units
 PACKAGES = ("shelfcast", "torch", "transformers", "lightgbm", "statsforecast", "pandas", "scikit-learn")
 
 
-def header(eyebrow: str, headline: str, tiles: dict[str, str]) -> HTML:
-    """The page's first lines; `tiles` are large numbers by what they mean."""
+def header(eyebrow: str, headline: str, tiles: dict[str, str], notice: str = "") -> HTML:
+    """The page's first lines; `tiles` are large numbers by what they mean, `notice` a text of the company's own."""
+    said = f"<p class='notice'>{escape(notice)}</p>" if notice else ""
     boxes = [f"<div class='tile'><b>{number}</b><span>{meaning}</span></div>" for meaning, number in tiles.items()]
     return HTML(
-        f"<header><p class='eyebrow'>{eyebrow}</p><h1>{headline}</h1></header><div class='tiles'>{''.join(boxes)}</div>"
+        f"<header><p class='eyebrow'>{eyebrow}</p><h1>{headline}</h1>{said}</header><div class='tiles'>{''.join(boxes)}</div>"
     )
 
 

@@ -103,9 +103,9 @@ def silent(products: pd.DataFrame, weeks: int) -> str:
     count, names = _count_and_names(rows, lambda row: _(" ({mean} expected)", mean=units(row.mean)))
     return ngettext(
         "<b>{count} sold nothing</b> in the last {weeks} weeks though sales were likely; check whether it is still on "
-        "the shelf: {names}.",
+        "offer: {names}.",
         "<b>{count} sold nothing</b> in the last {weeks} weeks though sales were likely; check whether they are still on "
-        "the shelf: {names}.",
+        "offer: {names}.",
         len(rows),
         count=count,
         weeks=weeks,

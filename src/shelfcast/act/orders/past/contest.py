@@ -63,7 +63,14 @@ def correlations_by_method(
 
 def oracle_correlations(truth: dict, panel: Panel, seed: int) -> Correlations:
     """The oracle's own correlations between weeks, from its forecasts at the validation cutoffs."""
-    frame = oracle(truth, panel.cutoffs["validation"], panel.stores_by_location, draws=ORACLE_DRAWS, seed=seed)
+    frame = oracle(
+        truth,
+        panel.cutoffs["validation"],
+        panel.stores_by_location,
+        draws=ORACLE_DRAWS,
+        seed=seed,
+        frequency=panel.frequency,
+    )
     return week_correlations(frame[frame["unique_id"].isin(panel.frame["unique_id"])], panel.meta["horizon"])
 
 
