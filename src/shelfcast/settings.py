@@ -23,7 +23,7 @@ from shelfcast.reading_options import Reading
 from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
 
 PARAMS = Path("params.yaml")
-BASE_FOLDER = Path("models/base")
+BASE_FOLDER, ANY_BASE_FOLDER = Path("models/base"), Path("models/any_base")  # of the same tables; of any market
 
 
 @dataclass(frozen=True, config=STRICT)
