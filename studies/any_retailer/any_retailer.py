@@ -7,17 +7,15 @@ but that retailer, and one on all, for the categories that no base learns from. 
 of each market: the base as it is, fine-tuned, trained from nothing, and LightGBM on all and on a part of the history.
 
 A base, and each method on a market, is a unit of work with a file of its own under build/studies/any_retailer; a base
-resumes at its last checkpoint. Files are kept by the settings, not by the code: remove the folder to measure anew.
+resumes at its last checkpoint. Files are named by the settings that they depend on, and not by the code: remove the
+folder to measure with other code.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -33,7 +31,7 @@ from shelfcast.settings import Settings
 from shelfcast.training.parallel import in_parallel
 from studies import parameters
 from studies.any_retailer import trainings
-from studies.any_retailer.markets import DEFAULT, Entry, Study, entries, prepare_panels
+from studies.any_retailer.markets import DEFAULT, Entry, Study, digest, entries, panel_folder, prepare_panels
 from studies.kept import save_origin, save_rows
 
 WORK, RESULTS = Path("build/studies/any_retailer"), Path("studies/any_retailer/results")
@@ -59,39 +57,47 @@ def bases_of(every: list[Entry]) -> dict[str, list[Entry]]:
     return folds
 
 
+def base_folder(name: str, learned: list[Entry], study: Study, s: Settings, work: Path) -> Path:
+    """Where the base that holds `name` out lies."""
+    panels = [panel_folder(entry, study, s, work).name for entry in learned]
+    key = digest(panels, asdict(s.base), study.steps, study.learning_rate, study.drop_columns, study.seed)
+    return work / "bases" / f"{name}_{key}"
+
+
 def train_bases(study: Study, s: Settings, folds: dict[str, list[Entry]], work: Path) -> None:
     """Train the bases that are missing, side by side."""
-    missing = {name: learned for name, learned in folds.items() if not (work / "bases" / name).exists()}
+    folders = {name: base_folder(name, learned, study, s, work) for name, learned in folds.items()}
+    missing = {name: learned for name, learned in folds.items() if not folders[name].exists()}
 
     def one(name: str, learned: list[Entry]) -> str:
         began = time.perf_counter()
-        panels = {entry.name: Panel.load(work / "panels" / entry.name) for entry in learned}
-        trainings.train_base(panels, study, s, work / "bases" / name, work / "trainings" / name)
+        panels = {entry.name: Panel.load(panel_folder(entry, study, s, work)) for entry in learned}
+        trainings.train_base(panels, study, s, folders[name], work / "trainings" / folders[name].name)
         return f"base without {name}: {len(learned)} markets, {time.perf_counter() - began:.0f} s"
 
     if missing:
         print(*in_parallel(one, missing, "bases"), sep="\n", flush=True)
 
 
-def forecasts(entry: Entry, way: str, make: Callable[[], pd.DataFrame], work: Path) -> pd.DataFrame:
-    """The forecast frame that `make` makes, with method, market and seconds, or that of an earlier run."""
-    path = work / "forecasts" / entry.name / f"{way}.parquet"
+def forecasts(entry: Entry, way: str, unit: trainings.Way, panel: Path, work: Path) -> pd.DataFrame:
+    """The forecast frame of one way, with method, market and seconds, or that of an earlier run."""
+    path = work / "forecasts" / panel.name / f"{way}_{digest(unit.key)}.parquet"
     if not path.exists():
         began = time.perf_counter()
-        frame = make()
+        frame = unit.make()
         frame = frame.assign(method=way, market=entry.name, seconds=time.perf_counter() - began)
         with atomic(path) as part:
             frame.to_parquet(part)
     return pd.read_parquet(path)
 
 
-def score_market(entry: Entry, study: Study, s: Settings, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def score_market(entry: Entry, study: Study, s: Settings, base: Path, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All methods on one market: the forecast frame with level, and a row of scores a level and method."""
-    panel = Panel.load(work / "panels" / entry.name)
-    base = work / "bases" / (ALL if entry.group == DEFAULT else entry.group)
+    folder = panel_folder(entry, study, s, work)
+    panel = Panel.load(folder)
     ways = trainings.ways(panel, study, s, base, same_tables=entry.group == DEFAULT)
     bar = tqdm(ways.items(), desc=entry.name)
-    frames = [forecasts(entry, way, make, work) for way, make in bar]
+    frames = [forecasts(entry, way, unit, folder, work) for way, unit in bar]
     frame = add_level(pd.concat(frames, ignore_index=True))
     table = metrics.scores(frame, panel.frame[["unique_id", "ds", "y"]], by=("level", "method"))[SCORES].reset_index()
     seconds = frame.groupby("method")["seconds"].first()
@@ -126,15 +132,16 @@ def run(study: Study, s: Settings, folder: Path | None, work: Path, results: Pat
     scored = [entry for entry in every if entry.scored]
     if unknown := sorted(set(only or []) - {entry.name for entry in scored}):
         raise ValueError(f"there is no market {unknown[0]!r}. Choose of {', '.join(e.name for e in scored)}.")
-    key = [asdict(study), asdict(s.prepare), asdict(s.base), asdict(s.finetune), [asdict(e) for e in every]]
-    work = work / hashlib.md5(json.dumps(key, default=str).encode()).hexdigest()[:8]
     prepare_panels(study, s, every, work)
     wanted = [entry for entry in scored if not only or entry.name in only]
     groups = {ALL if entry.group == DEFAULT else entry.group for entry in wanted}
-    train_bases(study, s, {name: of for name, of in bases_of(every).items() if name in groups}, work)
+    folds = {name: learned for name, learned in bases_of(every).items() if name in groups}
+    train_bases(study, s, folds, work)
     frames, tables = [], []
     for entry in wanted:
-        frame, table = score_market(entry, study, s, work)
+        fold = ALL if entry.group == DEFAULT else entry.group
+        base = base_folder(fold, folds[fold], study, s, work)
+        frame, table = score_market(entry, study, s, base, work)
         kind = "untouched category" if entry.group == DEFAULT else "held-out retailer"
         frames.append(frame.assign(kind=kind))
         tables.append(table)
@@ -151,8 +158,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--toy", action="store_true", help="everything small, to see that it runs; writes no results")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--results", type=Path)
+    parser.add_argument("--steps", type=int, help="of the training of a base, in place of those of params.yaml")
     options = parser.parse_args(arguments)
     study, s = parameters.load(Study, "any_retailer"), settings.load()
+    study = replace(study, steps=options.steps or study.steps)
     if options.toy:
         study, s = toy(study, s)
     results = options.results or (options.work / "toy_results" if options.toy else RESULTS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,28 +74,46 @@ def entries(study: Study, folder: Path | None) -> list[Entry]:
 
 
 def path_name(category: str) -> str:
+    """A category as the name of a folder."""
     return "".join(c if c.isalnum() else "_" for c in category.lower()).strip("_")
 
 
+def digest(*values: Any) -> str:
+    """A short hash of settings, for the name of what was made with them."""
+    return hashlib.md5(json.dumps(values, default=str).encode()).hexdigest()[:8]
+
+
+def n_products(entry: Entry, study: Study, s: Settings) -> int:
+    """Products of a market: those of the product's own panels where it is scored."""
+    return s.prepare.n_products if entry.scored else study.n_products
+
+
+def panel_folder(entry: Entry, study: Study, s: Settings, work: Path) -> Path:
+    """Where the panel of a market lies."""
+    key = digest(entry.line, asdict(s.prepare), s.base.tables, n_products(entry, study, s))
+    return work / "panels" / f"{entry.name}_{key}"
+
+
 def prepare_panels(study: Study, s: Settings, every: list[Entry], work: Path) -> None:
-    """Write the panel of each market that has none yet to work/panels/<name>."""
-    missing = [entry for entry in every if not (work / "panels" / entry.name / "panel.json").exists()]
+    """Write the panel of each market that has none yet to its `panel_folder`."""
+    missing = [entry for entry in every if not panel_folder(entry, study, s, work).exists()]
     for entry, panel in _panels(study, s, missing, work):
-        with atomic(work / "panels" / entry.name) as part:
+        with atomic(panel_folder(entry, study, s, work)) as part:
             panel.save(part)
         print(f"{entry.name}: {len(panel.products)} products, {len(panel.weeks)} weeks", flush=True)
 
 
 def _panels(study: Study, s: Settings, missing: list[Entry], work: Path) -> Iterator[tuple[Entry, Panel]]:
-    for learned in (True, False):  # those that are scored have as many products as the product's own panels
-        own = [entry for entry in missing if entry.group == DEFAULT and entry.learned == learned]
-        n_products = study.n_products if learned else s.prepare.n_products
+    for scored in (True, False):
+        own = [entry for entry in missing if entry.group == DEFAULT and entry.scored == scored]
         if own:
             names = [entry.line["category"] for entry in own]
-            yield from zip(own, category_panels(s.base, s.prepare, names, n_products), strict=True)
+            panels = category_panels(s.base, s.prepare, names, n_products(own[0], study, s))
+            yield from zip(own, panels, strict=True)
     for entry in missing:
         if entry.group == WORLDS:
-            yield entry, _world(study, s, entry, work / "worlds" / entry.name)
+            folder = work / "worlds" / panel_folder(entry, study, s, work).name
+            yield entry, _world(study, s, entry, folder)
         elif entry.group != DEFAULT:
             line = settings.build(settings.Market, entry.line, entry.name)
             yield entry, _panel(line, s.prepare)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,28 +55,36 @@ def train_base(panels: dict[str, Panel], study: Study, s: Settings, folder: Path
         save_any_base(part, {"select": model, "refit": model}, facts, history)
 
 
-def ways(panel: Panel, study: Study, s: Settings, base: Path, same_tables: bool) -> dict[str, Callable]:
-    """Name -> a function that returns the forecast frame of the test weeks, with `steps` where they were chosen.
+class Way(NamedTuple):
+    """make : returns the forecast frame of the test weeks, with `steps` where they were chosen. key : its settings."""
+
+    make: Callable[[], pd.DataFrame]
+    key: list
+
+
+def ways(panel: Panel, study: Study, s: Settings, base: Path, same_tables: bool) -> dict[str, Way]:
+    """Name -> a way to forecast one market.
 
     same_tables : the project's own base, of this retailer's tables, is one way more.
     """
     own = replace(s.finetune, seeds=study.seeds)
     by_meaning, alone = replace(own, columns="by_meaning"), {"from_base": False}
-    found = {"zero_shot": partial(zero_shot, panel, by_meaning, base)}
+
+    def training(finetune: Finetune, start: Path | None) -> Way:
+        return Way(partial(trained, panel, finetune, start), [asdict(finetune), start and start.name])
+
+    found = {"zero_shot": Way(partial(zero_shot, panel, by_meaning, base), [base.name])}
     for name, values in study.tries.items():
-        warm = WarmStart(**{**_values(own.warm_start), **values})
-        found[name] = partial(trained, panel, replace(by_meaning, warm_start=warm), base)
-    found["from_nothing"] = partial(trained, panel, replace(own, **alone), None)
-    found["by_meaning_from_nothing"] = partial(trained, panel, replace(by_meaning, **alone), None)
+        warm = WarmStart(**asdict(own.warm_start) | values)
+        found[name] = training(replace(by_meaning, warm_start=warm), base)
+    found["from_nothing"] = training(replace(own, **alone), None)
+    found["by_meaning_from_nothing"] = training(replace(by_meaning, **alone), None)
     if same_tables:
-        found["own_base"] = partial(trained, panel, own, None)
-    found[LIGHTGBM] = partial(lightgbm, panel, study.seed)
-    found[PART] = partial(lightgbm, with_history(panel, study.history), study.seed)
+        found["own_base"] = training(own, None)
+    found[LIGHTGBM] = Way(partial(lightgbm, panel, study.seed), [study.seed])
+    part = with_history(panel, study.history)
+    found[PART] = Way(partial(lightgbm, part, study.seed), [study.seed, study.history])
     return found
-
-
-def _values(warm: WarmStart) -> dict:
-    return {name: getattr(warm, name) for name in ("steps", "learning_rate", "batch_weeks", "dropout")}
 
 
 def zero_shot(panel: Panel, finetune: Finetune, base: Path) -> pd.DataFrame:
