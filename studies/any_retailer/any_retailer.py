@@ -100,10 +100,9 @@ def score_market(entry: Entry, study: Study, s: Settings, base: Path, work: Path
     frames = [forecasts(entry, way, unit, folder, work) for way, unit in bar]
     frame = add_level(pd.concat(frames, ignore_index=True))
     table = metrics.scores(frame, panel.frame[["unique_id", "ds", "y"]], by=("level", "method"))[SCORES].reset_index()
-    seconds = frame.groupby("method")["seconds"].first()
-    steps = frame.groupby("method")["steps"].first()
-    table = table.assign(market=entry.name, group=entry.group, seconds=table["method"].map(seconds))
-    return frame, table.assign(steps=table["method"].map(steps))
+    facts = frame.groupby("method")[["seconds", "steps", "validation"]].first()
+    kind = "untouched category" if entry.group == DEFAULT else "held-out retailer"
+    return frame.assign(kind=kind), table.join(facts, on="method").assign(market=entry.name, kind=kind)
 
 
 def differences(frame: pd.DataFrame, ways: list[str], seed: int) -> pd.DataFrame:
@@ -142,8 +141,7 @@ def run(study: Study, s: Settings, folder: Path | None, work: Path, results: Pat
         fold = ALL if entry.group == DEFAULT else entry.group
         base = base_folder(fold, folds[fold], study, s, work)
         frame, table = score_market(entry, study, s, base, work)
-        kind = "untouched category" if entry.group == DEFAULT else "held-out retailer"
-        frames.append(frame.assign(kind=kind))
+        frames.append(frame)
         tables.append(table)
         ways = ["zero_shot", *study.tries, "by_meaning_from_nothing"]
         both = pd.concat(frames, ignore_index=True)

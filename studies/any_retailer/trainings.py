@@ -56,7 +56,8 @@ def train_base(panels: dict[str, Panel], study: Study, s: Settings, folder: Path
 
 
 class Way(NamedTuple):
-    """make : returns the forecast frame of the test weeks, with `steps` where they were chosen. key : its settings."""
+    """make : returns the forecast frame of the test weeks, with `steps` that were chosen and their `validation` WQL,
+    NaN where there are none. key : its settings."""
 
     make: Callable[[], pd.DataFrame]
     key: list
@@ -91,7 +92,7 @@ def zero_shot(panel: Panel, finetune: Finetune, base: Path) -> pd.DataFrame:
     """The base as it is, which has never seen this market."""
     setup = _from_base(panel, finetune, base)
     frame = forecast([setup.make_model("refit").eval()], setup.market, panel.cutoffs["test"])
-    return frame.assign(steps=0.0)
+    return frame.assign(steps=0.0, validation=np.nan)
 
 
 def trained(panel: Panel, finetune: Finetune, base: Path | None) -> pd.DataFrame:
@@ -107,9 +108,9 @@ def trained(panel: Panel, finetune: Finetune, base: Path | None) -> pd.DataFrame
             "any_retailer",
             warm_start=setup.warm_start,
         )
-    history = fitted.history
+    best = fitted.history[fitted.history["best"]]
     frame = forecast(fitted.models, setup.market, panel.cutoffs["test"])
-    return frame.assign(steps=float(history.loc[history["best"], "step"].iloc[0]))
+    return frame.assign(steps=float(best["step"].iloc[0]), validation=best["wql"].mean())
 
 
 def _from_base(panel: Panel, finetune: Finetune, base: Path):
@@ -131,4 +132,4 @@ def with_history(panel: Panel, share: float) -> Panel:
 
 
 def lightgbm(panel: Panel, seed: int) -> pd.DataFrame:
-    return forecast_test_weeks(panel, [LIGHTGBM], seed)[0].assign(steps=np.nan)
+    return forecast_test_weeks(panel, [LIGHTGBM], seed)[0].assign(steps=np.nan, validation=np.nan)
