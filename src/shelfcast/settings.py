@@ -26,7 +26,7 @@ from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_nam
 from shelfcast.word_options import Words
 
 PARAMS = Path("params.yaml")
-BASE_FOLDER = Path("models/base")
+BASE_FOLDER, ANY_BASE_FOLDER = Path("models/base"), Path("models/any_base")  # of the same tables; of any market
 
 
 @dataclass(frozen=True, config=STRICT)
