@@ -15,6 +15,7 @@ from shelfcast.language import N_, _, items
 from studies.choices.tables import PRESENT, means
 
 STUDIES = Path(__file__).parent
+MARKETS = {"held-out retailer": "held-out retailers", "untouched category": "untouched categories"}
 LEVELS = {"product": "the whole chain", "product_region": "regions"}
 SOURCES = {
     "no_text": "product text",
@@ -29,6 +30,51 @@ PLANS = (
     *(N_("own response in full"), N_("models alone"), N_("one response for all"), N_("naive lift"), N_("sold most")),
     *(N_("retailer's choice"), N_("random")),
 )
+
+
+SCENE_AIMS = {"ratio": 1.02, "coverage": 0.05}  # of the ensemble's WQL to the best peer's, and off 80 %
+
+
+def answer_any_retailer() -> str:
+    """The base for any market: zero-shot and fine-tuned, on retailers and categories that it has not seen."""
+    if not (STUDIES / "any_retailer/results/scores.csv").exists():
+        return "Not measured yet: `make any-retailer folder=…` trains the bases, scores all methods and writes the results."
+    table, scores = _csv("any_retailer", "differences"), _csv("any_retailer", "scores")
+    tries = scores[scores["method"].str.startswith("fine_tuned")]
+    chosen = tries.groupby("method")["validation"].mean().idxmin()
+    zero, zero_met = _any_retailer_rows(table, "zero_shot", "lightgbm_part", 0.0)
+    tuned, tuned_met = _any_retailer_rows(table, chosen, "from_nothing", -0.03)
+    seen, _met = _any_retailer_rows(table, "zero_shot", "from_nothing", 0.0)
+    return (
+        f"A base that has never seen the market, as it is, scores against LightGBM trained on a quarter of the history {zero}; "
+        f"against the model trained on all of the market's history {seen}. Fine-tuned (`{chosen}`, the better try on the "
+        f"validation weeks), against training from nothing {tuned}. The aims, not worse than LightGBM of a quarter and 3 % "
+        f"better than from nothing, are reached in {zero_met} and in {tuned_met} of these rows."
+    )
+
+
+def _any_retailer_rows(table: pd.DataFrame, method: str, against: str, aim: float) -> tuple[str, str]:
+    """Relative WQL by kind of market and level in words, and in how many of them it is `aim` or lower."""
+    rows = table[(table["method"] == method) & (table["against"] == against)]
+    words = [
+        f"{row.estimate:+.1%} (from {row.low:+.1%} to {row.high:+.1%}) on {MARKETS[row.kind]}, {LEVELS[row.level]}"
+        for row in rows.itertuples()
+    ]
+    return items(words), f"{(rows['estimate'] <= aim).sum()} of {len(rows)}"
+
+
+def answer_any_retailer_scores() -> str:
+    """WQL of each method on each market as a table."""
+    if not (STUDIES / "any_retailer/results/scores.csv").exists():
+        return "Not measured yet."
+    scores = _csv("any_retailer", "scores")
+    wql = scores.pivot(index=["market", "level"], columns="method", values="wql").reset_index()
+    wql["level"] = wql["level"].map(LEVELS)
+    lines = ["| " + " | ".join(wql.columns) + " |", "| --- | --- |" + " ---: |" * (len(wql.columns) - 2)]
+    for row in wql.itertuples(index=False):
+        cells = [f"{value:.3f}" if isinstance(value, float) else value for value in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _json(study: str, name: str) -> dict:
@@ -171,6 +217,29 @@ def answer_retailers() -> str:
         f"and {hidden['shelfcast'].mean():.3f}. "
         f"For the whole chain the ensemble gains most on {best} ({chain['ensemble'][best]:.3f}) and least on {worst} "
         f"({chain['ensemble'][worst]:.3f})."
+    )
+
+
+def answer_scenes() -> str:
+    """Whether the pipeline serves other trades: three sentences."""
+    rows = _csv("scenes", "scores")
+    keys = ["scene", "situation", "level"]
+    ours = rows[rows["method"] == "ensemble"].set_index(keys)
+    oracle = rows[rows["method"] == "oracle"].set_index(keys)["wql"]
+    peers = rows[~rows["method"].isin(["ensemble", "shelfcast", "oracle"])].groupby(keys)["wql"].min()
+    ratio, coverage = ours["wql"] / peers, ours["coverage_80"]
+    serves = ratio.max() <= SCENE_AIMS["ratio"] and (coverage - 0.8).abs().max() <= SCENE_AIMS["coverage"]
+    names = ours.index.unique("scene")
+    widest = (coverage - 0.8).abs().idxmax()
+    return (
+        f"{'Yes' if serves else 'In part'}: the same notebooks, model, peers and page serve {len(names)} other trades "
+        f"({', '.join(names)}), each as lines of parameters and words. "
+        f"The ensemble's WQL is {ratio.min():.3f} to {ratio.max():.3f} times that of the best single peer "
+        f"(worst for {', '.join(ratio.idxmax())}), and {(ours['wql'] / oracle).min():.2f} to "
+        f"{(ours['wql'] / oracle).max():.2f} times that of the best forecast possible. "
+        f"Its 80 % ranges held {coverage.min():.0%} to {coverage.max():.0%} of the test weeks (furthest off for "
+        f"{', '.join(widest)}); the aims are at most {SCENE_AIMS['ratio']:g} times the best peer and "
+        f"{SCENE_AIMS['coverage']:.0%} off."
     )
 
 

@@ -25,6 +25,9 @@ class Network:
     use_text: bool = param(True, "false leaves text and backbone out (a control)")
     use_pictures: bool = param(True, "false leaves pictures out, where there are any")
     use_space: bool = param(True, "false hides the other locations from each location")
+    columns: Literal["own", "by_meaning"] = param(
+        "own", "by_meaning: weights follow from what columns and locations are, so that a base fits other tables"
+    )
     dropout: float = param(0.1, "higher where few weeks are to be learned from", ge=0, lt=1)
 
 

@@ -207,7 +207,7 @@ def fit_new_products(make_model: MakeModel, market: MarketTensors, seeds: list[i
 
 def products_a_step(training: Training, train: MarketTensors) -> int:
     """Products in a step, so that it sees `batch_weeks` weeks; the same in both phases, whose steps are to be alike."""
-    return max(1, round(training.batch_weeks / len(train.weeks_index)))
+    return max(1, round(train.frequency.periods(training.batch_weeks) / len(train.weeks_index)))
 
 
 def _work_folders(seeds: list[int], work: str | Path, fingerprint: str, training: Training) -> dict[int, Path]:

@@ -28,6 +28,7 @@ class Phase:
     name : 'select' (judged every few steps, stops early) or 'refit' (not judged).
     train, validation : labels to learn from, and to be judged by ('select' alone).
     batch : products in a step. n_steps : at most. warm_start : judge the model before its first step too.
+    collator : items to a batch, where they are not products.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Phase:
     n_steps: int
     warm_start: bool = False
     callbacks: tuple = ()
+    collator: Callable | None = None
 
     def run(self, seed: int, folder: Path) -> tuple[SalesBert, pd.DataFrame]:
         """Train from a seed, or continue from the last checkpoint in `folder`, on as many processes as asked for.
@@ -67,6 +69,7 @@ class Phase:
             args=self._arguments(seed, folder / self.name),
             train_dataset=train,
             eval_dataset=validation,
+            data_collator=self.collator,
             compute_metrics=validation_wql,
             callbacks=[*watch, CompleteMark(), *self.callbacks],
         )
@@ -86,7 +89,8 @@ class Phase:
         train, validation = self.train, self.validation
         if model.config.use_text:
             train, validation = with_texts(model, self.training, train, validation)
-        if model.config.use_space and not model.spillover.weight.any():  # a base has learned it
+        own_space = model.config.use_space and model.config.columns == "own"
+        if own_space and not model.spillover.weight.any():  # a base has learned it
             fit_spillover(model.spillover, train.tensors["location_shock"].unique(dim=0))  # once a category
         return train, validation
 

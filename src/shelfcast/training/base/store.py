@@ -61,6 +61,11 @@ class Base:
         facts = json.loads(path.read_text()) if path.exists() else {}
         return cls(Path(folder), facts) if facts.get("categories") else None
 
+    @property
+    def n_sources(self) -> str:
+        """What it was trained on, in words."""
+        return f"{len(self.facts['categories'])} categories"
+
     def data_mismatch(self, panel: Panel) -> str:
         """Why nothing that was learned from these categories may forecast a market; empty where it may.
 
