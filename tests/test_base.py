@@ -21,6 +21,7 @@ from shelfcast.panel.frame import LEVEL_FLOOR
 from shelfcast.training.base import FACTS, WEIGHTS, Base, input_columns, new_model, regions_md5, save_base
 from shelfcast.training.base.join import join
 from shelfcast.training.fit import fit, pretrain
+from shelfcast.training.setup import training_setup
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +148,16 @@ def warm_started(base, panel, tokenizer, work, **training):
     make = lambda phase: base.model(phase, **SHAPE)  # noqa: E731
     fitted = fit(make, *market.splits(panel), training, [1], work, "x", warm_start=True)
     return market, fitted.models, fitted.history
+
+
+def test_training_starts_from_the_base_of_the_project(base, panels, tiny_bert, monkeypatch):
+    monkeypatch.setattr("shelfcast.training.setup.BASE_FOLDER", base.folder)
+    finetune = model_options.Finetune(backbone=tiny_bert, **SHAPE)
+    setup, named = training_setup(panels[0], finetune), training_setup(panels[0], finetune, base.folder)
+    assert setup.warm_start and setup.market.scale == base.facts["scale"]
+    assert setup.fingerprint == named.fingerprint
+    alone = training_setup(panels[0], dataclasses.replace(finetune, from_base=False))
+    assert not alone.warm_start and len(alone.fingerprint) < len(setup.fingerprint)
 
 
 def test_a_market_starts_from_it(base, panels, tokenizer, tmp_path):

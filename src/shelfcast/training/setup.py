@@ -65,7 +65,7 @@ def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path | N
         return describe(model, market, tokenizer) if by_meaning else model
 
     fingerprint = [finetune.backbone, finetune.pretrained, finetune.price_plan, shape, torch.__version__]
-    fingerprint += [folder_md5(base_folder)] if base is not None else []
+    fingerprint += [folder_md5(base.folder)] if base is not None else []
     return Setup(market, market.splits(panel), finetune, make_model, base is not None, sentence, fingerprint)
 
 
