@@ -135,6 +135,22 @@ def small_panel(tmp_path_factory) -> Panel:
     return load_retailer(make_retailer(), tmp_path_factory.mktemp("retailer"))
 
 
+@pytest.fixture(scope="session")
+def daily_panel(tmp_path_factory) -> Panel:
+    return load_retailer(make_retailer(), tmp_path_factory.mktemp("daily_retailer"), freq="D")
+
+
+@pytest.fixture(params=["W", "D"], ids=["weekly", "daily"])
+def either_panel(request) -> Panel:
+    """The small retailer by the week, and by the day."""
+    return request.getfixturevalue("small_panel" if request.param == "W" else "daily_panel")
+
+
+def reloaded(panel: Panel, raw, folder) -> Panel:
+    """A panel of other tables, by the week or by the day as the given one."""
+    return load_retailer(raw, folder, freq="D" if panel.frequency.daily else "W")
+
+
 def changed_after(panel: Panel, week: pd.Timestamp) -> Panel:
     """The panel with everything after `week` changed that is not known in advance."""
     frame = panel.frame.copy()

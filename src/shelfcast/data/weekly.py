@@ -210,14 +210,15 @@ def recorded_weeks(tables: Tables, table: str) -> pd.Series:
 
     The whole table is counted once, however many categories are read from it.
     """
-    if table == "behavior":
-        rows = "(SELECT CAST(timestamp AS DATE) AS day FROM main.behavior)"
-    else:
+    rows, number_of = "(SELECT CAST(timestamp AS DATE) AS day FROM main.behavior)", "count(*)"
+    if table != "behavior":
         rows = records(tables, f"main.{table}", "product_id")
+        if tables.frequency.daily:
+            number_of = f"count(*) / {tables.plan_days}"  # a record of a week is one, not seven
     counts = f"main.records_of_{table}_{tables.frequency.alias.replace('-', '_')}"
     tables.database.execute(f"""
         CREATE TABLE IF NOT EXISTS {counts} AS
-        SELECT {first_day(tables, "day")} AS week, count(*) AS records FROM {rows} GROUP BY 1 ORDER BY 1""")
+        SELECT {first_day(tables, "day")} AS week, {number_of} AS records FROM {rows} GROUP BY 1 ORDER BY 1""")
     return tables.query(f"SELECT week, records FROM {counts} ORDER BY week").set_index("week")["records"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.judge.frame import KEYS
-from shelfcast.methods.dispersion import MIN_MEAN, Predict, with_dispersion
+from shelfcast.methods.dispersion import Predict, min_mean, with_dispersion
 from shelfcast.methods.history import at_cutoffs, filled, mean_of_last, sales
 from shelfcast.panel.frame import Panel, examples
 
@@ -109,6 +109,6 @@ def _averages(panel: Panel, average: Callable[[pd.DataFrame, int], np.ndarray]) 
         rows = examples(panel, cutoffs)[[*KEYS, "y_level"]]
         means = {cutoff: average(history.loc[:, :cutoff], horizon) for cutoff in cutoffs}
         rows = rows.merge(at_cutoffs(means, history.index, horizon), on=["unique_id", "cutoff", "horizon"], how="left")
-        return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=MIN_MEAN))
+        return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=min_mean(panel)))
 
     return with_dispersion(panel, predict_means)

@@ -24,6 +24,11 @@ Predict = Callable[..., pd.DataFrame]  # (cutoffs, plan_known=True) -> forecast 
 PredictMeans = Callable[..., pd.DataFrame]  # (cutoffs, plan_known=True) -> KEYS and mean
 
 
+def min_mean(panel: Panel) -> float:
+    """Units of a period, week or day, that every mean is at least."""
+    return MIN_MEAN / panel.frequency.per_week
+
+
 def held_out_weeks(panel: Panel) -> pd.DatetimeIndex:
     """The last training weeks, as many as there are validation weeks but at most a third; never fewer than forecast."""
     weeks = panel.weeks

@@ -10,7 +10,7 @@ from statsforecast import StatsForecast
 from statsforecast.models import AutoETS, CrostonSBA
 
 from shelfcast.judge.frame import KEYS
-from shelfcast.methods.dispersion import MIN_MEAN, Predict, with_dispersion
+from shelfcast.methods.dispersion import Predict, min_mean, with_dispersion
 from shelfcast.methods.history import filled, sales
 from shelfcast.panel.frame import Panel, examples
 
@@ -52,6 +52,6 @@ def _statsforecast(panel: Panel, model, most: int | None = None) -> Predict:
         ahead = pd.concat([forecast_from(cutoff) for cutoff in cutoffs])
         ahead = ahead.astype({"unique_id": str, "cutoff": "datetime64[ns]", "mean": float})
         rows = rows.merge(ahead, on=["unique_id", "ds", "cutoff"], how="left")
-        return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=MIN_MEAN))
+        return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=min_mean(panel)))
 
     return with_dispersion(panel, predict_means)

@@ -23,7 +23,7 @@ import pandas as pd
 
 from shelfcast.judge.distribution import sales_unit
 from shelfcast.judge.frame import KEYS
-from shelfcast.methods.dispersion import MIN_MEAN, Predict, PredictMeans, held_out_weeks, phase, with_dispersion
+from shelfcast.methods.dispersion import Predict, PredictMeans, held_out_weeks, min_mean, phase, with_dispersion
 from shelfcast.methods.trees import boosting
 from shelfcast.methods.trees.boosting import Data
 from shelfcast.panel.frame import LEVEL_FLOOR, Panel, examples
@@ -73,11 +73,12 @@ class Trees:
             phases = rows["cutoff"].map({cutoff: phase(cutoff, panel) for cutoff in cutoffs})
             if PHASES[0] + NO_PLAN in self.boosters:
                 phases = phases.where(_plan_is_known(rows, panel), phases + NO_PLAN)
-            means = np.zeros(len(rows))
+            means, least = np.zeros(len(rows)), min_mean(panel)
             for name in phases.unique():
                 own = (phases == name).to_numpy()
                 level = _level(rows, panel)[own]
-                means[own] = np.mean([_means(booster, features[own], level) for booster in self.boosters[name]], axis=0)
+                each = [_means(booster, features[own], level, least) for booster in self.boosters[name]]
+                means[own] = np.mean(each, axis=0)
             return rows[KEYS].assign(mean=means)
 
         return predict_means
@@ -232,6 +233,6 @@ def _features(rows: pd.DataFrame, panel: Panel, categories: list[str]) -> pd.Dat
     return pd.DataFrame(columns, rows.index).astype(np.float32)
 
 
-def _means(booster: lightgbm.Booster, features: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Units a week, at least `MIN_MEAN`."""
-    return boosting.means(booster, features, level).clip(MIN_MEAN)
+def _means(booster: lightgbm.Booster, features: np.ndarray, level: np.ndarray, least: float) -> np.ndarray:
+    """Units a week, at least `least`."""
+    return boosting.means(booster, features, level).clip(least)

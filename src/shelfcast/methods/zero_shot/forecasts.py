@@ -95,7 +95,7 @@ def _by_share(
 ) -> pd.DataFrame:
     """Regions' `KEYS` and mean: the chain's mean times the region's recent share of all its regions."""
     keys = ["product", "cutoff", "horizon"]
-    last, within = SHARE_WEEKS * per_week, SHARE_WITHIN * per_week
+    last, within, least = SHARE_WEEKS * per_week, SHARE_WITHIN * per_week, MIN_MEAN / per_week
     recent = {
         cutoff: mean_of_last(history.loc[:, :cutoff].to_numpy(), last, within)[:, None]
         for cutoff in rows["cutoff"].unique()
@@ -103,8 +103,8 @@ def _by_share(
     recent = at_cutoffs(recent, history.index, horizon)
     rows = rows.merge(recent, on=["unique_id", "cutoff", "horizon"], how="left", validate="one_to_one")
     rows["product"] = rows["unique_id"].str.rsplit("|", n=1).str[0]
-    rows["mean"] = rows["mean"].fillna(0.0) + MIN_MEAN
+    rows["mean"] = rows["mean"].fillna(0.0) + least
     share = rows["mean"] / rows.groupby(keys)["mean"].transform("sum")
     of_chain = chain.assign(product=chain["unique_id"].str.rsplit("|", n=1).str[0])[[*keys, "mean"]]
     total = rows[keys].merge(of_chain, on=keys, how="left", validate="many_to_one")["mean"].to_numpy()
-    return rows[KEYS].assign(mean=(share * total).clip(lower=MIN_MEAN))
+    return rows[KEYS].assign(mean=(share * total).clip(lower=least))

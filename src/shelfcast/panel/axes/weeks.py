@@ -112,6 +112,8 @@ def thin_weeks(weeks: Weeks, rows: np.ndarray, days: pd.DataFrame, country: str)
         found = np.zeros_like(kept)
         for number in range(frequency.per_week):
             own = kept & (weekday == number) & ~expected
+            if not own.any():
+                continue
             before = usual(n[own])
             found[own] = (n[own] < share * before) & (before >= least)
         return found
