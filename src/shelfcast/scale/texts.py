@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import torch
 
 from shelfcast.model.adapters import encoder_md5
 from shelfcast.model.forecast import load_models
+from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MAX_TEXT, MarketTensors, load_tokenizer
 from shelfcast.panel.build import product_texts
 from shelfcast.scale.common import part_name
@@ -55,9 +57,15 @@ def read_texts(folder: str, models: str, start: int, texts: str) -> pa.Table:
     tokenizer = load_tokenizer(facts["backbone"])
     tokens = tokenizer(sentences, padding=True, truncation=True, max_length=MAX_TEXT, return_tensors="pt")
     with torch.inference_mode():
-        read = load_models(models)[0].read_text(tokens["input_ids"], tokens["attention_mask"].bool()).numpy()
+        read = trained(models, 1)[0].read_text(tokens["input_ids"], tokens["attention_mask"].bool()).numpy()
     values = pa.FixedSizeListArray.from_arrays(pa.array(read.ravel()), read.shape[1])
     return pa.table({"product_id": pa.array(products.index.astype(str)), "read": values})
+
+
+@lru_cache(maxsize=1)
+def trained(folder: str, most: int | None = None) -> list[SalesBert]:
+    """The models of a variant's seeds, loaded once in a process."""
+    return load_models(folder, most=most)
 
 
 def with_texts(market: MarketTensors, folder: str | Path, start: int) -> MarketTensors:
