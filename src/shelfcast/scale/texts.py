@@ -20,7 +20,7 @@ from shelfcast.model.tensors import MAX_TEXT, MarketTensors, load_tokenizer
 from shelfcast.panel.build import product_texts
 from shelfcast.scale.common import part_name
 from shelfcast.scale.engine.parts import Job
-from shelfcast.scale.market import load_market
+from shelfcast.scale.market import load_market, stamp
 from shelfcast.scale.panels import MARKET, tasks_of
 
 TEXTS = "texts"
@@ -62,9 +62,13 @@ def read_texts(folder: str, models: str, start: int, texts: str) -> pa.Table:
     return pa.table({"product_id": pa.array(products.index.astype(str)), "read": values})
 
 
-@lru_cache(maxsize=1)
 def trained(folder: str, most: int | None = None) -> list[SalesBert]:
     """The models of a variant's seeds, loaded once in a process."""
+    return _load(folder, most, stamp(Path(folder) / "variant.json"))
+
+
+@lru_cache(maxsize=1)
+def _load(folder: str, most: int | None, stamp: tuple[int, int]) -> list[SalesBert]:
     return load_models(folder, most=most)
 
 
