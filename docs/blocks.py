@@ -234,6 +234,18 @@ def retailers() -> str:
     return markdown(wide.reset_index())
 
 
+def scenes() -> str:
+    """WQL and the coverage of 80 % ranges of every method, by scene and level; with the plan and without where there is one."""
+    rows = pd.read_csv(STUDIES / "scenes/results/scores.csv")
+    rows["column"] = rows["scene"] + ", " + rows["level"].map({"product": "all places", "product_region": "places"})
+    with_plan = rows.groupby("scene")["situation"].transform("nunique") > 1
+    rows.loc[with_plan, "column"] += ", " + rows["situation"].str.replace("_", " ")
+    rows["cell"] = rows["wql"].map("{:.3f}".format) + " (" + rows["coverage_80"].map("{:.0%}".format) + ")"
+    wide = rows.pivot(index="column", columns="method", values="cell").loc[rows["column"].unique()]
+    order = ["ensemble", "shelfcast", *sorted(set(wide) - {"ensemble", "shelfcast", "oracle"}), "oracle"]
+    return markdown(wide[order].rename_axis("scene").reset_index())
+
+
 def choices() -> str:
     """Settings of the training over markets: mean ratio to LightGBM, change against the present ones."""
     rows = pd.read_csv(STUDIES / "choices/results/scores.csv")

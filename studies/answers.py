@@ -32,6 +32,9 @@ PLANS = (
 )
 
 
+SCENE_AIMS = {"ratio": 1.02, "coverage": 0.05}  # of the ensemble's WQL to the best peer's, and off 80 %
+
+
 def answer_any_retailer() -> str:
     """The base for any market: zero-shot and fine-tuned, on retailers and categories that it has not seen."""
     if not (STUDIES / "any_retailer/results/scores.csv").exists():
@@ -214,6 +217,29 @@ def answer_retailers() -> str:
         f"and {hidden['shelfcast'].mean():.3f}. "
         f"For the whole chain the ensemble gains most on {best} ({chain['ensemble'][best]:.3f}) and least on {worst} "
         f"({chain['ensemble'][worst]:.3f})."
+    )
+
+
+def answer_scenes() -> str:
+    """Whether the pipeline serves other trades: three sentences."""
+    rows = _csv("scenes", "scores")
+    keys = ["scene", "situation", "level"]
+    ours = rows[rows["method"] == "ensemble"].set_index(keys)
+    oracle = rows[rows["method"] == "oracle"].set_index(keys)["wql"]
+    peers = rows[~rows["method"].isin(["ensemble", "shelfcast", "oracle"])].groupby(keys)["wql"].min()
+    ratio, coverage = ours["wql"] / peers, ours["coverage_80"]
+    serves = ratio.max() <= SCENE_AIMS["ratio"] and (coverage - 0.8).abs().max() <= SCENE_AIMS["coverage"]
+    names = ours.index.unique("scene")
+    widest = (coverage - 0.8).abs().idxmax()
+    return (
+        f"{'Yes' if serves else 'In part'}: the same notebooks, model, peers and page serve {len(names)} other trades "
+        f"({', '.join(names)}), each as lines of parameters and words. "
+        f"The ensemble's WQL is {ratio.min():.3f} to {ratio.max():.3f} times that of the best single peer "
+        f"(worst for {', '.join(ratio.idxmax())}), and {(ours['wql'] / oracle).min():.2f} to "
+        f"{(ours['wql'] / oracle).max():.2f} times that of the best forecast possible. "
+        f"Its 80 % ranges held {coverage.min():.0%} to {coverage.max():.0%} of the test weeks (furthest off for "
+        f"{', '.join(widest)}); the aims are at most {SCENE_AIMS['ratio']:g} times the best peer and "
+        f"{SCENE_AIMS['coverage']:.0%} off."
     )
 
 

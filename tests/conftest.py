@@ -4,6 +4,7 @@ import shelfcast  # noqa: F401  # isort: skip  # before torch: it sets how threa
 
 import contextlib
 import dataclasses
+import gc
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,11 @@ def pytest_collection_modifyitems(items):
         if item.path.stem in SLOW:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+
+
+def pytest_collection_finish():
+    """What was imported stays: no garbage collection walks through it again (transformers asks for one a training)."""
+    gc.freeze()
 
 
 def make_retailer(seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -133,6 +139,22 @@ def retailer():
 @pytest.fixture(scope="session")
 def small_panel(tmp_path_factory) -> Panel:
     return load_retailer(make_retailer(), tmp_path_factory.mktemp("retailer"))
+
+
+@pytest.fixture(scope="session")
+def daily_panel(tmp_path_factory) -> Panel:
+    return load_retailer(make_retailer(), tmp_path_factory.mktemp("daily_retailer"), freq="D")
+
+
+@pytest.fixture(params=["W", "D"], ids=["weekly", "daily"])
+def either_panel(request) -> Panel:
+    """The small retailer by the week, and by the day."""
+    return request.getfixturevalue("small_panel" if request.param == "W" else "daily_panel")
+
+
+def reloaded(panel: Panel, raw, folder) -> Panel:
+    """A panel of other tables, by the week or by the day as the given one."""
+    return load_retailer(raw, folder, freq="D" if panel.frequency.daily else "W")
 
 
 def changed_after(panel: Panel, week: pd.Timestamp) -> Panel:

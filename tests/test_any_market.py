@@ -288,10 +288,10 @@ def test_a_base_starts_a_market_of_another_retailer(base, tmp_path_factory, toke
 
 
 def test_which_markets_may_not_start_from_it(base, small_panel, market, tokenizer, tiny_bert):
-    assert base.mismatch(small_panel, market, tiny_bert) == ""
-    assert "backbone" in base.mismatch(small_panel, market, "minilm")
+    assert base.mismatch(small_panel, tiny_bert) == ""
+    assert "backbone" in base.mismatch(small_panel, "minilm")
     longer = dataclasses.replace(base, facts=base.facts | {"horizon": 9})
-    assert longer.mismatch(small_panel, market, tiny_bert) == "it looks 9 weeks ahead, and this market 4"
+    assert longer.mismatch(small_panel, tiny_bert) == "it looks 9 weeks ahead, and this market 4"
     with pytest.raises(ValueError, match=r"finetune.width is 64, the base in .* has 32.*from_base to false"):
         base.model("select", market, tokenizer, **SHAPE | {"width": 64})
     other = dataclasses.replace(base, facts=base.facts | {"encoder_md5": "other"})
@@ -307,10 +307,10 @@ def test_which_markets_may_not_start_from_it(base, small_panel, market, tokenize
 def test_leak_no_week_to_forecast_was_learned(base, small_panel, market, tiny_bert, end, data_md5):
     earlier = str((pd.Timestamp(small_panel.meta[end]) - pd.Timedelta(weeks=1)).date())
     panel = dataclasses.replace(small_panel, meta=small_panel.meta | {end: earlier, "data_md5": data_md5})
-    assert f"its {end.replace('_', ' ')} is" in base.mismatch(panel, market, tiny_bert)
+    assert f"its {end.replace('_', ' ')} is" in base.mismatch(panel, tiny_bert)
     products = panel.products.set_axis([f"new_{name}" for name in panel.products.index])
     foreign = dataclasses.replace(panel, products=products, meta=panel.meta | {"data_md5": "foreign"})
-    assert base.mismatch(foreign, market, tiny_bert) == ""
+    assert base.mismatch(foreign, tiny_bert) == ""
 
 
 def test_leak_later_weeks_do_not_reach_a_base(base, small_panel, other_panel, tokenizer, tiny_bert, tmp_path):

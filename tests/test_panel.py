@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, tables_changed_after
+from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, reloaded, tables_changed_after
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.panel.axes.regions import spectral_clusters
@@ -224,79 +224,86 @@ def features_until(panel, until):
 
 
 @pytest.mark.parametrize("n_weeks", [28, 31, 34, 36], ids=["training end", "in validation", "first test", "last test"])
-def test_leak_nothing_after_a_cutoff_reaches_it(small_panel, retailer, tmp_path, n_weeks):
-    other = load_retailer(tables_changed_after(retailer, n_weeks), tmp_path / "shop")
-    until = small_panel.weeks[n_weeks - 1]
-    pd.testing.assert_frame_equal(features_until(other, until), features_until(small_panel, until))
-    assert not other.frame["y"].equals(small_panel.frame["y"])
-    plan = [f"{c}_target" for c in small_panel.roles["known_future"]]
-    ours, theirs = (examples(p, [until]).drop(columns="y") for p in (small_panel, other))
+def test_leak_nothing_after_a_cutoff_reaches_it(either_panel, retailer, tmp_path, n_weeks):
+    other = reloaded(either_panel, tables_changed_after(retailer, n_weeks), tmp_path / "shop")
+    until = either_panel.weeks[either_panel.frequency.periods(n_weeks) - 1]
+    pd.testing.assert_frame_equal(features_until(other, until), features_until(either_panel, until))
+    assert not other.frame["y"].equals(either_panel.frame["y"])
+    plan = [f"{c}_target" for c in either_panel.roles["known_future"]]
+    ours, theirs = (examples(p, [until]).drop(columns="y") for p in (either_panel, other))
     pd.testing.assert_frame_equal(theirs, ours)  # of the coming weeks, these hold the plan alone
     assert ours[plan].notna().all().all()
 
 
-def test_leak_products_are_chosen_on_training_weeks(small_panel, retailer, tmp_path):
+def test_leak_products_are_chosen_on_training_weeks(either_panel, retailer, tmp_path):
     """A product that was too small to be chosen becomes the largest of all, after the training weeks."""
     rows = retailer["transactions"]
-    left_out = sorted(set(rows.loc[rows["product_id"] < "p08", "product_id"]) - set(small_panel.products.index))[0]
-    late = (rows["timestamp"] >= small_panel.weeks[28]) & (rows["product_id"] == left_out)
-    other = load_retailer(with_rows(retailer, quantity=rows["quantity"].mask(late, 500.0)), tmp_path / "shop")
-    assert late.any() and list(other.products.index) == list(small_panel.products.index)
-    pd.testing.assert_series_equal(other.products["units"], small_panel.products["units"])
+    left_out = sorted(set(rows.loc[rows["product_id"] < "p08", "product_id"]) - set(either_panel.products.index))[0]
+    end = either_panel.weeks[either_panel.frequency.periods(28)]
+    late = (rows["timestamp"] >= end) & (rows["product_id"] == left_out)
+    other = reloaded(either_panel, with_rows(retailer, quantity=rows["quantity"].mask(late, 500.0)), tmp_path / "shop")
+    assert late.any() and list(other.products.index) == list(either_panel.products.index)
+    pd.testing.assert_series_equal(other.products["units"], either_panel.products["units"])
 
 
-def test_leak_regions_and_graph_are_of_training_weeks(small_panel, retailer, tmp_path):
-    other = load_retailer(tables_changed_after(retailer, 28), tmp_path / "shop")
-    pd.testing.assert_frame_equal(other.graph, small_panel.graph)
-    pd.testing.assert_frame_equal(other.locations, small_panel.locations)
+def test_leak_regions_and_graph_are_of_training_weeks(either_panel, retailer, tmp_path):
+    other = reloaded(either_panel, tables_changed_after(retailer, 28), tmp_path / "shop")
+    pd.testing.assert_frame_equal(other.graph, either_panel.graph)
+    pd.testing.assert_frame_equal(other.locations, either_panel.locations)
 
 
-def test_leak_the_price_of_a_coming_week(small_panel, retailer, tmp_path):
+def test_leak_the_price_of_a_coming_week(either_panel, retailer, tmp_path):
     """A realised price reveals that it sold: only `price_plan`, the upper bound, may read it."""
-    assert not any("price" in column for column in small_panel.roles["known_future"])
-    rows, cutoff = retailer["transactions"], small_panel.weeks[33]
-    late = rows["timestamp"] >= cutoff + pd.Timedelta(weeks=1)
-    other = load_retailer(with_rows(retailer, sales_value=rows["sales_value"].where(~late, 9.9)), tmp_path / "shop")
-    pd.testing.assert_frame_equal(examples(other, [cutoff]), examples(small_panel, [cutoff]))
-    prices = [examples(p, [cutoff], price_plan=True)["price_ratio_plan_target"] for p in (small_panel, other)]
+    assert not any("price" in column for column in either_panel.roles["known_future"])
+    frequency = either_panel.frequency
+    rows, cutoff = retailer["transactions"], either_panel.weeks[frequency.periods(34) - 1]
+    late = rows["timestamp"] >= cutoff + frequency.step
+    other = reloaded(
+        either_panel, with_rows(retailer, sales_value=rows["sales_value"].where(~late, 9.9)), tmp_path / "shop"
+    )
+    pd.testing.assert_frame_equal(examples(other, [cutoff]), examples(either_panel, [cutoff]))
+    prices = [examples(p, [cutoff], price_plan=True)["price_ratio_plan_target"] for p in (either_panel, other)]
     assert not np.allclose(*prices)
 
 
-def test_leak_other_products_in_the_target_week(small_panel, retailer, tmp_path):
+def test_leak_other_products_in_the_target_week(either_panel, retailer, tmp_path):
     """Sales of other products in the target week are unknown at the cutoff: doubling them changes nothing."""
-    rows, cutoff = retailer["transactions"], small_panel.weeks[33]
-    mine = small_panel.products.index[0]
-    week = rows["timestamp"].between(cutoff + pd.Timedelta(weeks=1), cutoff + pd.Timedelta(weeks=2), inclusive="left")
-    double = with_rows(retailer, quantity=rows["quantity"].where(~(week & (rows["product_id"] != mine)), 2.0))
-    other = load_retailer(double, tmp_path / "shop")
-    ours, theirs = (examples(p, [cutoff]) for p in (small_panel, other))
+    frequency = either_panel.frequency
+    rows, cutoff = retailer["transactions"], either_panel.weeks[frequency.periods(34) - 1]
+    mine = either_panel.products.index[0]
+    week = rows["timestamp"].between(cutoff + frequency.step, cutoff + 2 * frequency.step, inclusive="left")
+    changed = week & (rows["product_id"] != mine)
+    double = with_rows(retailer, quantity=rows["quantity"].where(~changed, 2.0))
+    other = reloaded(either_panel, double, tmp_path / "shop")
+    ours, theirs = (examples(p, [cutoff]) for p in (either_panel, other))
     mine = ours["product_id"] == mine
+    assert changed.any()
     pd.testing.assert_frame_equal(theirs[mine], ours[mine])
 
 
-def test_leak_a_store_without_records_is_not_one_without_promotions(small_panel, retailer, tmp_path):
+def test_leak_a_store_without_records_is_not_one_without_promotions(either_panel, retailer, tmp_path):
     """Two of four stores of one town keep no records. Their silence must not halve the town's promotion share."""
-    weeks = small_panel.weeks
-    every = pd.MultiIndex.from_product([small_panel.products.index, ["s0", "s1", "s4", "s5"], weeks])
+    mondays = pd.date_range(either_panel.weeks[0], either_panel.weeks[-1], freq="7D")
+    every = pd.MultiIndex.from_product([either_panel.products.index, ["s0", "s1", "s4", "s5"], mondays])
     promotions = every.to_frame(index=False, name=["product_id", "store_id", "week"]).assign(mailer=1.0)
-    panel = load_retailer(retailer | {"promotions": promotions}, tmp_path / "shop")
-    observed = panel.frame["ds"] <= weeks[-1]
+    panel = reloaded(either_panel, retailer | {"promotions": promotions}, tmp_path / "shop")
+    observed = panel.frame["ds"] <= either_panel.weeks[-1]
     assert (panel.frame.loc[observed, "promotion"] == 1).all()
     assert panel.frame.loc[panel.frame["location"] == CHAIN, "promo_known"].between(0.3, 0.7).all()
 
 
-def test_leak_a_missing_plan_is_unknown_and_the_panel_says_so(small_panel, retailer, tmp_path):
-    promotions = retailer["promotions"]
-    assert small_panel.meta["plan_assumed"]  # the records end with the sales
-    ahead = small_panel.frame["ds"] > small_panel.weeks[-1]
-    values = [name for name in small_panel.planned if name != "promotion_known"]
-    assert small_panel.frame.loc[ahead, values].isna().all().all()
-    assert small_panel.frame.loc[~ahead, values].notna().all().all()
-    assert small_panel.frame["promotion_known"].tolist() == (~ahead).astype(float).tolist()
-    more = promotions[promotions["week"] >= small_panel.weeks[-4]]
+def test_leak_a_missing_plan_is_unknown_and_the_panel_says_so(either_panel, retailer, tmp_path):
+    promotions, last = retailer["promotions"], either_panel.weeks[-1]
+    assert either_panel.meta["plan_assumed"]  # the records end with the sales
+    ahead = either_panel.frame["ds"] > last
+    values = [name for name in either_panel.planned if name != "promotion_known"]
+    assert either_panel.frame.loc[ahead, values].isna().all().all()
+    assert either_panel.frame.loc[~ahead, values].notna().all().all()
+    assert either_panel.frame["promotion_known"].tolist() == (~ahead).astype(float).tolist()
+    more = promotions[promotions["week"] > last - pd.Timedelta(weeks=4)]
     more = more.assign(week=more["week"] + pd.Timedelta(weeks=4))
-    longer = pd.concat([promotions, more], ignore_index=True)
-    whole = load_retailer(retailer | {"promotions": longer}, tmp_path / "shop")
+    longer = pd.concat([promotions, more], ignore_index=True).drop_duplicates(["product_id", "store_id", "week"])
+    whole = reloaded(either_panel, retailer | {"promotions": longer}, tmp_path / "shop")
     assert not whole.meta["plan_assumed"] and whole.frame[values].notna().all().all()
 
 

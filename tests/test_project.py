@@ -119,6 +119,7 @@ def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
         "settings",
         "validate",
         "decision_options",
+        "frequency",
         "live_options",
         "model_options",
         "reading_options",

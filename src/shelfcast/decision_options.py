@@ -14,16 +14,19 @@ from shelfcast.validate import STRICT, param
 class Orders:
     """What to order: see `shelfcast.act.orders` and docs/decisions.md."""
 
+    stocked: bool = param(True, "false where nothing is kept in stock, as of parcels or accounts: nothing is ordered")
     method: str = param("ensemble", "the forecast that orders follow: the ensemble, a variant or a peer")
-    lead_time: int = param(1, "weeks from an order to its arrival", ge=0)
-    review_period: int = param(1, "weeks from one order to the next", ge=1)
+    lead_time: int = param(1, "weeks (days where prepare.freq is D) from an order to its arrival", ge=0)
+    review_period: int = param(1, "weeks (or days) from one order to the next", ge=1)
     rule: Literal["fill_rate", "cost"] = param("fill_rate", "stock for a share of demand, or for the least cost")
     service_level: float = param(0.95, "share of demand that stock should meet, for the rule fill_rate", gt=0, lt=1)
     margin: float = param(0.3, "share of the price that a sale earns, where terms.unit_cost gives no cost", gt=0, lt=1)
     holding: float = param(0.02, "share of its cost that a unit in stock costs a week: capital, space, spoilage", gt=0)
     pack_size: float = param(1, "units in a pack, where terms.pack_size gives none", gt=0)
     min_order: float = param(0, "units of the smallest order, where terms.min_order gives none", ge=0)
-    shelf_life: float | None = param(None, "weeks from arrival to expiry, where terms.shelf_life gives none", gt=0)
+    shelf_life: float | None = param(
+        None, "weeks (or days) from arrival to expiry, where terms.shelf_life gives none", gt=0
+    )
     tables: str | None = param(None, "folder of the tables stock and terms, as CSV or Parquet; null for none")
     replay_lead_times: list[Annotated[int, Field(ge=0)]] = param(
         [1, 2], "lead times that the replay of past weeks compares"
@@ -36,9 +39,10 @@ class Orders:
 class Promotions:
     """What to promote: see `shelfcast.act.promotions`."""
 
+    advised: bool = param(True, "false where the page should not say what to promote, as of financial products")
     goal: Literal["margin", "units"] = param("margin", "what a plan should gain most of")
-    slots: int = param(10, "products promoted in a week at most; 0 for no promotion", ge=0)
-    max_weeks: int = param(2, "of the coming weeks, in how many a product is promoted at most", ge=1)
+    slots: int = param(10, "products promoted in a week (or day) at most; 0 for no promotion", ge=0)
+    max_weeks: int = param(2, "of the coming weeks (or days), in how many a product is promoted at most", ge=1)
     apart: bool = param(False, "whether a product's promotions may not be in weeks that follow one another")
     budget: float | None = param(
         None, "money for fixed costs and price cuts of all promotions; null for no limit", ge=0

@@ -41,6 +41,7 @@ class Training:
     patience: int = param(8, "judgements without a better validation score before training stops", ge=1)
     batch_weeks: int = param(300, "weeks of products in a step, each with all its locations", ge=1)
     accumulation: int = param(1, "steps whose gradients are added up, to save memory", ge=1)
+    processes: int = param(1, "that share a step, one GPU each where there are GPUs", ge=1)
     learning_rate: float = param(0.002, "of the new parts and adapters", gt=0)
     backbone_learning_rate: float = param(0.0001, "of the backbone, where mode is full", gt=0)
     weight_decay: float = param(0.1, "on matrices", ge=0)

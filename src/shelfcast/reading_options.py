@@ -12,7 +12,16 @@ from pydantic.dataclasses import dataclass
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 WeekStamp = Literal[
-    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "sunday before", "saturday before"
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "sunday before",
+    "saturday before",
+    "day",
 ]
 
 
@@ -64,12 +73,16 @@ class Reading:
         default=None, description="of the stores, such as Europe/Berlin, into which stamps with a zone are converted"
     )
     week_stamp: WeekStamp = Field(
-        default="monday", description="day that weekly rows are stamped with; 'before' is the day before their Monday"
+        default="monday",
+        description="day that weekly rows are stamped with; 'before' is the day before their Monday; 'day': rows of "
+        "promotions, prices and stockouts hold for the day in `week` alone (prepare.freq: D)",
     )
     keep_repeated: bool = Field(default=False, description="true keeps rows that stand twice, however many")
 
     @property
     def stamp_days(self) -> int:
         """Days from a week's Monday to its stamp; negative where the stamp lies before."""
+        if self.week_stamp == "day":
+            return 0
         day, _, before = self.week_stamp.partition(" ")
         return WEEKDAYS.index(day) - (7 if before else 0)

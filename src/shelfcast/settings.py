@@ -17,10 +17,13 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from shelfcast.decision_options import Orders, Promotions, Recommend
+from shelfcast.frequency import Frequency, Grain, WeekStart
 from shelfcast.live_options import Service, Stream
 from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
+from shelfcast.scale_options import Scale
 from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
+from shelfcast.word_options import Words
 
 PARAMS = Path("params.yaml")
 BASE_FOLDER, ANY_BASE_FOLDER = Path("models/base"), Path("models/any_base")  # of the same tables; of any market
@@ -35,6 +38,7 @@ class Market:
     category: str | None = param(None, "value of products.category; null for all products")
     rename: str = param("", "columns to rename, 'theirs=ours' or 'table.theirs=ours', comma separated")
     read: Reading = param(Reading(), "how files write text, numbers, dates and weeks; see reading_options.py")
+    words: Words = param(Words(), "what its page calls units, products and places; see word_options.py")
     prepare: dict[str, Any] = param({}, "values of `prepare` for this market alone")
     finetune: dict[str, Any] = param({}, "values of `finetune` for this market alone")
     evaluate: dict[str, Any] = param({}, "values of `evaluate` for this market alone")
@@ -49,6 +53,9 @@ class Market:
 class Simulation:
     """A simulated market, whose true demand is known. See docs/simulated_market.md."""
 
+    scene: Literal["shop", "spare_parts", "parcels", "accounts"] = param(
+        "shop", "what is traded: groceries of a chain of shops, or a small scene of another trade (docs/scenes.md)"
+    )
     seed: int = param(0, "of everything random; a twin with the same seed meets the same shoppers and shocks")
     mechanism: Literal["log_linear", "choice"] = param("log_linear", "how utility becomes sales")
     confounding: Literal["observed", "hidden", "none"] = param("observed", "what prices react to")
@@ -67,11 +74,13 @@ class Simulation:
 
 @dataclass(frozen=True, config=STRICT)
 class Prepare:
-    """Raw tables to a weekly panel (notebook 1); the base's panels are built the same way."""
+    """Raw tables to a panel (notebook 1); the base's panels are built the same way."""
 
+    freq: Grain = param("W", "W: sales are forecast by the week; D: by the day")
+    week_start: WeekStart = param("MON", "first day of a week, which `ds` holds, where freq is W")
     n_products: int = param(150, "products kept at most, the largest of the last year of training", ge=5)
     n_regions: int = param(6, "regions the stores are grouped into, where the tables name none", ge=1)
-    horizon: int = param(4, "weeks a forecast looks ahead", ge=1)
+    horizon: int | None = param(None, "weeks or days a forecast looks ahead; null for 4 weeks or 28 days", ge=1)
     validation_weeks: int = param(8, "weeks that choose steps, weights and settings, before the test weeks", ge=1)
     test_weeks: int = param(8, "last weeks, which choose nothing", ge=1)
     closed_weeks: list[Day] = param([], "weeks without trade, by any day of them; they are missing, not zero demand")
@@ -83,6 +92,15 @@ class Prepare:
     outlook: bool = param(True, "forecast products by a zero-shot model from every week, for the model to read")
     image_encoder: str = param("efficientnet_lite0", "packaged EfficientNet, or path or hub id of an image model")
     seed: int = param(0, "of the clustering of stores")
+
+    def __post_init__(self) -> None:
+        if self.horizon is None:
+            object.__setattr__(self, "horizon", self.frequency.horizon)
+
+    @property
+    def frequency(self) -> Frequency:
+        """Weeks that start on `week_start`, or days."""
+        return Frequency.of(self.freq, self.week_start)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -101,6 +119,7 @@ class Report:
 
     method: str = param("ensemble", "the forecast that the page is about: the ensemble, a variant or a peer")
     n_fans: int = param(9, "products with a picture of their own", ge=0)
+    notice: str = param("", "a sentence of your own at the head of the page, such as what it does not promise")
     n_rows: int = param(12, "rows of the tables of orders, promotions and doubts; downloads hold all", ge=1)
     language: Literal["en", "zh"] = param("en", "of the page: en, or zh for Chinese; docs/language.md adds another")
 
@@ -122,6 +141,7 @@ class Project:
     stream: dict[str, Any] = param({}, "see Stream")
     service: dict[str, Any] = param({}, "see Service")
     report: dict[str, Any] = param({}, "see Report")
+    scale: dict[str, Any] = param({}, "see Scale")
 
 
 SECTIONS = {
@@ -135,6 +155,7 @@ SECTIONS = {
     "stream": Stream,
     "service": Service,
     "report": Report,
+    "scale": Scale,
 }
 
 
@@ -155,6 +176,7 @@ class Settings:
     stream: Stream
     service: Service
     report: Report
+    scale: Scale
 
     @property
     def folder(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,7 @@ from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
 from shelfcast.data.reading.sources import SOURCES
 from shelfcast.data.reading.text.cell import SPACES
+from shelfcast.frequency import DAYS, WEEKLY, Frequency
 from shelfcast.reading_options import Reading
 
 
@@ -37,6 +38,8 @@ class Tables:
     images : product_id -> picture file.
     quality : what was counted while reading, see `data.quality`.
     ignored : 'name: reason' of what is not used.
+    frequency : of the periods that `data.weekly` counts in; `at` changes it.
+    plan_days : days that a record of promotions, prices or stockouts holds: 7, or 1 where `read.week_stamp` is `day`.
     """
 
     category: str | None
@@ -46,6 +49,22 @@ class Tables:
     images: dict[str, Path] = field(default_factory=dict)
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     ignored: tuple[str, ...] = ()
+    frequency: Frequency = WEEKLY
+    plan_days: int = DAYS
+
+    def at(self, frequency: Frequency) -> Tables:
+        """The same tables, counted in other periods.
+
+        Raises
+        ------
+        ValueError : records of single days cannot be counted by the week.
+        """
+        if self.plan_days < frequency.days:
+            raise ValueError(
+                "read.week_stamp is 'day', so promotions, prices and stockouts hold for single days, but prepare.freq is W. "
+                "Set prepare.freq: D, or bring these tables by the week."
+            )
+        return replace(self, frequency=frequency)
 
     def query(self, sql: str, **frames: pd.DataFrame) -> pd.DataFrame:
         """The result of a query; `frames` are tables that it may name."""
@@ -126,7 +145,8 @@ def load_each(
         quality = quality_table(across.check_category(own, category, counts, set(images)) + retailer)
         products = own.frame(f"SELECT {', '.join(map(quoted, columns['products']))} FROM products ORDER BY rowid")
         pictures = {product: images[product] for product in products["product_id"] if product in images}
-        yield Tables(category, own, products, columns, pictures, quality, files.ignored)
+        days = 1 if reading.week_stamp == "day" else DAYS
+        yield Tables(category, own, products, columns, pictures, quality, files.ignored, plan_days=days)
 
 
 def _images(folder: Path) -> dict[str, Path]:

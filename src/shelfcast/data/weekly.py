@@ -1,6 +1,6 @@
-"""Weekly facts: what a panel needs of line items, aggregated by DuckDB to small frames.
+"""Facts by week (or day): what a panel needs of line items, aggregated by DuckDB to small frames.
 
-`weeks` are Mondays; rows outside of them are left out, those of missing weeks in between too, and the frames number all
+`weeks` are the first days of periods of `tables.frequency`, and a *week* below is such a period; rows outside of them are left out, those of missing weeks in between too, and the frames number all
 weeks from the first of them. Locations are numbered, too: the chain is 0, and `regions` (store_id, location) gives the others; sales
 in stores that it does not name count in the chain alone. Rows of zero units are no sales.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from shelfcast.data.periods import first_day, number, recorded_before, records, rows_in
 from shelfcast.data.reading.database import quoted
 from shelfcast.data.schema import SCHEMA
 from shelfcast.data.tables import Tables
@@ -45,34 +46,34 @@ def product_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
     """Sales of the category's products in the whole chain: product_id, week, units, rows."""
     return tables.query(f"""
         SELECT product_id, week, exact_sum(quantity) AS units, count(*) AS rows
-        FROM {_in_weeks(SALES, weeks)} GROUP BY product_id, week ORDER BY product_id, week""")
+        FROM {rows_in(tables, SALES, weeks)} GROUP BY product_id, week ORDER BY product_id, week""")
 
 
 def store_weeks(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
     """Sales of all categories: store_id, week, rows, units."""
     return tables.query(f"""
         SELECT store_id, week, CAST(sum(n) AS BIGINT) AS rows, exact_sum(units) AS units
-        FROM {_in_weeks(VISITS, weeks)} GROUP BY store_id, week ORDER BY store_id, week""")
+        FROM {rows_in(tables, VISITS, weeks)} GROUP BY store_id, week ORDER BY store_id, week""")
 
 
 def category_stores(tables: Tables, weeks: pd.DatetimeIndex) -> pd.DataFrame:
     """Sales of the category: store_id, rows, units."""
     return tables.query(f"""
         SELECT store_id, count(*) AS rows, exact_sum(quantity) AS units
-        FROM {_in_weeks(SALES, weeks)} GROUP BY store_id ORDER BY store_id""")
+        FROM {rows_in(tables, SALES, weeks)} GROUP BY store_id ORDER BY store_id""")
 
 
 def quantities(tables: Tables, weeks: pd.DatetimeIndex) -> pd.Series:
     """The category's quantities: rows above zero, how many of these are not whole, and their median."""
     frame = tables.query(f"""
         SELECT count(*) AS rows, count(*) FILTER (quantity <> round(quantity)) AS fractional, median(quantity) AS median
-        FROM {_in_weeks(SALES, weeks)}""")
+        FROM {rows_in(tables, SALES, weeks)}""")
     return frame.iloc[0]
 
 
 def n_different(tables: Tables, weeks: pd.DatetimeIndex, column: str) -> int:
     """Number of stores, customers or baskets in all categories; 0 where transactions do not name them."""
-    return int(tables.query(f"SELECT count(DISTINCT {column}) AS n FROM {_in_weeks(VISITS, weeks)}")["n"].iloc[0])
+    return int(tables.query(f"SELECT count(DISTINCT {column}) AS n FROM {rows_in(tables, VISITS, weeks)}")["n"].iloc[0])
 
 
 def shopped_stores(tables: Tables, weeks: pd.DatetimeIndex, stores: pd.Index | None = None) -> pd.DataFrame:
@@ -86,7 +87,7 @@ def shopped_stores(tables: Tables, weeks: pd.DatetimeIndex, stores: pd.Index | N
     return tables.query(
         f"""
         SELECT customer_id, store_id, CAST(sum(n) AS BIGINT) AS rows
-        FROM {_in_weeks(VISITS, weeks)} v {"SEMI JOIN chosen USING (store_id)" if chosen else ""}
+        FROM {rows_in(tables, VISITS, weeks)} v {"SEMI JOIN chosen USING (store_id)" if chosen else ""}
         WHERE customer_id IS NOT NULL
         GROUP BY customer_id, store_id ORDER BY customer_id, store_id""",
         **chosen,
@@ -103,7 +104,7 @@ def shopper_items(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFram
     return tables.query(
         f"""
         SELECT customer_id, item, week, exact_sum(quantity) AS units
-        FROM {_in_weeks(SALES, weeks)} JOIN items USING (product_id) WHERE customer_id IS NOT NULL
+        FROM {rows_in(tables, SALES, weeks)} JOIN items USING (product_id) WHERE customer_id IS NOT NULL
         GROUP BY customer_id, item, week ORDER BY customer_id, item, week""",
         items=products,
     )
@@ -114,7 +115,7 @@ def shopper_regions(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFra
     return tables.query(
         f"""
         SELECT customer_id, location, week, CAST(sum(n) AS BIGINT) AS rows
-        FROM {_in_weeks(VISITS, weeks)} JOIN regions USING (store_id) WHERE customer_id IS NOT NULL
+        FROM {rows_in(tables, VISITS, weeks)} JOIN regions USING (store_id) WHERE customer_id IS NOT NULL
         GROUP BY customer_id, location, week ORDER BY customer_id, location, week""",
         regions=regions,
     )
@@ -125,7 +126,7 @@ def store_units(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame)
     frame = tables.query(
         f"""
         SELECT store_id, exact_sum(quantity) AS units
-        FROM {_in_weeks(SALES, weeks)} JOIN items USING (product_id) WHERE week >= launch
+        FROM {rows_in(tables, SALES, weeks)} JOIN items USING (product_id) WHERE week >= launch
         GROUP BY store_id ORDER BY store_id""",
         items=products,
     )
@@ -146,7 +147,7 @@ def item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, 
         WITH lines AS (
             SELECT s.*, item, coalesce(location, -1) AS region,
                    min(week) OVER (PARTITION BY item, customer_id) AS first_week
-            FROM {_in_weeks(SALES, weeks)} s JOIN items USING (product_id) LEFT JOIN regions USING (store_id)
+            FROM {rows_in(tables, SALES, weeks)} s JOIN items USING (product_id) LEFT JOIN regions USING (store_id)
             WHERE week >= launch)
         SELECT item, {LOCATION}, week, exact_sum(quantity) AS units, exact_sum(sales_value) AS money,
                exact_sum(CASE WHEN sales_value > 0 THEN quantity ELSE 0 END) AS paid_units,
@@ -166,7 +167,7 @@ def store_item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataF
     return tables.query(
         f"""
         SELECT item, store_id, week, exact_sum(quantity) AS units
-        FROM {_in_weeks(SALES, weeks)} JOIN items USING (product_id) WHERE week >= launch GROUP BY ALL ORDER BY ALL""",
+        FROM {rows_in(tables, SALES, weeks)} JOIN items USING (product_id) WHERE week >= launch GROUP BY ALL ORDER BY ALL""",
         items=products,
     )
 
@@ -174,10 +175,10 @@ def store_item_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataF
 def cut_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -> pd.DataFrame:
     """Stock-outs of some products: item, store_id, week, share of the week with an empty shelf, NULL if unknown."""
     share = "share" if "share" in tables.columns["stockouts"] else "NULL::DOUBLE AS share"
-    rows = f"(SELECT product_id, store_id, week AS day, {share} FROM stockouts)"
+    rows = records(tables, "stockouts", f"product_id, store_id, {share}")
     return tables.query(
         f"""
-        SELECT item, store_id, week, share FROM {_in_weeks(rows, weeks)} JOIN items USING (product_id)
+        SELECT item, store_id, week, share FROM {rows_in(tables, rows, weeks)} JOIN items USING (product_id)
         WHERE week >= launch ORDER BY item, store_id, week""",
         items=products,
     )
@@ -185,12 +186,14 @@ def cut_weeks(tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame) -
 
 def category_units(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
     """Units of the whole category: location, week, units."""
-    return _by_location(tables, _in_weeks(SALES, weeks), "exact_sum(quantity) AS units", regions)
+    return _by_location(tables, rows_in(tables, SALES, weeks), "exact_sum(quantity) AS units", regions)
 
 
 def traffic(tables: Tables, weeks: pd.DatetimeIndex, regions: pd.DataFrame) -> pd.DataFrame:
     """Baskets with anything at all: location, week, baskets. One that is seen in two regions counts twice."""
-    return _by_location(tables, _in_weeks(VISITS, weeks), "count(DISTINCT (region, basket_id)) AS baskets", regions)
+    return _by_location(
+        tables, rows_in(tables, VISITS, weeks), "count(DISTINCT (region, basket_id)) AS baskets", regions
+    )
 
 
 def _by_location(tables: Tables, rows: str, fact: str, regions: pd.DataFrame) -> pd.DataFrame:
@@ -203,16 +206,20 @@ def _by_location(tables: Tables, rows: str, fact: str, regions: pd.DataFrame) ->
 
 
 def recorded_weeks(tables: Tables, table: str) -> pd.Series:
-    """Monday -> records of all categories in `promotions`, `prices` or `behavior`; weeks without any are left out.
+    """Week -> records of all categories in `promotions`, `prices` or `behavior`; weeks without any are left out.
 
     The whole table is counted once, however many categories are read from it.
     """
-    day = "CAST(timestamp AS DATE)" if table == "behavior" else "week"
+    rows, number_of = "(SELECT CAST(timestamp AS DATE) AS day FROM main.behavior)", "count(*)"
+    if table != "behavior":
+        rows = records(tables, f"main.{table}", "product_id")
+        if tables.frequency.daily:
+            number_of = f"count(*) / {tables.plan_days}"  # a record of a week is one, not seven
+    counts = f"main.records_of_{table}_{tables.frequency.alias.replace('-', '_')}"
     tables.database.execute(f"""
-        CREATE TABLE IF NOT EXISTS main.weeks_of_{table} AS
-        SELECT CAST(date_trunc('week', {day}) AS TIMESTAMP) AS week, count(*) AS records
-        FROM main.{table} GROUP BY 1 ORDER BY 1""")
-    return tables.query(f"SELECT week, records FROM main.weeks_of_{table} ORDER BY week").set_index("week")["records"]
+        CREATE TABLE IF NOT EXISTS {counts} AS
+        SELECT {first_day(tables, "day")} AS week, {number_of} AS records FROM {rows} GROUP BY 1 ORDER BY 1""")
+    return tables.query(f"SELECT week, records FROM {counts} ORDER BY week").set_index("week")["records"]
 
 
 def promotion_stores(tables: Tables, until: pd.Timestamp) -> list[str]:
@@ -221,7 +228,7 @@ def promotion_stores(tables: Tables, until: pd.Timestamp) -> list[str]:
         CREATE TABLE IF NOT EXISTS main.stores_of_promotions AS
         SELECT store_id, min(week) AS first_week FROM main.promotions GROUP BY store_id""")
     frame = tables.query(f"""
-        SELECT store_id FROM main.stores_of_promotions WHERE first_week < DATE '{until:%Y-%m-%d}' ORDER BY 1""")
+        SELECT store_id FROM main.stores_of_promotions WHERE {recorded_before(tables, until, "first_week")} ORDER BY 1""")
     return frame["store_id"].tolist()
 
 
@@ -238,13 +245,13 @@ def promotion_weeks(
     channels = sorted(set(tables.columns["promotions"]) - set(SCHEMA["promotions"].columns))
     numbers = [f"channel_{i}" for i in range(len(channels))]  # a channel may have the name of any column below
     names = ", ".join(f"{quoted(name)} AS {number}" for name, number in zip(channels, numbers, strict=True))
-    records = f"(SELECT product_id, store_id, week AS day, {names} FROM promotions)"
+    rows = records(tables, "promotions", f"product_id, store_id, {names}")
     sums = [f"exact_sum({number} * weight) AS {number}" for number in numbers]
     frame = tables.query(
         f"""
         WITH lines AS (
             SELECT p.*, item, location AS region, weight
-            FROM {_in_weeks(records, weeks)} p JOIN items USING (product_id) JOIN stores USING (store_id))
+            FROM {rows_in(tables, rows, weeks)} p JOIN items USING (product_id) JOIN stores USING (store_id))
         SELECT item, {LOCATION}, week, exact_sum(greatest({", ".join(numbers)}) * weight) AS promotion, {", ".join(sums)}
         FROM lines l {BY_LOCATION.format(keys="item, week")}""",
         items=products,
@@ -255,11 +262,12 @@ def promotion_weeks(
 
 def price_weeks(tables: Tables, first: pd.Timestamp, products: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
     """Planned prices: item, location, week (counted from `first`, negative before it), mean of log prices."""
+    rows = records(tables, "prices", "product_id, store_id, price")
     return tables.query(
         f"""
         WITH lines AS (
-            SELECT item, coalesce(location, -1) AS region, (week - DATE '{first:%Y-%m-%d}') // 7 AS week, price
-            FROM prices JOIN items USING (product_id) LEFT JOIN regions USING (store_id))
+            SELECT item, coalesce(location, -1) AS region, {number(tables, "day", first)} AS week, price
+            FROM {rows} JOIN items USING (product_id) LEFT JOIN regions USING (store_id))
         SELECT item, {LOCATION}, week, exact_sum(ln(price)) / count(*) AS price
         FROM lines l {BY_LOCATION.format(keys="item, week")}""",
         items=products,
@@ -271,11 +279,12 @@ def event_weeks(
     tables: Tables, weeks: pd.DatetimeIndex, products: pd.DataFrame, regions: pd.DataFrame, most: int, n_weeks: int
 ) -> pd.DataFrame:
     """Shoppers' behaviour, its `most` frequent kinds in the first `n_weeks`: event, item, location, week, n."""
+    rows = "(SELECT *, CAST(timestamp AS DATE) AS day FROM behavior)"
     return tables.query(
         f"""
         WITH lines AS (
             SELECT trim(event) AS event, item, coalesce(location, -1) AS region, week, coalesce("count", 1) AS n
-            FROM {_in_weeks("(SELECT *, CAST(timestamp AS DATE) AS day FROM behavior)", weeks)}
+            FROM {rows_in(tables, rows, weeks)}
             JOIN items USING (product_id) LEFT JOIN regions USING (store_id)),
         frequent AS (
             SELECT event FROM lines WHERE week < {n_weeks} GROUP BY event ORDER BY exact_sum(n) DESC, event LIMIT {most})
@@ -285,14 +294,3 @@ def event_weeks(
         items=products,
         regions=regions,
     )
-
-
-def _in_weeks(table: str, weeks: pd.DatetimeIndex) -> str:
-    """The rows of `weeks` by their `day`, with the number of their week."""
-    first, end = weeks[0], weeks[-1] + pd.Timedelta(weeks=1)
-    missing = pd.date_range(first, weeks[-1], freq="7D").difference(weeks)
-    gaps = ", ".join(str((week - first).days // 7) for week in missing)
-    return f"""(
-        SELECT *, CAST((day - DATE '{first:%Y-%m-%d}') // 7 AS INTEGER) AS week
-        FROM {table} WHERE day >= DATE '{first:%Y-%m-%d}' AND day < DATE '{end:%Y-%m-%d}'
-        {f"AND week NOT IN ({gaps})" if gaps else ""})"""

@@ -3,11 +3,13 @@
 | column | meaning |
 |---|---|
 | `unique_id` | product and location, `<product_id>|<location>` |
-| `cutoff`, `ds`, `horizon` | last observed week, forecast week (both Mondays), weeks between them |
+| `cutoff`, `ds`, `horizon` | last observed week, forecast week (both their first days), weeks between them |
 | `y` | actual units; NaN beyond the data |
 | `mean`, `dispersion` | of the distribution; `dispersion` is NaN where a method gives quantiles only |
 | `q025` … `q975` | quantiles |
 | `unit` | 0 where sales are counts; else the typical amount of one sale, see `judge.distribution` |
+
+A *week* is a period of the market's frequency (`shelfcast.frequency`): a day in a daily market.
 
 Every forecast is made by `forecast_frame`, which checks it against `SCHEMA`.
 """
@@ -19,6 +21,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.frequency import DAILY, WEEKLY, Frequency
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, law_quantiles
 
 NO_SALE = 0.1  # of a typical sale; a quantile of an amount below it is a week without a sale
@@ -30,7 +33,8 @@ def _quantiles_rise(frame: pd.DataFrame) -> bool:
 
 
 def _horizon_fits(frame: pd.DataFrame) -> bool:
-    return bool((frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D") == frame["ds"]).all())
+    ahead = frame["ds"] - frame["cutoff"]
+    return any(bool((ahead == frequency.steps(frame["horizon"])).all()) for frequency in (WEEKLY, DAILY))
 
 
 _QUANTILE = pa.Column(float, pa.Check.ge(0))
@@ -48,7 +52,7 @@ SCHEMA = pa.DataFrameSchema(
     },
     checks=[
         pa.Check(_quantiles_rise, error="quantiles must not fall"),
-        pa.Check(_horizon_fits, error="ds must be cutoff + horizon weeks"),
+        pa.Check(_horizon_fits, error="ds must be cutoff + horizon weeks, or days in all rows"),
     ],
     unique=["unique_id", "cutoff", "horizon"],
     strict=True,
@@ -86,13 +90,19 @@ def forecast_frame(
         raise AssertionError(f"a forecast breaks the schema of judge/frame.py: {error}") from error
 
 
-def grid_keys(products: list[str], locations: list[str], cutoffs: list[pd.Timestamp], y: np.ndarray) -> pd.DataFrame:
+def grid_keys(
+    products: list[str],
+    locations: list[str],
+    cutoffs: list[pd.Timestamp],
+    y: np.ndarray,
+    frequency: Frequency = WEEKLY,
+) -> pd.DataFrame:
     """`KEYS` of every series, cutoff and horizon, in the order of `y`'s axes (P, L, C, H) raveled."""
     series = [f"{product}|{location}" for product in products for location in locations]
     horizons = range(1, y.shape[-1] + 1)
     index = pd.MultiIndex.from_product([series, cutoffs, horizons], names=["unique_id", "cutoff", "horizon"])
     frame = index.to_frame(index=False)
-    return frame.assign(ds=frame["cutoff"] + pd.to_timedelta(7 * frame["horizon"], unit="D"), y=y.ravel())
+    return frame.assign(ds=frame["cutoff"] + frequency.steps(frame["horizon"]), y=y.ravel())
 
 
 def is_chain(frame: pd.DataFrame) -> pd.Series:

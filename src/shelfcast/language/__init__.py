@@ -8,7 +8,11 @@ from shelfcast.language.active import N_ as N_
 from shelfcast.language.active import TAGS as TAGS
 from shelfcast.language.active import _ as _
 from shelfcast.language.active import code as code
+from shelfcast.language.active import is_reworded as is_reworded
+from shelfcast.language.active import last_day as last_day
 from shelfcast.language.active import ngettext as ngettext
+from shelfcast.language.active import period_days as period_days
+from shelfcast.language.active import periods as periods
 from shelfcast.language.active import pgettext as pgettext
 from shelfcast.language.active import tag as tag
 from shelfcast.language.active import use as use

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
+from shelfcast.frequency import WEEKLY, Frequency
 from shelfcast.judge.distribution import QUANTILES
 from shelfcast.judge.frame import forecast_frame, grid_keys
 from shelfcast.market import laws
 from shelfcast.market.laws import EFFECTS, LAW, PICTURE_EFFECTS, TEXT_EFFECTS
+from shelfcast.market.scenes.oracle import oracle as scene_oracle
 
 INFORMATION = ("text", "picture", "behavior", "space", "plan", "history")
 
@@ -28,6 +30,7 @@ def oracle(
     withheld: Collection[str] = (),
     draws: int = 400,
     seed: int = 0,
+    frequency: Frequency = WEEKLY,
 ) -> pd.DataFrame:
     """Forecast by drawing futures from the true state at each cutoff. A change of regime is not foreseen.
 
@@ -41,7 +44,7 @@ def oracle(
         'history': a product's own appeal, tastes and popularity, as for a new one; they are drawn from their laws;
         'text', 'picture': their effects; they are drawn from other products. A long history shows these effects
         anyway, so withhold them together with 'history'.
-    draws : futures per cutoff.
+    draws : futures per cutoff. frequency : of what is forecast: weeks, or days for a scene of another trade.
 
     Returns
     -------
@@ -50,10 +53,16 @@ def oracle(
 
     Raises
     ------
-    ValueError : unknown information.
+    ValueError : unknown information; nothing is withheld of a scene of another trade.
     """
     if unknown := sorted(set(withheld) - set(INFORMATION)):
         raise ValueError(f"cannot withhold {', '.join(unknown)}. Choose of {', '.join(INFORMATION)}.")
+    if market["settings"].get("scene", "shop") != "shop":
+        if withheld:
+            raise ValueError("nothing can be withheld from the oracle of a scene. Leave `withheld` empty.")
+        return scene_oracle(market, cutoffs, stores_by_location, draws, seed, frequency)
+    if frequency != WEEKLY:
+        raise ValueError(f"this market's laws are of weeks from Monday, not of {frequency.alias}. Set prepare.freq: W.")
     rng = np.random.default_rng(seed)
     world = _World.of(market)
     stores = market["stores"]["store_id"]

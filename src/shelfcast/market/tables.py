@@ -19,25 +19,28 @@ from shelfcast.data.files import atomic
 from shelfcast.market import laws
 from shelfcast.market.catalogue import draw_picture
 from shelfcast.market.retailer.raw import raw_tables
+from shelfcast.market.scenes import raw as scene_raw
+from shelfcast.market.scenes import truth as scene_truth
 from shelfcast.market.truth import draw
 from shelfcast.settings import Simulation
 from shelfcast.validate import SettingsError, nearest
 
 
 def write(folder: str | Path, simulation: Simulation) -> dict:
-    """Draw a market; write `tables/` (with `images/`) and `truth/` under a folder, each whole or not at all.
+    """Draw a market; write `tables/` (with `images/` for a shop) and `truth/` under a folder, each whole or not at all.
 
     Returns
     -------
-    The truth, see `truth.draw`.
+    The truth, see `truth.draw`; for a scene of another trade `scenes.truth.draw`.
     """
-    market = draw(simulation)
+    shop = simulation.scene == "shop"
+    market = draw(simulation) if shop else scene_truth.draw(simulation)
     rng = np.random.default_rng([simulation.seed, 1])
     with atomic(Path(folder) / "tables") as part:
-        (part / "images").mkdir(parents=True)
-        for name, table in raw_tables(market).items():
+        (part / "images" if shop else part).mkdir(parents=True)
+        for name, table in (raw_tables(market) if shop else scene_raw.raw_tables(market)).items():
             table.to_parquet(part / f"{name}.parquet", index=False)
-        for product in market["products"].itertuples():
+        for product in market["products"].itertuples() if shop else ():
             picture = draw_picture(product.pattern, product.colour, product.pack, rng)
             picture.save(part / "images" / f"{product.product_id}.png")
     with atomic(Path(folder) / "truth") as part:
@@ -71,7 +74,9 @@ def main(name: str, path: str | Path = settings.PARAMS) -> None:
     simulations = settings.check(path).simulations
     if name not in simulations:
         raise SettingsError(f"{path} has no simulation {name!r}{nearest(name, simulations)}. Add a line for it.")
-    if simulations[name].n_new > simulations[name].n_products / 2:
+    if simulations[name].scene != "shop":
+        scene_truth.check(simulations[name], f"{path}: simulations.{name}")
+    elif simulations[name].n_new > simulations[name].n_products / 2:
         raise SettingsError(f"{path}: simulations.{name}: n_new may be at most half of n_products. Lower it.")
     folder = Path("build") / name
     market = write(folder, simulations[name])

@@ -1,6 +1,6 @@
 """Averages: of the last weeks, as a spreadsheet would do, and of the same weeks in earlier years.
 
-Weeks that were not observed are skipped.
+Weeks that were not observed are skipped. A day is forecast by the same weekday of the last weeks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.judge.frame import KEYS
-from shelfcast.methods.dispersion import MIN_MEAN, Predict, with_dispersion
+from shelfcast.methods.dispersion import Predict, min_mean, with_dispersion
 from shelfcast.methods.history import at_cutoffs, filled, mean_of_last, sales
 from shelfcast.panel.frame import Panel, examples
 
@@ -26,8 +26,9 @@ OTHERS_SHARE = 0.5  # of a product's own weight that the category's season has, 
 
 
 def moving_average_8(panel: Panel, seed: int) -> Predict:
-    """Mean of the last eight observed weeks; `seed` is not used."""
-    return _averages(panel, lambda past, horizon: mean_of_last(past.to_numpy(), RECENT, WITHIN)[:, None])
+    """Mean of the last eight observed weeks, or of the same weekday in the last eight; `seed` is not used."""
+    per_week = panel.frequency.per_week
+    return _averages(panel, lambda past, horizon: recent_mean(past.to_numpy(), horizon, per_week))
 
 
 def seasonal_average(panel: Panel, seed: int) -> Predict:
@@ -35,13 +36,33 @@ def seasonal_average(panel: Panel, seed: int) -> Predict:
 
     With less than a year of history it is `moving_average_8`. `seed` is not used.
     """
-    return _averages(
-        panel,
-        lambda past, horizon: mean_of_last(past.to_numpy(), RECENT, WITHIN)[:, None] * season(past, horizon),
-    )
+    per_week = panel.frequency.per_week
+
+    def average(past: pd.DataFrame, horizon: int) -> np.ndarray:
+        return recent_mean(past.to_numpy(), horizon, per_week) * season(past, horizon, per_week)
+
+    return _averages(panel, average)
 
 
-def season(past: pd.DataFrame, horizon: int) -> np.ndarray:
+def recent_mean(past: np.ndarray, horizon: int, per_week: int = 1) -> np.ndarray:
+    """Mean of the last eight weeks: (series, 1); of days, of the same weekday in these: (series, horizon).
+
+    Worked example: a product that sold 3 on each of the last eight Saturdays and 1 on other days has 3 where the day that
+    is forecast is a Saturday.
+
+    Parameters
+    ----------
+    past : (series, periods) up to the cutoff. per_week : periods of a week.
+    """
+    if per_week == 1:
+        return mean_of_last(past, RECENT, WITHIN)[:, None]
+    of_weekday = [
+        mean_of_last(past[:, ahead - per_week :: -per_week][:, ::-1], RECENT, WITHIN) for ahead in range(per_week)
+    ]
+    return np.stack([of_weekday[ahead % per_week] for ahead in range(horizon)], 1)
+
+
+def season(past: pd.DataFrame, horizon: int, per_week: int = 1) -> np.ndarray:
     """Sales of coming weeks over those of the last eight, by earlier years: (series, horizon), 1 where unknown.
 
     A coming week is the mean of itself and its two neighbours, one year ago. A series' own ratio is drawn towards that
@@ -53,17 +74,17 @@ def season(past: pd.DataFrame, horizon: int) -> np.ndarray:
 
     Parameters
     ----------
-    past : units, series in rows, weeks up to the cutoff in columns.
+    past : units, series in rows, weeks up to the cutoff in columns. per_week : columns of a week.
     """
-    y = filled(past).to_numpy()
+    y, recent, side = filled(past).to_numpy(), RECENT * per_week, 3 * per_week // 2
     location = pd.factorize(past.index.str.rsplit("|", n=1).str[1])[0]
     log_ratios = []
     for year in range(1, MOST_YEARS + 1):
-        now = y.shape[1] - year * YEAR  # weeks up to this date, so many years ago
-        if now < RECENT:
+        now = y.shape[1] - year * YEAR * per_week  # weeks up to this date, so many years ago
+        if now < recent:
             break
-        before = y[:, now - RECENT : now].mean(1)  # NaN for a product that did not exist
-        around = np.stack([y[:, now + h - 1 : now + h + 2].mean(1) for h in range(horizon)], 1)
+        before = y[:, now - recent : now].mean(1)  # NaN for a product that did not exist
+        around = np.stack([y[:, now + h - side : now + h + side + 1].mean(1) for h in range(horizon)], 1)
         log_ratios.append(_log_ratio(around, before[:, None], location))
     return np.exp(sum(log_ratios, np.zeros((len(y), horizon))) / (len(log_ratios) + PRIOR_YEARS))
 
@@ -88,6 +109,6 @@ def _averages(panel: Panel, average: Callable[[pd.DataFrame, int], np.ndarray]) 
         rows = examples(panel, cutoffs)[[*KEYS, "y_level"]]
         means = {cutoff: average(history.loc[:, :cutoff], horizon) for cutoff in cutoffs}
         rows = rows.merge(at_cutoffs(means, history.index, horizon), on=["unique_id", "cutoff", "horizon"], how="left")
-        return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=MIN_MEAN))
+        return rows[KEYS].assign(mean=rows["mean"].fillna(rows["y_level"]).clip(lower=min_mean(panel)))
 
     return with_dispersion(panel, predict_means)

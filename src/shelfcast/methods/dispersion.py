@@ -24,6 +24,11 @@ Predict = Callable[..., pd.DataFrame]  # (cutoffs, plan_known=True) -> forecast 
 PredictMeans = Callable[..., pd.DataFrame]  # (cutoffs, plan_known=True) -> KEYS and mean
 
 
+def min_mean(panel: Panel) -> float:
+    """Units of a period, week or day, that every mean is at least."""
+    return MIN_MEAN / panel.frequency.per_week
+
+
 def held_out_weeks(panel: Panel) -> pd.DatetimeIndex:
     """The last training weeks, as many as there are validation weeks but at most a third; never fewer than forecast."""
     weeks = panel.weeks
@@ -34,10 +39,10 @@ def held_out_weeks(panel: Panel) -> pd.DatetimeIndex:
 
 
 def held_out_cutoffs(panel: Panel) -> list[pd.Timestamp]:
-    """Cutoffs whose forecasts all fall into `held_out_weeks`."""
+    """Cutoffs whose forecasts all fall into `held_out_weeks`, a week apart."""
     weeks = held_out_weeks(panel)
     n_cutoffs = len(weeks) - panel.meta["horizon"] + 1
-    return [week - pd.Timedelta(weeks=1) for week in weeks[:n_cutoffs]]
+    return [week - panel.frequency.step for week in weeks[:n_cutoffs]][:: -panel.frequency.per_week][::-1]
 
 
 def phase(cutoff: pd.Timestamp, panel: Panel) -> str:

@@ -18,8 +18,8 @@ class Columns:
     """The panel's columns as arrays (P, L, T + horizon), scaled."""
 
     def __init__(self, panel: Panel, scale: dict[str, list[float]] | None):
-        weeks, horizon = panel.weeks, panel.meta["horizon"]
-        ahead = weeks.append(pd.date_range(weeks[-1] + pd.Timedelta(weeks=1), periods=horizon, freq="7D"))
+        weeks = panel.window
+        ahead = weeks.append(panel.coming(weeks[-1]))
         products, locations = list(panel.products.index), list(panel.locations.index)
         self.shape = (len(products), len(locations), len(ahead))
         index = pd.MultiIndex.from_product([products, locations, ahead])
@@ -55,7 +55,7 @@ class Columns:
 
     def outlook(self, panel: Panel) -> np.ndarray:
         """(P, L, T, H): logs of `panel.outlook` relative to the chain's level at the cutoff, the same at all locations."""
-        weeks, horizon = panel.weeks, panel.meta["horizon"]
+        weeks, horizon = panel.window, panel.meta["horizon"]
         index = pd.MultiIndex.from_product([panel.products.index, weeks, range(1, horizon + 1)])
         units = panel.outlook.set_index(["product_id", "cutoff", "horizon"])["units"].reindex(index)
         units = units.to_numpy(float).reshape(len(panel.products), len(weeks), horizon)

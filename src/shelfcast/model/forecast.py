@@ -114,11 +114,16 @@ def as_frame(
     parts: list[tuple[np.ndarray, np.ndarray]], market: MarketTensors, cutoffs: list[pd.Timestamp]
 ) -> pd.DataFrame:
     """`forecast` from the mean and dispersion, each (P, L, C, H), of each model at the C cutoffs."""
+    mean, dispersion = mean_over(parts)
+    at = market.weeks_index.get_indexer(cutoffs)
+    y = market.tensors["labels"][:, :, at].double().numpy()
+    keys = grid_keys(market.products, market.locations, cutoffs, market.size * y, market.frequency)
+    return coherent(forecast_frame(keys, market.size * mean.ravel(), dispersion.ravel(), unit=market.unit))
+
+
+def mean_over(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and dispersion of the average over several models' distributions; see `forecast`."""
     means = np.stack([mean for mean, _ in parts])
     variances = np.stack([mean + dispersion * mean**2 for mean, dispersion in parts])
     mean, variance = means.mean(0), variances.mean(0) + means.var(0)
-    dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
-    at = market.weeks_index.get_indexer(cutoffs)
-    y = market.tensors["labels"][:, :, at].double().numpy()
-    keys = grid_keys(market.products, market.locations, cutoffs, market.size * y)
-    return coherent(forecast_frame(keys, market.size * mean.ravel(), dispersion.ravel(), unit=market.unit))
+    return mean, np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)

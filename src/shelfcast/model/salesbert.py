@@ -291,9 +291,9 @@ class SalesBert(PreTrainedModel):
         return mean, F.softplus(out[..., 1]) + 1e-4
 
     def loss(self, mean, dispersion, labels) -> torch.Tensor:
-        """Mean negative log-likelihood of the labels that are not NaN."""
+        """Mean negative log-likelihood of the labels that are not NaN; 0 where there are none."""
         given = ~labels.isnan()
         y, mean = labels[given], mean[given]
         size = 1 / dispersion[given]
         law = torch.distributions.NegativeBinomial(size, logits=torch.log(mean / size), validate_args=False)
-        return -law.log_prob(y).mean()
+        return -law.log_prob(y).sum() / max(len(y), 1)

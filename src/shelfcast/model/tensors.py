@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
+from shelfcast.frequency import WEEKLY, Frequency
 from shelfcast.model.columns import CONSTANT, OUTLOOK, PLACES, Columns, places
 from shelfcast.model_options import Network
 from shelfcast.panel.frame import LEVEL_FLOOR, PLAN_KNOWN, Panel
@@ -80,6 +81,7 @@ class MarketTensors(torch.utils.data.Dataset):
     scale: dict[str, list[float]]  # column -> mean, standard deviation on the training weeks
     planned: list[str]  # columns of `plan` that come from the retailer's plan
     unit: float = 0.0  # amount of a usual sale where sales are amounts, 0 for counts
+    frequency: Frequency = WEEKLY  # of `weeks_index`: a week below is a day in a daily market
 
     def __len__(self) -> int:
         return len(self.products)
@@ -171,8 +173,8 @@ class MarketTensors(torch.utils.data.Dataset):
         panel : the market's own, or any of a joined market's. history : share of the cutoffs to learn from, the latest.
         """
         train_end, validation_end = (pd.Timestamp(panel.meta[end]) for end in ("train_end", "validation_end"))
-        train = panel.cutoffs["train"]
-        both = [week for week in panel.weeks if train[0] <= week < validation_end]
+        train = [week for week in panel.cutoffs["train"] if week >= self.weeks_index[0]]
+        both = [week for week in panel.window if train[0] <= week < validation_end]
         train, both = (weeks[-max(1, round(history * len(weeks))) :] for weeks in (train, both))
         return (
             self.split(train, train_end),
@@ -187,12 +189,20 @@ class MarketTensors(torch.utils.data.Dataset):
         wanted = torch.zeros(n, horizon, dtype=torch.bool)
         wanted[at] = True
         if last_label is not None:
-            ahead = np.arange(1, horizon + 1).astype("timedelta64[W]")
+            ahead = self.frequency.steps(np.arange(1, horizon + 1)).to_numpy()
             label_weeks = self.weeks_index.to_numpy()[:n, None] + ahead
             wanted &= torch.as_tensor(label_weeks <= np.datetime64(last_label))
         tensors = {name: x[:, :, :n] if name in BY_WEEK else x for name, x in self.tensors.items()}
         tensors["labels"] = tensors["labels"].masked_fill(~wanted, torch.nan)
         return replace(self, weeks_index=self.weeks_index[:n], tensors=tensors)
+
+
+def tensor_columns(panel: Panel, price_plan: bool = False) -> dict[str, list[str]]:
+    """Tensor -> its feature columns, in order; see `market_tensors`."""
+    past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
+    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
+    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": [*plan, OUTLOOK]}
+    return names | {"picture": list(panel.pictures.columns)}
 
 
 def market_tensors(
@@ -208,12 +218,11 @@ def market_tensors(
     scale : mean and standard deviation of each column that a model was trained with; the panel's own where not given.
     by_meaning : add the static columns `PLACES`; so does a scale that names them, of a model that read them.
     """
-    weeks, horizon, columns = panel.weeks, panel.meta["horizon"], Columns(panel, scale)
+    weeks, horizon, columns = panel.window, panel.meta["horizon"], Columns(panel, scale)
     n, products, locations = len(weeks), list(panel.products.index), list(panel.locations.index)
-    past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
-    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
-    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": [*plan, OUTLOOK]}
-    names["picture"] = list(panel.pictures.columns)
+    names = tensor_columns(panel, price_plan)
+    plan = names["plan"][:-1]
+    past = names["weeks"][: len(names["weeks"]) - len(plan)]
     static = columns.scaled(panel.roles["static"])[:, :, 0]
     if by_meaning or PLACES[0] in columns.given_scale:
         names["static"] = [*names["static"], *PLACES]
@@ -236,14 +245,25 @@ def market_tensors(
         "weeks": _float(np.concatenate([history, planned], -1)[:, :, :n]),
         "plan": _float(np.concatenate([planned[:, :, target], outlook[..., None]], -1)),  # P L T H F
         "level": _float(columns.level[:, :, :n] / columns.size),
-        "typical": _float(panel.typical[locations].to_numpy().T / columns.size).expand(len(products), -1, -1),
+        "typical": _float(panel.typical.loc[weeks, locations].to_numpy().T / columns.size).expand(
+            len(products), -1, -1
+        ),
         "location_shock": _float(np.nan_to_num(columns.raw(SHOCK)[:, :, :n])),
         "graph": graph.expand(len(products), -1, -1),
         "labels": _float(columns.raw("y")[:, :, target] / columns.size),
     }
     planned = [name for name in plan if name in columns.planned]
     return MarketTensors(
-        products, locations, weeks, names, tensors, panel.in_units, columns.scale, planned, columns.unit
+        products,
+        locations,
+        weeks,
+        names,
+        tensors,
+        panel.in_units,
+        columns.scale,
+        planned,
+        columns.unit,
+        panel.frequency,
     )
 
 
@@ -253,6 +273,11 @@ def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:
     shape = {name: getattr(network, name) for name in names} | market.sizes()
     if not network.use_pictures:
         shape["n_picture"] = 0
+    if network.body == "backbone" and market.frequency.daily:
+        raise ValueError(
+            "finetune.body is 'backbone', whose positions do not reach over the days of a daily market. Set it to 'compact', "
+            "or prepare.freq to W."
+        )
     return shape
 
 

@@ -29,7 +29,7 @@ from shelfcast.panel.frame import Panel
 from shelfcast.panel.grid import ROLES, Column, Grid, merge, weeks_ahead
 from shelfcast.settings import Prepare
 
-FIRST_CUTOFF = 4  # weeks observed at the first cutoff that is learned from
+FIRST_CUTOFF = 4  # weeks (of seven days) observed at the first cutoff that is learned from
 FRACTIONAL = 0.01  # share of rows whose quantity is not whole; above it quantities are amounts, such as kilograms
 
 
@@ -46,12 +46,19 @@ def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
         horizon, two features of one name.
     """
     check_country(prepare.country)
-    grid, graph, sold, counts = _axes(tables, prepare)
-    amounts, units = _units(tables, grid)
+    tables = tables.at(prepare.frequency)
+    grid, graph, sold, counts = find_axes(tables, prepare)
+    amounts, units = find_unit(tables, grid)
     facts = collect(tables, grid, amounts["unit"])
+    quality = quality_table([*counts, *known_counts(tables, facts), units])
+    quality = pd.concat([tables.quality, quality], ignore_index=True)
+    return assemble(facts, grid, graph, quality, market_meta(tables, facts, grid, sold) | amounts | (meta or {}))
+
+
+def assemble(facts: Facts, grid: Grid, graph: pd.DataFrame, quality: pd.DataFrame, meta: dict) -> Panel:
+    """The panel of a grid's products, from their facts."""
     columns = merge({family.__name__: family(facts, grid) for family in FAMILIES})
     _, typical = level_and_typical(facts, grid)
-    quality = quality_table([*counts, *known_counts(tables, facts), units])
     return Panel(
         frame=_long(grid, facts, columns),
         products=_describe_products(facts, grid),
@@ -62,33 +69,34 @@ def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
         roles={role: [column.name for column in columns if column.role == role] for role in ROLES},
         in_units=[column.name for column in columns if column.in_units],
         cutoffs=_cutoffs(grid),
-        quality=pd.concat([tables.quality, quality], ignore_index=True),
-        meta=_meta(tables, facts, grid, sold) | amounts | (meta or {}),
+        quality=quality,
+        meta=meta,
         meanings={column.name: column.meaning for column in columns},
         planned=[column.name for column in columns if column.planned],
     )
 
 
-def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.DataFrame, list[Count]]:
+def find_axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.DataFrame, list[Count]]:
     """Weeks, products and locations; the graph of regions, what every product sold by week, and lines of quality."""
     weeks, store_weeks = _weeks(tables, prepare)
     training, missing = training_weeks(weeks, prepare), weeks.missing
     n_train, n_all = len(training), len(weeks.index)
     sold = weekly.product_weeks(tables, weeks.observed)
-    launched = launch_weeks(tables.products, weeks_ahead(weeks.index, prepare.horizon))
-    launched, counts = without_false_launches(launched, sold, weeks.index, n_train)
+    frequency = prepare.frequency
+    launched = launch_weeks(tables.products, weeks_ahead(weeks.index, prepare.horizon, frequency), frequency)
+    launched, counts = without_false_launches(launched, sold, weeks.index, n_train, frequency)
     sold["early"] = sold["week"] < sold["product_id"].map(launched).fillna(-1)
-    choice = choose_products(sold[~sold["early"]], ~missing[:n_train], prepare.n_products, launched)
+    choice = choose_products(sold[~sold["early"]], ~missing[:n_train], prepare.n_products, launched, frequency)
     regions, graph, later = find_regions(tables, store_weeks, weeks.observed, training[-1], prepare)
 
     locations = [CHAIN, *graph.index]
     rows, units = (store_array(store_weeks, fact, n_all) for fact in ("rows", "units"))
     number = pd.Series(regions).map({name: i for i, name in enumerate(locations)})
-    holiday = holiday_counts(weeks.index, prepare.country) > 0
+    holiday = holiday_counts(weeks.index, prepare.country, n_days=frequency.days) > 0
     observed, silent = observed_weeks(rows, units, number, len(locations), missing, holiday)
     products = tables.products.set_index("product_id").loc[choice.products]
     launch = choice.launch.reindex(choice.products).fillna(-1).astype(int).to_numpy()
-    still_open = frozenset(open_stores(rows, missing, n_train))
+    still_open = frozenset(open_stores(rows, missing, n_train, frequency.per_week))
     grid = Grid(products, launch, locations, regions, weeks.index, prepare, observed, still_open, frozenset(later))
     counts = [
         *weeks.counts,
@@ -114,11 +122,21 @@ def _weeks(tables: Tables, prepare: Prepare) -> tuple[Weeks, pd.DataFrame]:
 
 
 def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
-    """The last observed week of every forecast that is learned from or judged, and of the latest one."""
+    """The last observed week of every forecast that is learned from or judged, and of the latest one.
+
+    Daily forecasts are judged from one cutoff a week: those of neighbouring days say nearly the same.
+    """
+    step = grid.frequency.per_week
+
+    def judged(first: int, end: int) -> range:
+        """Cutoffs a week apart, up to the last one whose forecast ends before `end`."""
+        last = end - grid.horizon
+        return range(first + (last - first) % step, last + 1, step)
+
     n_observed = {
-        "train": range(FIRST_CUTOFF, grid.train_end),
-        "validation": range(grid.train_end, grid.validation_end - grid.horizon + 1),
-        "test": range(grid.validation_end, len(grid.weeks) - grid.horizon + 1),
+        "train": range(grid.frequency.periods(FIRST_CUTOFF), grid.train_end),
+        "validation": judged(grid.train_end, grid.validation_end),
+        "test": judged(grid.validation_end, len(grid.weeks)),
         "latest": [len(grid.weeks)],
     }
     return {split: [grid.weeks[n - 1] for n in numbers] for split, numbers in n_observed.items()}
@@ -126,13 +144,18 @@ def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
 
 def _describe_products(facts: Facts, grid: Grid) -> pd.DataFrame:
     """Attributes, training units and one sentence a product, as a language model reads it."""
-    attributes = grid.products.drop(columns="launch", errors="ignore").dropna(axis=1, how="all")
+    units = facts.units[:, 0, : grid.train_end].sum(-1)
+    return grid.products.assign(text=product_texts(grid.products), units=units)
+
+
+def product_texts(products: pd.DataFrame) -> pd.Series:
+    """One sentence of each product's attributes."""
+    attributes = products.drop(columns="launch", errors="ignore").dropna(axis=1, how="all")
 
     def sentence(row: pd.Series) -> str:
         return "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in row.dropna().items()).lower()
 
-    units = facts.units[:, 0, : grid.train_end].sum(-1)
-    return grid.products.assign(text=attributes.apply(sentence, axis=1), units=units)
+    return attributes.apply(sentence, axis=1)
 
 
 def _describe_locations(facts: Facts, grid: Grid) -> pd.DataFrame:
@@ -160,7 +183,7 @@ def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, choice: Choice) ->
     ]
 
 
-def _units(tables: Tables, grid: Grid) -> tuple[dict, Count]:
+def find_unit(tables: Tables, grid: Grid) -> tuple[dict, Count]:
     """Whether quantities are amounts or counts, by the training weeks, for the panel's meta; and a line of quality.
 
     `unit` is 1 for counts, and for amounts the median quantity of a row.
@@ -172,7 +195,7 @@ def _units(tables: Tables, grid: Grid) -> tuple[dict, Count]:
     return {"amounts": amounts, "unit": float(seen["median"]) if amounts else 1.0}, count
 
 
-def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
+def market_meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
     """What readers of a panel want to know of it, ready for JSON."""
     recent = sold[sold["week"].between(grid.recent.start, grid.recent.stop - 1) & grid.observed[0, sold["week"]]]
     return {
@@ -180,6 +203,7 @@ def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
         "last_week": str(grid.weeks[-1].date()),
         "train_end": str(grid.weeks[grid.train_end - 1].date()),
         "validation_end": str(grid.weeks[grid.validation_end - 1].date()),
+        "freq": grid.frequency.alias,
         "n_weeks": len(grid.weeks),
         "missing_weeks": [str(week.date()) for week in grid.weeks[~grid.observed[0]]],
         "n_products": len(grid.products),

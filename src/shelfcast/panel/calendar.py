@@ -1,4 +1,4 @@
-"""What is public about a week: its holidays, and how many of its days begin a month."""
+"""What is public about a week (or day): its holidays, and how many of its days begin a month."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from holidays.registry import COUNTRIES
 
-WEEK = [datetime.timedelta(days=day) for day in range(7)]
+from shelfcast.frequency import DAYS
+
+Days = list[datetime.timedelta]
 
 
 def check_country(code: str) -> None:
@@ -47,31 +49,43 @@ def _holidays(code: str, years: range, observed: bool) -> dict[datetime.date, st
     return dict(holidays.country_holidays(country, part or None, years=years, observed=observed))
 
 
-def holiday_names(mondays: pd.DatetimeIndex, country: str, observed: bool = False) -> list[list[str]]:
-    """Names of the public holidays in each week that starts on one of `mondays`, a day after the other.
+def _days(n_days: int) -> Days:
+    return [datetime.timedelta(days=day) for day in range(n_days)]
+
+
+def holiday_names(
+    starts: pd.DatetimeIndex, country: str, observed: bool = False, n_days: int = DAYS
+) -> list[list[str]]:
+    """Names of the public holidays in each period that begins on one of `starts`, a day after the other.
 
     Parameters
     ----------
     country : see `check_country`.
     observed : whether a free day in place of a holiday on a weekend is one more holiday.
+    n_days : days of a period, 7 for a week.
     """
-    free = _holidays(country, range(mondays[0].year, mondays[-1].year + 2), observed)
-    return [[free[monday.date() + day] for day in WEEK if monday.date() + day in free] for monday in mondays]
+    free = _holidays(country, range(starts[0].year, starts[-1].year + 2), observed)
+    days = _days(n_days)
+    return [[free[start.date() + day] for day in days if start.date() + day in free] for start in starts]
 
 
-def holiday_counts(mondays: pd.DatetimeIndex, country: str, observed: bool = False) -> np.ndarray:
-    """Public holidays in each week, (T,) int; see `holiday_names`."""
-    return np.array([len(names) for names in holiday_names(mondays, country, observed)])
+def holiday_counts(starts: pd.DatetimeIndex, country: str, observed: bool = False, n_days: int = DAYS) -> np.ndarray:
+    """Public holidays in each period, (T,) int; see `holiday_names`."""
+    return np.array([len(names) for names in holiday_names(starts, country, observed, n_days)])
 
 
-def repeated_holidays(mondays: pd.DatetimeIndex, country: str, n_train: int) -> dict[str, np.ndarray]:
-    """Name -> (T,) 1 in the weeks of a holiday, 0 else, for those in two or more of the first `n_train` weeks."""
-    weeks = [{name for day in names for name in day.split("; ")} for names in holiday_names(mondays, country)]
+def repeated_holidays(
+    starts: pd.DatetimeIndex, country: str, n_train: int, n_days: int = DAYS
+) -> dict[str, np.ndarray]:
+    """Name -> (T,) 1 in the periods of a holiday, 0 else, for those in two or more of the first `n_train` periods."""
+    periods = holiday_names(starts, country, n_days=n_days)
+    weeks = [{name for day in names for name in day.split("; ")} for names in periods]
     names = sorted(set().union(*weeks))
     flags = {name: np.array([float(name in own) for own in weeks]) for name in names}
     return {name: flag for name, flag in flags.items() if flag[:n_train].sum() >= 2}
 
 
-def month_starts(mondays: pd.DatetimeIndex) -> np.ndarray:
-    """Share of each week's days that are among the first seven of a month, (T,)."""
-    return np.array([np.mean([(monday + day).day <= 7 for day in WEEK]) for monday in mondays])
+def month_starts(starts: pd.DatetimeIndex, n_days: int = DAYS) -> np.ndarray:
+    """Share of each period's days that are among the first seven of a month, (T,)."""
+    days = _days(n_days)
+    return np.array([np.mean([(start + day).day <= 7 for day in days]) for start in starts])

@@ -1,6 +1,7 @@
-"""The weekly panel of product x location: features with declared roles, rolling cutoffs.
+"""The panel of product x location by week (or day): features with declared roles, rolling cutoffs.
 
-Axes: P products, L locations (chain first, then regions), T weeks.
+Axes: P products, L locations (chain first, then regions), T weeks. A *week* is a period of `Panel.frequency`: a day in
+a daily market.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.frequency import Frequency
 
 SOLD = "sold"  # beside `y`, where stock-outs are known
 LEVEL_FLOOR = 0.1  # units a week; keeps the level of a product that has not sold above zero
 PLAN_KNOWN = ("promotion_known", "price_known")  # columns that are 1 where the plan reaches a week, and 0 elsewhere
+DAILY_WINDOW = 52  # training weeks that a neural model of a daily market reads
 MOSTLY = 0.5  # share of weeks from which on a plan counts as known
 PARTS = ("frame", "products", "locations", "graph", "pictures", "typical", "quality", "outlook")
 OUTLOOK_COLUMNS = ["product_id", "cutoff", "horizon", "units"]
@@ -38,7 +41,7 @@ class Panel:
     roles : static, past, known_future, price_plan -> column names.
     in_units : columns that are measured in units of sales.
     planned : columns that come from the retailer's plan of promotions and prices; without a plan they are not known.
-    cutoffs : train, validation, test, latest -> Mondays of last observed weeks.
+    cutoffs : train, validation, test, latest -> last observed weeks, by their first days.
     quality : what was counted, dropped and kept when the tables were read. meta : facts and parameters of the build.
     meanings : column -> what it means.
     outlook : what a zero-shot model forecasts of each product's units in the chain, from every week it can: a row per
@@ -87,19 +90,20 @@ class Panel:
 
     def describe(self) -> pd.DataFrame:
         """What was understood: each column, its role, unit and meaning; then what was ignored."""
+        noun = self.frequency.noun
         rows = [
             ("unique_id", "key", "", "product|location"),
-            ("ds", "key", "", "Monday of the week"),
-            ("y", "target", "units", "units sold in the week"),
+            ("ds", "key", "", "the day" if self.frequency.daily else "first day of the week"),
+            ("y", "target", "units", f"units sold in the {noun}"),
         ]
         if SOLD in self.frame:
             rows[-1] = (
                 "y",
                 "target",
                 "units",
-                "units demanded in the week: sold, or estimated where a stock-out cut them",
+                f"units demanded in the {noun}: sold, or estimated where a stock-out cut them",
             )
-            rows.append((SOLD, "actual", "units", "units sold in the week, by which forecasts are judged"))
+            rows.append((SOLD, "actual", "units", f"units sold in the {noun}, by which forecasts are judged"))
         for role, columns in self.roles.items():
             for column in columns:
                 rows.append((column, role, "units" if column in self.in_units else "", self.meanings[column]))
@@ -109,14 +113,36 @@ class Panel:
         return pd.DataFrame(rows, columns=["column", "role", "unit", "meaning"])
 
     @property
+    def frequency(self) -> Frequency:
+        """Weeks that start on some day, or days."""
+        return Frequency(self.meta.get("freq", Frequency().alias))
+
+    @property
     def weeks(self) -> pd.DatetimeIndex:
-        """Mondays of the observed weeks; `frame` goes on for `horizon` weeks more, which hold the plan alone."""
-        return pd.date_range(self.meta["first_week"], self.meta["last_week"], freq="7D", name="ds")
+        """First days of the weeks with sales; `frame` goes on for `horizon` weeks more, which hold the plan alone."""
+        return self.frequency.between(self.meta["first_week"], self.meta["last_week"], name="ds")
+
+    @property
+    def window(self) -> pd.DatetimeIndex:
+        """The weeks that a neural model reads: all of them; of a daily market the last year of training, and what follows.
+
+        A model's cost grows with the square of the days that it reads, and the plan of all horizons is held in memory for
+        each. What earlier years tell stands in columns (`season_…`, `year_ago`).
+        """
+        weeks = self.weeks
+        if not self.frequency.daily:
+            return weeks
+        first = pd.Timestamp(self.meta["train_end"]) - self.frequency.steps(self.frequency.periods(DAILY_WINDOW) - 1)
+        return weeks[weeks >= first]
+
+    def coming(self, cutoff: pd.Timestamp) -> pd.DatetimeIndex:
+        """The weeks that are forecast from a cutoff."""
+        return self.frequency.coming(cutoff, self.meta["horizon"])
 
     def situation(self, cutoff: pd.Timestamp) -> str:
         """'plan_known' where the retailer's plan covers most of the weeks ahead of a cutoff, else 'no_plan'."""
         columns = [name for name in PLAN_KNOWN if name in self.planned]
-        ahead = self.frame["ds"].between(cutoff, cutoff + pd.Timedelta(weeks=self.meta["horizon"]), inclusive="right")
+        ahead = self.frame["ds"].between(cutoff, cutoff + self.frequency.steps(self.meta["horizon"]), inclusive="right")
         known = self.frame.loc[ahead & (self.frame["location"] == CHAIN), columns]
         return "plan_known" if columns and bool((known.mean() >= MOSTLY).all()) else "no_plan"
 
@@ -154,6 +180,6 @@ def examples(
         target = target.assign(**{f"{column}_target": value for column, value in hidden.items()})
     rows = []
     for h in range(1, panel.meta["horizon"] + 1):
-        ahead = at_cutoff.assign(ds=at_cutoff["cutoff"] + pd.Timedelta(weeks=h), horizon=h)
+        ahead = at_cutoff.assign(ds=at_cutoff["cutoff"] + panel.frequency.steps(h), horizon=h)
         rows.append(ahead.merge(target, on=["unique_id", "ds"], how="left", validate="many_to_one"))
     return pd.concat(rows).sort_values(["unique_id", "cutoff", "horizon"], ignore_index=True)

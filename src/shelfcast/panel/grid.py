@@ -1,6 +1,7 @@
 """The axes of a panel, and what families of features are made of.
 
 Arrays have the axes P products, L locations (chain first), T observed weeks, or T + H where H weeks ahead are planned.
+A *week* is a period of the market's frequency: a day in a daily market (`shelfcast.frequency`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from shelfcast.frequency import WEEKLY, Frequency
 from shelfcast.panel.axes.products import RECENT
 from shelfcast.settings import Prepare
 
@@ -27,7 +29,7 @@ class Grid:
     products : P rows, index product_id, with their attributes.
     launch : (P,) number of the week of a product's launch, negative for long ago.
     locations : L names, the chain first. regions : store -> name of its region.
-    weeks : T Mondays: training weeks, then `prepare.validation_weeks`, then `prepare.test_weeks`.
+    weeks : T first days of weeks: training weeks, then `prepare.validation_weeks`, then `prepare.test_weeks`.
     prepare : the settings, also of the horizon H.
     observed : (L, T) bool, False where a location's week is missing.
     open_stores : stores that sold anything at the end of training; the others weigh nothing in what is true today.
@@ -54,19 +56,23 @@ class Grid:
         return self.prepare.horizon
 
     @property
+    def frequency(self) -> Frequency:
+        return self.prepare.frequency
+
+    @property
     def validation_end(self) -> int:
         """Number of training and validation weeks."""
-        return len(self.weeks) - self.prepare.test_weeks
+        return len(self.weeks) - self.frequency.periods(self.prepare.test_weeks)
 
     @property
     def train_end(self) -> int:
         """Number of training weeks."""
-        return self.validation_end - self.prepare.validation_weeks
+        return self.validation_end - self.frequency.periods(self.prepare.validation_weeks)
 
     @property
     def recent(self) -> slice:
         """The last year of training, by which products are chosen and shares are told."""
-        return slice(max(self.train_end - RECENT, 0), self.train_end)
+        return slice(max(self.train_end - self.frequency.periods(RECENT), 0), self.train_end)
 
     def weeks_seen(self, start: int = 0, stop: int | None = None) -> pd.DatetimeIndex:
         """The weeks that were observed anywhere, from one number of week to before another."""
@@ -74,8 +80,8 @@ class Grid:
 
     @cached_property
     def weeks_ahead(self) -> pd.DatetimeIndex:
-        """T + H Mondays."""
-        return weeks_ahead(self.weeks, self.horizon)
+        """T + H first days of weeks."""
+        return weeks_ahead(self.weeks, self.horizon, self.frequency)
 
     @cached_property
     def items(self) -> pd.DataFrame:
@@ -165,12 +171,14 @@ def merge(families: dict[str, list[Column]]) -> list[Column]:
     return sorted(every, key=lambda column: ROLES.index(column.role))
 
 
-def weeks_ahead(weeks: pd.DatetimeIndex, horizon: int) -> pd.DatetimeIndex:
+def weeks_ahead(weeks: pd.DatetimeIndex, horizon: int, frequency: Frequency = WEEKLY) -> pd.DatetimeIndex:
     """The weeks, and `horizon` more."""
-    return pd.date_range(weeks[0], periods=len(weeks) + horizon, freq="7D")
+    return frequency.ahead(weeks[0], len(weeks) + horizon)
 
 
-def recorded(records: pd.Series, weeks: pd.DatetimeIndex, holes: bool = True) -> np.ndarray:
+def recorded(
+    records: pd.Series, weeks: pd.DatetimeIndex, holes: bool = True, frequency: Frequency = WEEKLY
+) -> np.ndarray:
     """(T,) bool: weeks of which a table tells anything: from its first record to its last, without `holes`.
 
     Weeks without any record are a hole where they would usually have held `HOLE` records or more together; fewer may be
@@ -182,7 +190,7 @@ def recorded(records: pd.Series, weeks: pd.DatetimeIndex, holes: bool = True) ->
     """
     if records.empty:
         return np.zeros(len(weeks), bool)
-    whole = pd.date_range(records.index[0], records.index[-1], freq="7D")
+    whole = frequency.between(records.index[0], records.index[-1])
     n = records.reindex(whole, fill_value=0).to_numpy()
     empty, run = n == 0, np.cumsum(np.diff(n == 0, prepend=False))  # runs of weeks with and without records
     length = np.bincount(run)[run]

@@ -128,7 +128,13 @@ def deliver(members: list[Forecasts], trained: list[str], seed: int) -> tuple[pd
 def oracle_forecast(folder: Path, panel: Panel, seed: int) -> tuple[pd.DataFrame, Timings]:
     """Forecast a simulated market's test weeks from its true state by its true laws; see `market.oracle`."""
     began = time.perf_counter()
-    frame = oracle(load_truth(folder / "truth"), panel.cutoffs["test"], panel.stores_by_location, seed=seed)
+    frame = oracle(
+        load_truth(folder / "truth"),
+        panel.cutoffs["test"],
+        panel.stores_by_location,
+        seed=seed,
+        frequency=panel.frequency,
+    )
     frame = frame[frame["unique_id"].isin(panel.frame["unique_id"])]
     seconds = {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - began}
     both = [frame.assign(method="oracle", situation=situation) for situation in SITUATIONS]

@@ -15,10 +15,12 @@ class Translated(Preprocessor):
     def preprocess(self, nb, resources):
         """The notebook's markdown translated, and what the template itself writes, in `resources["page"]`."""
         given = nb.metadata.get("papermill", {}).get("parameters", {})
-        language = "en"
+        language, period, words = "en", "week", {}
         if "market" in given:
-            language = load(given["market"], overrides=given.get("overrides")).report.language
-        with using(language):
+            s = load(given["market"], overrides=given.get("overrides"))
+            language, period = s.report.language, s.prepare.frequency.noun
+            words = s.market.words.given()
+        with using(language, period, words):
             for cell in nb.cells:
                 if cell.cell_type == "markdown" and "analyst" not in cell.metadata.get("tags", []):
                     cell.source = _(cell.source)

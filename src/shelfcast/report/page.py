@@ -13,18 +13,19 @@ from IPython.display import HTML
 
 from shelfcast.data.files import revision
 from shelfcast.data.schema import CHAIN
-from shelfcast.language import _
+from shelfcast.language import _, periods
 from shelfcast.report.names import product
 from shelfcast.report.theme import percent, units
 
 PACKAGES = ("shelfcast", "torch", "transformers", "lightgbm", "statsforecast", "pandas", "scikit-learn")
 
 
-def header(eyebrow: str, headline: str, tiles: dict[str, str]) -> HTML:
-    """The page's first lines; `tiles` are large numbers by what they mean."""
+def header(eyebrow: str, headline: str, tiles: dict[str, str], notice: str = "") -> HTML:
+    """The page's first lines; `tiles` are large numbers by what they mean, `notice` a text of the company's own."""
+    said = f"<p class='notice'>{escape(notice)}</p>" if notice else ""
     boxes = [f"<div class='tile'><b>{number}</b><span>{meaning}</span></div>" for meaning, number in tiles.items()]
     return HTML(
-        f"<header><p class='eyebrow'>{eyebrow}</p><h1>{headline}</h1></header><div class='tiles'>{''.join(boxes)}</div>"
+        f"<header><p class='eyebrow'>{eyebrow}</p><h1>{headline}</h1>{said}</header><div class='tiles'>{''.join(boxes)}</div>"
     )
 
 
@@ -81,7 +82,7 @@ def product_table(products: pd.DataFrame, sold: pd.DataFrame, ahead: pd.DataFram
     rows = []
     for row in products.itertuples():
         style = "up" if row.low > row.last else "down" if row.high < row.last else ""
-        half_year = sold.loc[f"{row.Index}|{CHAIN}"].iloc[-26:].dropna()
+        half_year = sold.loc[f"{row.Index}|{CHAIN}"].iloc[-periods(26) :].dropna()
         cells = {
             _("Product"): product(row.label, row.Index),
             _("Trend"): spark(half_year, expected[row.Index]),

@@ -37,11 +37,13 @@ def _week_axis(ax) -> None:
 
 
 def timeline(sold: pd.Series, cutoffs: dict, horizon: int, title: str, size=WIDE) -> Figure:
-    """Units by week (index Monday), with the stretches of weeks that validation and test cutoffs look ahead to."""
+    """Units by week (or day), with the stretches of weeks that validation and test cutoffs look ahead to."""
     figure, ax = canvas(title, size)
+    days = (sold.index[1] - sold.index[0]).days
     for name, shade in ((N_("validation"), "0.93"), (N_("test"), "0.85")):
-        first, last = min(cutoffs[name]), max(cutoffs[name]) + pd.Timedelta(weeks=horizon)
-        ax.axvspan(first + pd.Timedelta(days=3.5), last + pd.Timedelta(days=3.5), color=shade, lw=0, label=_(name))
+        first, last = min(cutoffs[name]), max(cutoffs[name]) + pd.Timedelta(days=days * horizon)
+        half = pd.Timedelta(days=days / 2)
+        ax.axvspan(first + half, last + half, color=shade, lw=0, label=_(name))
     ax.plot(sold.index, sold, color=INK, lw=1.3, marker="o", ms=2, label=_("sold"))
     ax.set_ylabel(_("units a week"))
     _week_axis(ax)

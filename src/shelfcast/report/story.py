@@ -7,7 +7,7 @@ from html import escape
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.language import N_, _, day, ngettext, sentences
+from shelfcast.language import N_, _, day, ngettext, period_days, sentences
 from shelfcast.panel.frame import Panel
 from shelfcast.report.evidence.limits import limits as limits
 from shelfcast.report.names import product
@@ -25,7 +25,7 @@ def change_words(now: float, before: float, words: tuple[str, str, str] = MORE) 
 
 def span(first: pd.Timestamp, weeks: int) -> str:
     """'from 3 January 2022 to 30 January 2022' for four weeks."""
-    return _("from {first} to {last}", first=day(first), last=day(first + pd.Timedelta(7 * weeks - 1, "D")))
+    return _("from {first} to {last}", first=day(first), last=day(first + pd.Timedelta(period_days() * weeks - 1, "D")))
 
 
 def what_will_sell(chain: pd.Series, first: pd.Timestamp, weeks: int) -> str:
@@ -103,9 +103,9 @@ def silent(products: pd.DataFrame, weeks: int) -> str:
     count, names = _count_and_names(rows, lambda row: _(" ({mean} expected)", mean=units(row.mean)))
     return ngettext(
         "<b>{count} sold nothing</b> in the last {weeks} weeks though sales were likely; check whether it is still on "
-        "the shelf: {names}.",
+        "offer: {names}.",
         "<b>{count} sold nothing</b> in the last {weeks} weeks though sales were likely; check whether they are still on "
-        "the shelf: {names}.",
+        "offer: {names}.",
         len(rows),
         count=count,
         weeks=weeks,
@@ -118,7 +118,7 @@ def promotions(promoted: pd.DataFrame, first: pd.Timestamp, weeks: int, meta: di
 
     `promoted` has product_id and ds, see `outlook.promoted_weeks`; `first` is the first coming week.
     """
-    start, last_day = first - pd.Timedelta(weeks=weeks), day(first - pd.Timedelta(days=1))
+    start, last_day = first - pd.Timedelta(days=period_days() * weeks), day(first - pd.Timedelta(days=1))
     coming = promoted.loc[promoted["ds"] >= first, "product_id"].nunique()
     lately = promoted.loc[promoted["ds"].ge(start) & promoted["ds"].lt(first), "product_id"].nunique()
     text = _(

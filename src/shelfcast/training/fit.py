@@ -81,7 +81,7 @@ def fit(
     batch = products_a_step(training, train)
     n_refit = round(n_steps * _n_cutoffs(refit) / _n_cutoffs(train))
     phase = Phase("refit", make_model, refit, None, training, batch, n_refit, callbacks=tuple(callbacks))
-    refitted = in_parallel(phase.run, runs, "refit")
+    refitted = in_parallel(phase.run, runs, "refit", training.processes)
     histories = [history.assign(phase="refit", best=False) for _, history in refitted if len(history)]
     history = pd.concat([chosen.assign(best=chosen["step"] == n_steps), *histories], ignore_index=True)
     models = [model.eval() for model, _ in refitted]
@@ -109,7 +109,7 @@ def select(
     phase = Phase(
         "select", make_model, train, validation, training, batch, training.steps, warm_start, tuple(callbacks)
     )
-    histories = [history for _, history in in_parallel(phase.run, runs, "select")]
+    histories = [history for _, history in in_parallel(phase.run, runs, "select", training.processes)]
     return pd.concat(histories).assign(phase="select", best=False)[COLUMNS]
 
 
@@ -174,7 +174,7 @@ def pretrain(
         return phase.run(seed, folder)
 
     runs = {name: data[name] for name in phases}
-    results = dict(zip(runs, in_parallel(trained, runs, "pretrain"), strict=True))
+    results = dict(zip(runs, in_parallel(trained, runs, "pretrain", training.processes), strict=True))
     history = pd.concat([rows.assign(phase=name, best=False) for name, (_, rows) in results.items()])
     models = {name: merged(model).eval() for name, (model, _) in results.items()}
     return models, history[COLUMNS].reset_index(drop=True)
@@ -207,7 +207,7 @@ def fit_new_products(make_model: MakeModel, market: MarketTensors, seeds: list[i
 
 def products_a_step(training: Training, train: MarketTensors) -> int:
     """Products in a step, so that it sees `batch_weeks` weeks; the same in both phases, whose steps are to be alike."""
-    return max(1, round(training.batch_weeks / len(train.weeks_index)))
+    return max(1, round(train.frequency.periods(training.batch_weeks) / len(train.weeks_index)))
 
 
 def _work_folders(seeds: list[int], work: str | Path, fingerprint: str, training: Training) -> dict[int, Path]:

@@ -51,12 +51,11 @@ def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path | N
     """
     tokenizer = load_tokenizer(finetune.backbone)
     by_meaning = finetune.columns == "by_meaning"
-    base_folder = base_folder or (ANY_BASE_FOLDER if by_meaning else BASE_FOLDER)
-    market = market_tensors(panel, tokenizer, finetune.price_plan, by_meaning=by_meaning)
-    base, sentence = _fitting_base(panel, market, finetune, base_folder)
+    base, sentence = _fitting_base(panel, finetune, base_folder or (ANY_BASE_FOLDER if by_meaning else BASE_FOLDER))
+    scale = None
     if base is not None:
-        market = market_tensors(panel, tokenizer, finetune.price_plan, base.facts["scale"], by_meaning)
-        finetune = warm_start_settings(finetune)
+        scale, finetune = base.facts["scale"], warm_start_settings(finetune)
+    market = market_tensors(panel, tokenizer, finetune.price_plan, scale, by_meaning)
     shape = network_shape(finetune, market)
 
     def make_model(phase: str) -> SalesBert:
@@ -70,14 +69,14 @@ def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path | N
     return Setup(market, market.splits(panel), finetune, make_model, base is not None, sentence, fingerprint)
 
 
-def _fitting_base(panel, market, finetune: Finetune, folder: str | Path) -> tuple[Base | AnyBase | None, str]:
+def _fitting_base(panel: Panel, finetune: Finetune, folder: str | Path) -> tuple[Base | AnyBase | None, str]:
     """The base where the market can start from it, and a sentence about that."""
     if not finetune.from_base:
         return None, "Training starts from the backbone alone, as finetune.from_base says."
     base = (AnyBase if finetune.columns == "by_meaning" else Base).load(folder)
     if base is None:
         return None, f"Training starts from the backbone alone: {folder}/ holds no base."
-    if why := base.mismatch(panel, market, finetune.backbone):
+    if why := base.mismatch(panel, finetune.backbone, finetune.price_plan):
         return None, f"Training starts from the backbone alone. The base does not fit this market: {why}."
     return base, f"Training starts from the base of {base.n_sources}, on its scale."
 

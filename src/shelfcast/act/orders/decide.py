@@ -9,6 +9,7 @@ from shelfcast.act.orders.inputs import GivenStock
 from shelfcast.act.orders.paths import Paths
 from shelfcast.act.orders.policy import Levels, Stock, Timing, order_up_to, orders, sells_before_expiry
 from shelfcast.decision_options import Orders
+from shelfcast.frequency import WEEKLY, Frequency
 from shelfcast.language import N_  # a file for systems: its notes stay English
 
 KEYS = ["situation", "level", "rule", "lead_time", "policy"]  # of summaries and differences
@@ -20,14 +21,16 @@ def lead_times(options: Orders, horizon: int) -> tuple[list[int], list[int]]:
     return fits, [lead for lead in options.replay_lead_times if lead not in fits]
 
 
-def order_frame(paths: Paths, terms: pd.DataFrame, stock: GivenStock, options: Orders) -> pd.DataFrame:
+def order_frame(
+    paths: Paths, terms: pd.DataFrame, stock: GivenStock, options: Orders, frequency: Frequency = WEEKLY
+) -> pd.DataFrame:
     """What to order now, one row a product and location.
 
     Where stock is known, units on order are taken to arrive evenly over the lead time (at once where it is 0).
 
     Returns
     -------
-    product_id, location; cutoff, the last observed week; arrives, the Monday from which an order can be sold;
+    product_id, location; cutoff, the last observed week; arrives, the first day from which an order can be sold;
     expected_demand until the next order arrives; order_up_to; on_hand and on_order, NaN where no stock was given;
     quantity to order, NaN there too; expected_fill, share of the demand after arrival that is sold from stock, with an
     order up to the level; note, what kept the order from its level; unit_cost and value, what the order costs.
@@ -48,7 +51,7 @@ def order_frame(paths: Paths, terms: pd.DataFrame, stock: GivenStock, options: O
             "product_id": keys[0],
             "location": keys[1],
             "cutoff": paths.cutoff,
-            "arrives": paths.cutoff + pd.Timedelta(weeks=1 + timing.lead),
+            "arrives": paths.cutoff + frequency.steps(1 + timing.lead),
             "expected_demand": levels.demand,
             "order_up_to": np.maximum(levels.level, 0),
             "on_hand": table["on_hand"].to_numpy(),

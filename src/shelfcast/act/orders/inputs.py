@@ -65,13 +65,19 @@ def usual_prices(panel: Panel) -> pd.Series:
 
 
 def terms_by_series(
-    series: list[str], options: Orders, prices: pd.Series, given: pd.DataFrame | None = None, whole: bool = True
+    series: list[str],
+    options: Orders,
+    prices: pd.Series,
+    given: pd.DataFrame | None = None,
+    whole: bool = True,
+    per_week: int = 1,
 ) -> pd.DataFrame:
     """What orders of each series must keep to, and what they cost.
 
     Parameters
     ----------
     prices : usual price by product. given : the table `terms`. whole : whether sales are counts.
+    per_week : periods of a week: `orders.holding` is for a week, what comes out is for a period.
 
     Returns
     -------
@@ -102,7 +108,7 @@ def terms_by_series(
             f"terms: unit_cost is not below the price of {len(wrong)} products, {wrong[0]} the first. Write both for the "
             "same unit, or leave unit_cost empty to use orders.margin."
         )
-    table["holding_cost"] = options.holding * table["unit_cost"]
+    table["holding_cost"] = options.holding / per_week * table["unit_cost"]
     table["lost_sale_cost"] = table["price"] - table["unit_cost"]
     return table.assign(whole=whole)
 

@@ -84,12 +84,12 @@ class _Needs(NamedTuple):
     later: np.ndarray
 
 
-def check_horizon(timing: Timing, horizon: int) -> None:
-    """Refuse a lead time and review period that the forecast does not reach over."""
+def check_horizon(timing: Timing, horizon: int, noun: str = "week") -> None:
+    """Refuse a lead time and review period that the forecast does not reach over; `noun` : what periods are called."""
     if timing.protected > horizon:
         raise SettingsError(
-            f"orders: lead_time ({timing.lead}) and review_period ({timing.review}) are {timing.protected} weeks together, "
-            f"but forecasts reach {horizon} weeks ahead. Shorten them, or raise prepare.horizon to {timing.protected} "
+            f"orders: lead_time ({timing.lead}) and review_period ({timing.review}) are {timing.protected} {noun}s together, "
+            f"but forecasts reach {horizon} {noun}s ahead. Shorten them, or raise prepare.horizon to {timing.protected} "
             "and run again."
         )
 

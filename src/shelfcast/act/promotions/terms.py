@@ -86,7 +86,7 @@ class Terms:
         """
         weeks = coming_weeks(panel, cutoff)
         prices, promotion = _log_prices(
-            panel, weeks[-1] if "price" in panel.planned else weeks[0] - pd.Timedelta(days=7)
+            panel, weeks[-1] if "price" in panel.planned else weeks[0] - panel.frequency.step
         )
         is_promoted = promotion >= PROMOTED
         regular_log = _regular(prices, is_promoted)
@@ -96,7 +96,7 @@ class Terms:
         if cut is None:
             cut, cut_note = _usual_cut(prices, is_promoted)
         regular = np.exp(regular_log)
-        cost, cost_note = _cost(panel, regular, options.margin, costs, weeks[0] - pd.Timedelta(weeks=1))
+        cost, cost_note = _cost(panel, regular, options.margin, costs, weeks[0] - panel.frequency.step)
         price_note = _(
             "The regular price is the median of the latest {n} paid prices without a promotion.", n=REGULAR_WEEKS
         )

@@ -30,7 +30,8 @@ class Purchases:
 
     rows : shopper, item and week (their numbers), units; one row each, in this order.
     visits : shopper, location and week (their numbers), rows of all categories; where shoppers shop.
-    shoppers, products : their ids, by number. locations : their names. weeks : Mondays.
+    shoppers, products : their ids, by number. locations : their names. weeks : their first days; days in a
+        daily market, of which a week has `per_week`.
     """
 
     rows: pd.DataFrame
@@ -39,6 +40,7 @@ class Purchases:
     products: pd.Index
     locations: list[str]
     weeks: pd.DatetimeIndex
+    per_week: int = 1
 
     @property
     def lack(self) -> str:
@@ -64,7 +66,7 @@ class Purchases:
         if number < 0:
             raise ValueError(
                 f"cutoff {cutoff:%Y-%m-%d} is no week of the purchases, which run from {self.weeks[0]:%Y-%m-%d} to "
-                f"{self.weeks[-1]:%Y-%m-%d}. Choose the Monday of one of these weeks."
+                f"{self.weeks[-1]:%Y-%m-%d}. Choose the first day of one of these."
             )
         return int(number)
 
@@ -82,7 +84,7 @@ def read_purchases(tables: Tables, panel: Panel) -> Purchases:
             "the tables hold none of the panel's products. Read the folder and category that the panel was built from, "
             "or run notebook 1_prepare again."
         )
-    locations = list(panel.locations.index)
+    locations, tables = list(panel.locations.index), tables.at(panel.frequency)
     observed = panel.weeks.difference(pd.DatetimeIndex(panel.meta["missing_weeks"]))
     items = pd.DataFrame({"product_id": products, "item": np.arange(len(products))})
     stores = pd.Series(panel.meta["regions"], dtype=object)
@@ -92,7 +94,7 @@ def read_purchases(tables: Tables, panel: Panel) -> Purchases:
     visits = weekly.shopper_regions(tables, observed, regions)
     shoppers = pd.Index(np.sort(rows["customer_id"].unique()), name="customer_id")
     visits = visits[visits["customer_id"].isin(shoppers)]
-    first = int((observed[0] - panel.weeks[0]).days // 7)  # the queries count from the first observed week
+    first = panel.frequency.number(observed[0], panel.weeks[0])  # the queries count from the first observed week
     return Purchases(
         rows=_numbered(rows, shoppers, first),
         visits=_numbered(visits, shoppers, first),
@@ -100,6 +102,7 @@ def read_purchases(tables: Tables, panel: Panel) -> Purchases:
         products=products,
         locations=locations,
         weeks=panel.weeks,
+        per_week=panel.frequency.per_week,
     )
 
 
@@ -155,6 +158,8 @@ def history(purchases: Purchases, cutoff: pd.Timestamp) -> History:
     rows = purchases.rows[purchases.rows["week"] <= now]
     shoppers, row = np.unique(rows["shopper"], return_inverse=True)
     age = now - rows["week"]
+    if purchases.per_week > 1:
+        age = age / purchases.per_week  # weeks, so that habits are told alike
     weighed = {f"recent_{half}": 0.5 ** (age / half) for half in HALF_LIVES}
     lines = pd.DataFrame({"row": row, "item": rows["item"], "age": age, **weighed})
     sums = {name: (name, "sum") for name in weighed}

@@ -38,7 +38,7 @@ def _week_stamps(database: Database, reading: Reading) -> list[Count]:
     n, n_days, n_weekdays, n_mondays, weekday = database.rows("""
         SELECT count(*), count(DISTINCT CAST(timestamp AS DATE)), count(DISTINCT isodow(timestamp)),
                count(*) FILTER (isodow(timestamp) = 1), min(isodow(timestamp)) FROM transactions""")[0]
-    if reading.week_stamp != "monday":
+    if reading.week_stamp not in ("monday", "day"):
         if n_weekdays >= MANY_WEEKDAYS and n_mondays < n / 2:  # as they were before they were moved
             database.execute(f"UPDATE transactions SET timestamp = timestamp + INTERVAL ({reading.stamp_days}) DAY")
             action = f"not moved: {OPTION}.week_stamp concerns the weeks of promotions and prices alone"

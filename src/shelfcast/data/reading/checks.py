@@ -7,7 +7,7 @@ what was expected and how to mend it.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -121,6 +121,8 @@ def _typed(cells: Cells, column: Column, reading: Reading) -> _Typed:
     sql, from_text = read_cell(cells, column, reading)
     if column.kind == "week" or (cells.table, column.kind) == ("transactions", "time"):
         sql = f"CAST({in_week(sql, column, reading)} AS {SQL_TYPE[column.kind]})"
+    if column.kind == "week" and reading.week_stamp == "day":
+        column = replace(column, rule=None)  # any day may be recorded
     return _Typed(cells, column, sql, from_text)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.live.drift.detect import DEFAULT, Detector, alarms
+from shelfcast.live.drift.detect import COLUMNS, DEFAULT, Detector, alarms
 from shelfcast.live.drift.residuals import (
     MIN_HISTORY,
     log_ratios,
@@ -27,7 +27,9 @@ WEEK = pd.Timedelta(weeks=1)
 
 
 def watch(panel: Panel, start: Start, forecasts: pd.DataFrame, detector: Detector = DEFAULT) -> pd.DataFrame:
-    """Alarms of the weeks that `forecasts` are of, as `detect.alarms` gives them.
+    """Alarms of the weeks that `forecasts` are of, as `detect.alarms` gives them; none of a daily market.
+
+    Thresholds are those of weeks (studies/drift); of days nobody has tried them, so that these are not watched.
 
     What is usual comes from weeks before the models' last one: residuals of the weeks that they learned from, widened
     to those of the validation weeks (which `start.past` did not learn from), and these themselves.
@@ -36,6 +38,8 @@ def watch(panel: Panel, start: Start, forecasts: pd.DataFrame, detector: Detecto
     ----------
     forecasts : forecast frame of the models as trained, from weekly cutoffs after those of `start.past`.
     """
+    if panel.frequency.daily:
+        return pd.DataFrame(columns=COLUMNS).astype({"size": float, "week": "datetime64[ns]"})
     prices = prices_of(panel)
     now, unseen = (_residuals(frame, prices) for frame in (forecasts, start.past))
     learned = _learned(panel, start, prices, pd.Timestamp(panel.meta["train_end"]))

@@ -15,8 +15,10 @@ def sentences(alarms: pd.DataFrame, n_weeks: int) -> list[str]:
 
     Parameters
     ----------
-    alarms : of `watch`. n_weeks : that were watched.
+    alarms : of `watch`. n_weeks : that were watched; 0 in a daily market, which is not.
     """
+    if n_weeks == 0:
+        return [_("Drift is not watched in a daily market: its limits were tried on weeks alone.")]
     if alarms.empty:
         return [
             ngettext(

@@ -10,15 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+WEEK = pd.Timedelta(weeks=1)
+
 
 @dataclass(frozen=True)
 class Grid:
-    """Forecasts of one method from weekly cutoffs. y, mean : (N, C, H) units a week; y is NaN where not observed."""
+    """Forecasts of one method. y, mean : (N, C, H) units a week, NaN where there is no forecast, or nothing was observed.
+
+    step : from one cutoff, and from one horizon, to the next: a week, or a day in a daily market.
+    """
 
     series: pd.Index
     cutoffs: pd.DatetimeIndex
     y: np.ndarray
     mean: np.ndarray
+    step: pd.Timedelta = WEEK
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Grid:
@@ -34,7 +40,8 @@ class Grid:
         if frame.duplicated(keys).any():
             raise ValueError("a series has two forecasts of one cutoff and horizon. Give the frame of a single method.")
         series = pd.Index(sorted(frame["unique_id"].unique()), name="unique_id")
-        cutoffs = pd.date_range(frame["cutoff"].min(), frame["cutoff"].max(), freq="7D")
+        step = (frame["ds"].iat[0] - frame["cutoff"].iat[0]) / int(frame["horizon"].iat[0])
+        cutoffs = pd.date_range(frame["cutoff"].min(), frame["cutoff"].max(), freq=step)
         at = (
             series.get_indexer(frame["unique_id"]),
             cutoffs.get_indexer(frame["cutoff"]),
@@ -45,12 +52,12 @@ class Grid:
         for name in ("y", "mean"):
             parts[name] = np.full(shape, np.nan)
             parts[name][at] = frame[name]
-        return cls(series, cutoffs, **parts)
+        return cls(series, cutoffs, **parts, step=step)
 
     @property
     def targets(self) -> np.ndarray:
         """(C, H) the week that each forecast is of."""
-        ahead = np.arange(1, self.y.shape[2] + 1).astype("timedelta64[W]")
+        ahead = pd.to_timedelta(self.step.days * np.arange(1, self.y.shape[2] + 1), unit="D").to_numpy()
         return self.cutoffs.to_numpy()[:, None] + ahead
 
     def elapsed(self, week: pd.Timestamp) -> np.ndarray:

@@ -62,7 +62,7 @@ class HeadLearner:
         self.parts = [name for name, p in model.named_parameters() if p.requires_grad]
         self.as_trained = self.values()
         self.generator = torch.Generator().manual_seed(stream.seed)
-        ahead = np.arange(1, market.tensors["labels"].shape[-1] + 1).astype("timedelta64[W]")
+        ahead = market.frequency.steps(np.arange(1, market.tensors["labels"].shape[-1] + 1)).to_numpy()
         self.targets = market.weeks_index.to_numpy()[:, None] + ahead  # T, H
         self.first, self.states = self._states()
 

@@ -122,7 +122,9 @@ def choose(validation: pd.DataFrame, candidates: tuple[Rates, ...] = CANDIDATES)
     cutoff = grid.cutoffs.get_indexer(rows["cutoff"])
     scores = []
     for rates in candidates:
-        times = np.stack([factors(grid, week, rates) for week in grid.cutoffs])  # C, N, H
+        times = np.ones((len(grid.cutoffs), *grid.y.shape[::2]))  # C, N, H
+        for number in np.unique(cutoff):
+            times[number] = factors(grid, grid.cutoffs[number], rates)
         wql = pinball(y, quantiles * times[cutoff, series, horizon][:, None]).sum() / max(y.sum(), 1e-9)
         scores.append((rates.decay, rates.market, rates.location, rates.series, wql))
     table = pd.DataFrame(scores, columns=["decay", "market", "location", "series", "wql"])

@@ -64,9 +64,11 @@ class Replayed:
 
 
 def weekly_cutoffs(panel: Panel, until: str = "validation_end") -> list[pd.Timestamp]:
-    """Every week from the last one that models have learned from to the last but one, whose next week has sales."""
+    """Every week from the last one that models have learned from to the last but one, whose next week has sales; of a daily
+    market one day of each week."""
     first = pd.Timestamp(panel.meta[until])
-    return list(panel.weeks[(panel.weeks >= first) & (panel.weeks < pd.Timestamp(panel.meta["last_week"]))])
+    weeks = panel.weeks[(panel.weeks >= first) & (panel.weeks < pd.Timestamp(panel.meta["last_week"]))]
+    return list(weeks[:: panel.frequency.per_week])
 
 
 def replay(start: Start, cutoffs: list[pd.Timestamp], stream: Stream) -> Replayed:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from shelfcast.judge.distribution import sales_unit
 from shelfcast.judge.frame import KEYS
-from shelfcast.methods.dispersion import MIN_MEAN, Predict, PredictMeans, held_out_weeks, phase, with_dispersion
+from shelfcast.methods.dispersion import Predict, PredictMeans, held_out_weeks, min_mean, phase, with_dispersion
 from shelfcast.methods.trees import boosting
 from shelfcast.methods.trees.boosting import Data
 from shelfcast.panel.frame import LEVEL_FLOOR, Panel, examples
@@ -73,11 +73,12 @@ class Trees:
             phases = rows["cutoff"].map({cutoff: phase(cutoff, panel) for cutoff in cutoffs})
             if PHASES[0] + NO_PLAN in self.boosters:
                 phases = phases.where(_plan_is_known(rows, panel), phases + NO_PLAN)
-            means = np.zeros(len(rows))
+            means, least = np.zeros(len(rows)), min_mean(panel)
             for name in phases.unique():
                 own = (phases == name).to_numpy()
                 level = _level(rows, panel)[own]
-                means[own] = np.mean([_means(booster, features[own], level) for booster in self.boosters[name]], axis=0)
+                each = [_means(booster, features[own], level, least) for booster in self.boosters[name]]
+                means[own] = np.mean(each, axis=0)
             return rows[KEYS].assign(mean=means)
 
         return predict_means
@@ -167,7 +168,7 @@ def lightgbm_counts(panel: Panel, seed: int, price_plan: bool = False) -> Predic
 
 def _bounds(panel: Panel) -> dict[str, pd.Timestamp]:
     """Last weeks that are read until the held-out, the validation and the test weeks."""
-    inner = held_out_weeks(panel)[0] - pd.Timedelta(weeks=1)
+    inner = held_out_weeks(panel)[0] - panel.frequency.step
     ends = {name: pd.Timestamp(panel.meta[f"{name}_end"]) for name in ("train", "validation")}
     return {"inner": inner} | ends
 
@@ -185,10 +186,17 @@ def _labelled(
     weeks = weeks[(weeks >= panel.cutoffs["train"][0]) & (weeks < bounds["validation"])]
     n_rows = len(weeks) * panel.frame["unique_id"].nunique() * panel.meta["horizon"]
     early, late = weeks[weeks < bounds["inner"]], weeks[weeks >= bounds["inner"]]
-    cutoffs = [*early[:: -max(1, round(n_rows / MAX_ROWS))][::-1], *late]
+    late = late[:: -max(1, panel.frequency.per_week - 1)][::-1]  # every sixth day, so that all weekdays are among them
+    cutoffs = [*early[:: -_stride(n_rows, panel)][::-1], *late]
     rows = examples(panel, cutoffs, price_plan, plan_known)
     rows = rows[(rows["ds"] <= bounds["validation"]) & rows["y"].notna()]
     return rows[KEYS].assign(y_level=_level(rows, panel)), _features(rows, panel, categories)
+
+
+def _stride(n_rows: int, panel: Panel) -> int:
+    """Cutoffs of the early weeks from one that is read to the next; no whole weeks of a daily market."""
+    stride = max(1, round(n_rows / MAX_ROWS))
+    return stride + int(panel.frequency.daily and stride % panel.frequency.per_week == 0)
 
 
 def _level(rows: pd.DataFrame, panel: Panel) -> np.ndarray:
@@ -225,6 +233,6 @@ def _features(rows: pd.DataFrame, panel: Panel, categories: list[str]) -> pd.Dat
     return pd.DataFrame(columns, rows.index).astype(np.float32)
 
 
-def _means(booster: lightgbm.Booster, features: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Units a week, at least `MIN_MEAN`."""
-    return boosting.means(booster, features, level).clip(MIN_MEAN)
+def _means(booster: lightgbm.Booster, features: np.ndarray, level: np.ndarray, least: float) -> np.ndarray:
+    """Units a week, at least `least`."""
+    return boosting.means(booster, features, level).clip(least)

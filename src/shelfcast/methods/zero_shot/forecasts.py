@@ -47,7 +47,7 @@ def fracast(panel: Panel, seed: int) -> Predict:
         """Means of regions as their shares of the chain's."""
         rows = examples(panel, cutoffs)[KEYS]
         chain = read(rows[is_chain(rows)])
-        return _by_share(rows[~is_chain(rows)], chain, history, horizon)
+        return _by_share(rows[~is_chain(rows)], chain, history, horizon, panel.frequency.per_week)
 
     if regions_too:
         return lambda cutoffs, plan_known=True: read(examples(panel, cutoffs)[KEYS])
@@ -71,9 +71,12 @@ def _weeks_read(panel: Panel) -> int:
 
 
 def quantile_forecasts(
-    model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int
+    model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int, read=ShortContext
 ) -> pd.DataFrame:
-    """The model's quantiles; index unique_id, cutoff, horizon."""
+    """The model's quantiles; index unique_id, cutoff, horizon.
+
+    read : makes a `ShortContext` of model, length and horizon.
+    """
     longest = max(series.columns.get_indexer(cutoffs).max() + 1, MIN_OBSERVED)
     longest = min(longest, model.context_length)
     contexts = np.full((len(cutoffs), len(series), longest), np.nan)
@@ -83,25 +86,28 @@ def quantile_forecasts(
     contexts = contexts.reshape(-1, longest)
     few = np.isfinite(contexts).sum(1) < MIN_OBSERVED
     contexts[few] = np.nan_to_num(contexts[few])
-    quantiles = ShortContext(model, longest, horizon).forecast(contexts)
+    quantiles = read(model, longest, horizon).forecast(contexts)
     names = ["cutoff", "unique_id", "horizon"]
     index = pd.MultiIndex.from_product([cutoffs, series.index, range(1, horizon + 1)], names=names)
     ahead = pd.DataFrame(quantiles.reshape(len(index), -1), index, columns=model.quantiles)
     return ahead.reorder_levels(["unique_id", "cutoff", "horizon"])
 
 
-def _by_share(rows: pd.DataFrame, chain: pd.DataFrame, history: pd.DataFrame, horizon: int) -> pd.DataFrame:
+def _by_share(
+    rows: pd.DataFrame, chain: pd.DataFrame, history: pd.DataFrame, horizon: int, per_week: int = 1
+) -> pd.DataFrame:
     """Regions' `KEYS` and mean: the chain's mean times the region's recent share of all its regions."""
     keys = ["product", "cutoff", "horizon"]
+    last, within, least = SHARE_WEEKS * per_week, SHARE_WITHIN * per_week, MIN_MEAN / per_week
     recent = {
-        cutoff: mean_of_last(history.loc[:, :cutoff].to_numpy(), SHARE_WEEKS, SHARE_WITHIN)[:, None]
+        cutoff: mean_of_last(history.loc[:, :cutoff].to_numpy(), last, within)[:, None]
         for cutoff in rows["cutoff"].unique()
     }
     recent = at_cutoffs(recent, history.index, horizon)
     rows = rows.merge(recent, on=["unique_id", "cutoff", "horizon"], how="left", validate="one_to_one")
     rows["product"] = rows["unique_id"].str.rsplit("|", n=1).str[0]
-    rows["mean"] = rows["mean"].fillna(0.0) + MIN_MEAN
+    rows["mean"] = rows["mean"].fillna(0.0) + least
     share = rows["mean"] / rows.groupby(keys)["mean"].transform("sum")
     of_chain = chain.assign(product=chain["unique_id"].str.rsplit("|", n=1).str[0])[[*keys, "mean"]]
     total = rows[keys].merge(of_chain, on=keys, how="left", validate="many_to_one")["mean"].to_numpy()
-    return rows[KEYS].assign(mean=(share * total).clip(lower=MIN_MEAN))
+    return rows[KEYS].assign(mean=(share * total).clip(lower=least))

@@ -87,42 +87,43 @@ def missing_counts(
     ----------
     observed, silent : see `observed_weeks`. rows : S stores x T weeks.
     """
-    counts, index = [], weeks.index
+    counts, index, noun = [], weeks.index, weeks.frequency.noun
     if silent.to_numpy().any():
-        check = (
-            f"weeks without rows of stores that otherwise sell every week ({_some(silent.index[silent.any(axis=1)])})"
-        )
+        check = f"{noun}s without rows of stores that otherwise sell every {noun} ({_some(silent.index[silent.any(axis=1)])})"
         action = f"kept; missing where they are {MOST_SILENT:.0%} of a location's usual units or more"
         n, when = int(silent.to_numpy().sum()), week_text(index[silent.any()])
         counts.append(Count(check, n, silent.size, action, weeks=when))
-    ended = _ended(rows.loc[:, ~weeks.missing])
+    ended = _ended(rows.loc[:, ~weeks.missing], weeks.frequency.per_week)
     if len(ended):
         check, when = f"stores whose rows end ({_some(ended.index)})", week_text(index[sorted(set(ended))])
-        action = "taken as closed after these weeks: zero, not missing"
+        action = f"taken as closed after these {noun}s: zero, not missing"
         counts.append(Count(check, len(ended), len(rows), action, weeks=when))
     for name, own in zip(locations, observed, strict=True):
         found = ~own & ~weeks.missing
         if found.any():
-            check = f"weeks of {name} in which many of its stores have no rows"
+            check = f"{noun}s of {name} in which many of its stores have no rows"
             action = "missing there, not zero demand"
             counts.append(Count(check, int(found.sum()), len(index), action, weeks=week_text(index[found])))
     return counts
 
 
-def _ended(rows: pd.DataFrame) -> pd.Series:
-    """Store -> number of its last week with rows, of stores that sold much every week and sell no longer."""
+def _ended(rows: pd.DataFrame, per_week: int) -> pd.Series:
+    """Store -> number of its last week with rows, of stores that sold much every week and sell no longer.
+
+    per_week : columns of `rows` that make a week.
+    """
     lives = _lives(rows.to_numpy())
     often = (rows > 0).sum(axis=1) >= (1 - GAPS) * lives.sum(1)
     much = _median_week(rows.to_numpy()) >= ENOUGH
     last = rows.gt(0).iloc[:, ::-1].idxmax(axis=1)
-    return last[often & much & (lives.sum(1) > ENOUGH) & ~lives[:, -2:].any(1)]
+    return last[often & much & (lives.sum(1) > ENOUGH * per_week) & ~lives[:, -2 * per_week :].any(1)]
 
 
 def _some(stores: pd.Index) -> str:
     return f"store {', '.join(map(str, stores[:3]))}{' …' if len(stores) > 3 else ''}"
 
 
-def open_stores(rows: pd.DataFrame, missing: np.ndarray, train_end: int) -> pd.Index:
-    """Stores that sold anything in the last observed training weeks."""
-    last = np.flatnonzero(~missing[:train_end])[-CLOSED:]
+def open_stores(rows: pd.DataFrame, missing: np.ndarray, train_end: int, per_week: int = 1) -> pd.Index:
+    """Stores that sold anything in the last observed training weeks, of which each is `per_week` columns of `rows`."""
+    last = np.flatnonzero(~missing[:train_end])[-CLOSED * per_week :]
     return rows.index[(rows.iloc[:, last] > 0).any(axis=1)]

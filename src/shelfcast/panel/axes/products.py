@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.quality.table import Count, week_text
+from shelfcast.frequency import WEEKLY, Frequency
 
 MIN_PRODUCTS = 5  # fewer cannot be learned from, nor judged
 RECENT = 52  # last training weeks, which choose and rank
@@ -30,16 +31,16 @@ class Choice:
     counts: list[Count] = field(default_factory=list)
 
 
-def launch_weeks(products: pd.DataFrame, weeks: pd.DatetimeIndex) -> pd.Series:
+def launch_weeks(products: pd.DataFrame, weeks: pd.DatetimeIndex, frequency: Frequency = WEEKLY) -> pd.Series:
     """product_id -> number of the week of its launch, for products launched after the first of `weeks` and by the last."""
     if "launch" not in products:
         return pd.Series(dtype=int)
-    number = (products.set_index("product_id")["launch"].dropna() - weeks[0]).dt.days // 7
+    number = frequency.number(products.set_index("product_id")["launch"].dropna(), weeks[0])
     return number[number.between(1, len(weeks) - 1)].sort_index()
 
 
 def without_false_launches(
-    launched: pd.Series, sold: pd.DataFrame, weeks: pd.DatetimeIndex, train_end: int
+    launched: pd.Series, sold: pd.DataFrame, weeks: pd.DatetimeIndex, train_end: int, frequency: Frequency = WEEKLY
 ) -> tuple[pd.Series, list[Count]]:
     """The launches without those of products that had sold for weeks: such a date is that of a new system, say.
 
@@ -48,7 +49,7 @@ def without_false_launches(
     sold : see `weekly.product_weeks`.
     """
     before = sold[(sold["week"] < sold["product_id"].map(launched).fillna(-1)) & (sold["week"] < train_end)]
-    n_weeks = before.groupby("product_id")["week"].nunique()
+    n_weeks = (before["week"] // frequency.per_week).groupby(before["product_id"]).nunique()
     false = launched.index.intersection(n_weeks.index[n_weeks >= SEVERAL])
     if false.empty:
         return launched, []
@@ -58,14 +59,16 @@ def without_false_launches(
         f"products.launch lies after {SEVERAL} or more weeks of sales (product {some}{' …' if len(false) > 3 else ''})",
         len(false),
         len(launched),
-        "kept with their whole history; the launch, in these weeks, is ignored. Mend or empty products.launch",
+        f"kept with their whole history; the launch, in these {frequency.noun}s, is ignored. Mend or empty products.launch",
         units,
         week_text(weeks[sorted(set(launched[false]))]),
     )
     return launched.drop(false), [count]
 
 
-def choose_products(sold: pd.DataFrame, observed: np.ndarray, n_products: int, launched: pd.Series) -> Choice:
+def choose_products(
+    sold: pd.DataFrame, observed: np.ndarray, n_products: int, launched: pd.Series, frequency: Frequency = WEEKLY
+) -> Choice:
     """The largest products of the last year of training, of those that sold often in it or were launched.
 
     Products that no longer sell at the end of training are left out. A list of launches is known in advance, sales are
@@ -75,30 +78,35 @@ def choose_products(sold: pd.DataFrame, observed: np.ndarray, n_products: int, l
     ----------
     sold : see `weekly.product_weeks`, without sales before a product's own launch.
     observed : (T,) bool, of the training weeks. n_products : at most so many.
+    frequency : of `sold` and `observed`. In how many weeks a product sold is counted in weeks, also of a daily market.
 
     Raises
     ------
     ValueError : too few products.
     """
-    start, weeks = max(len(observed) - RECENT, 0), np.arange(len(observed))
-    end = np.flatnonzero(observed)[-min(LIVING, max(observed.sum() // 2, 1)) :][0]
+    per_week = frequency.per_week
+    start, weeks = max(len(observed) - RECENT * per_week, 0), np.arange(len(observed))
+    end = np.flatnonzero(observed)[-min(LIVING * per_week, max(observed.sum() // 2, 1)) :][0]
     train = sold[sold["week"] < len(observed)]
     last = train.groupby("product_id")["week"].max()
     dead = last.index[(last < end).to_numpy() & (last.index.map(launched).fillna(-1) < end)]
     recent = train[(train["week"] >= start) & ~train["product_id"].isin(dead)]
+    recent = recent.assign(week=(recent["week"] - start) // per_week)
     totals = recent.groupby("product_id").agg(units=("units", "sum"), weeks=("week", "nunique"))
-    often = totals[totals["weeks"] >= OFTEN * observed[start:].sum()]
+    often = totals[totals["weeks"] >= OFTEN * observed[start:].sum() / per_week]
     if len(often) < MIN_PRODUCTS:
         raise ValueError(
             f"the category has {len(often)} products that sold in at least a quarter of the last "
-            f"{observed[start:].sum()} training weeks and still sell; at least {MIN_PRODUCTS} are needed. Choose a wider "
+            f"{observed[start:].sum() // per_week} training weeks and still sell; at least {MIN_PRODUCTS} are needed. Choose a wider "
             "category (markets.<name>.category)."
         )
     rate = often["units"] / observed[start:].sum()
     new = launched.index.difference(dead)
     n_own = np.array([(observed & (weeks >= max(launched[product], start))).sum() for product in new], float)
     own = totals["units"].reindex(new).fillna(0).to_numpy()
-    rate = pd.concat([rate.drop(new, errors="ignore"), pd.Series((own + NEW * rate.median()) / (n_own + NEW), new)])
+    drawn = NEW * per_week
+    rate_of_new = (own + drawn * rate.median()) / (n_own + drawn)
+    rate = pd.concat([rate.drop(new, errors="ignore"), pd.Series(rate_of_new, new)])
     ranked = rate.rename_axis("product_id").rename("rate").reset_index()
     chosen = ranked.sort_values(["rate", "product_id"], ascending=[False, True])["product_id"].head(n_products)
     old = chosen[~chosen.isin(launched.index)]

@@ -55,7 +55,7 @@ def find_regions(
     regions : store -> region. graph : see `group_stores`. later : stores that sold nothing in training weeks.
     """
     training = weeks[weeks <= train_end]
-    train = store_weeks[store_weeks["week"] <= (training[-1] - weeks[0]).days // 7]
+    train = store_weeks[store_weeks["week"] <= tables.frequency.number(training[-1], weeks[0])]
     names = pd.Index(sorted(train["store_id"].unique()), name="store_id")
     later = pd.Index(sorted(set(store_weeks["store_id"]) - set(names)), name="store_id")
     customers = "customer_id" in tables.columns["transactions"]

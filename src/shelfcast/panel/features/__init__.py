@@ -9,7 +9,7 @@ from shelfcast.panel.features.launches import launches
 from shelfcast.panel.features.location import location_totals
 from shelfcast.panel.features.prices import prices
 from shelfcast.panel.features.promotions import promotions
-from shelfcast.panel.features.season import calendar, last_year
+from shelfcast.panel.features.season import calendar, last_year, weekdays
 from shelfcast.panel.features.stores import location_share, store_traits
 
 # A new family is added here. Their order is that of the columns, which models know.
@@ -21,6 +21,7 @@ FAMILIES = (
     location_totals,
     calendar,
     last_year,
+    weekdays,
     prices,
     behavior,
     launches,

@@ -20,7 +20,7 @@ def prices(facts: Facts, grid: Grid) -> list[Column]:
     """Static and past columns; a plan of prices is known-future and replaces the realised ones."""
     columns, paid_level, realised = _paid(facts, grid)
     if facts.prices is None:
-        plan = "log of the week's chain-wide price over its own earlier mean"
+        plan = f"log of the {grid.frequency.noun}'s chain-wide price over its own earlier mean"
         columns.append(Column("price_ratio_plan", "price_plan", realised[:, None], plan))
         return [Column("price_level", "static", paid_level[:, None], LEVEL), *columns]
     price, regular = planned_prices(facts, grid)
@@ -32,7 +32,13 @@ def prices(facts: Facts, grid: Grid) -> list[Column]:
         *columns,
         Column("price", "known_future", ratio, PRICE, planned=True),
         Column("price_cut", "known_future", cut, CUT, planned=True),
-        Column("price_known", "known_future", known, "1 where the plan of prices reaches the week", planned=True),
+        Column(
+            "price_known",
+            "known_future",
+            known,
+            f"1 where the plan of prices reaches the {grid.frequency.noun}",
+            planned=True,
+        ),
     ]
 
 
@@ -63,9 +69,17 @@ def _paid(facts: Facts, grid: Grid) -> tuple[list[Column], np.ndarray, np.ndarra
     train = seen[:, 0, : grid.train_end]
     price_level = (price[:, 0, : grid.train_end] * train).sum(-1) / np.maximum(train.sum(-1), 1)
     paid_for = train.any(-1)
-    if paid_for.any():
-        price_level[~paid_for] = np.median(price_level[paid_for])
+    usual = np.median(price_level[paid_for]) if facts.common is None and paid_for.any() else None
+    usual = usual if facts.common is None else facts.common.paid_level
+    if usual is not None:
+        price_level[~paid_for] = usual
     return columns, price_level, plan
+
+
+def paid_levels(facts: Facts, grid: Grid) -> np.ndarray:
+    """Price levels of the products that were paid for in the training weeks."""
+    paid_for = (facts.of("paid_units") > 0) & (facts.of("money") > 0)
+    return _paid(facts, grid)[1][paid_for[:, 0, : grid.train_end].any(-1)]
 
 
 def _planned_level(price: np.ndarray, train_end: int) -> np.ndarray:

@@ -15,7 +15,8 @@ from shelfcast.panel.features.stores import units_of_locations
 from shelfcast.panel.grid import Column, Grid, mean
 
 PROMOTED = 0.5  # share of stores from which on a product counts as promoted
-LONGEST = 26  # weeks since the last promotion, at most
+LONGEST, LATELY = 26, 8  # weeks since the last promotion, at most; weeks that tell how often a product was promoted
+ROUNDING = 1e-9  # of a product's units; what is left of a difference below it is rounding
 MEANING = {
     "promotion": "share of the location's recorded stores that promote it in any channel",
     "category_promotion": "mean promotion of the category's other products at the location",
@@ -41,7 +42,7 @@ def promotions(facts: Facts, grid: Grid) -> list[Column]:
     for name, values in plan.items():
         meaning = MEANING.get(name, "share of the location's recorded stores that promote it in this channel")
         columns.append(Column(name, "known_future", values, meaning, planned=True))
-    meaning = "1 where the plan of promotions reaches the location and week"
+    meaning = f"1 where the plan of promotions reaches the location and {grid.frequency.noun}"
     columns.append(Column("promotion_known", "known_future", known.astype(float), meaning, planned=True))
     promotion = plan["promotion"][..., : len(grid.weeks)]
     return columns + _means(facts, grid, promotion) + _habits(grid, promotion)
@@ -64,21 +65,39 @@ def promotion_plan(facts: Facts, grid: Grid, recorded: np.ndarray, known: np.nda
         plan[name] = grid.spread(facts.promotions, name, len(grid.weeks_ahead)) / total
     train = facts.units[:, 0, : grid.train_end].sum(-1)
     category = grid.products["category"].fillna("").to_numpy()
-    others = np.equal.outer(category, category) & ~np.eye(len(grid.products), dtype=bool)
-    weight = others * train
-    total = np.maximum(weight.sum(1), 1e-9)[:, None, None]
-    plan["category_promotion"] = np.einsum("pq,qlt->plt", weight, plan["promotion"]) / total
+    if facts.common is None:
+        others = np.equal.outer(category, category) & ~np.eye(len(grid.products), dtype=bool)
+        weight = others * train
+        total = np.maximum(weight.sum(1), 1e-9)[:, None, None]
+        plan["category_promotion"] = np.einsum("pq,qlt->plt", weight, plan["promotion"]) / total
+    else:  # all of the category, less the product's own
+        weight = np.array([facts.common.promoted_weight[name] for name in category]) - train
+        promoted = np.stack([facts.common.promoted[name] for name in category])
+        promoted = promoted - train[:, None, None] * plan["promotion"]
+        weight[weight <= ROUNDING * train] = np.inf  # no other product has sold
+        plan["category_promotion"] = np.maximum(promoted / np.maximum(weight, 1e-9)[:, None, None], 0)
     return {name: np.where(known, values, np.nan) for name, values in plan.items()}
+
+
+def promoted_sums(facts: Facts, grid: Grid) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Category -> promotion of its products, each weighted by its training units, (L, T + H); and sum of the weights."""
+    recorded = units_of_locations(facts, grid, facts.recorded_stores.set_index("store_id")["weight"])
+    share = grid.spread(facts.promotions, "promotion", len(grid.weeks_ahead)) / np.maximum(recorded, 1e-9)[:, None]
+    train = facts.units[:, 0, : grid.train_end].sum(-1)
+    category = grid.products["category"].fillna("").to_numpy()
+    names = np.unique(category)
+    promoted = {name: np.einsum("p,plt->lt", train[category == name], share[category == name]) for name in names}
+    return promoted, {name: float(train[category == name].sum()) for name in names}
 
 
 def _means(facts: Facts, grid: Grid, promotion: np.ndarray) -> list[Column]:
     """What a product sells in weeks when most stores promote it, and in the others; `promotion` is (P, L, T)."""
     level, _ = level_and_typical(facts, grid)
     promotion = promotion[..., : len(grid.weeks)]
-    columns = []
+    columns, noun = [], grid.frequency.noun
     for name, on, weeks in (
-        ("mean_promoted", promotion >= PROMOTED, "weeks when most stores promoted it"),
-        ("mean_unpromoted", promotion < PROMOTED, "the other weeks"),
+        ("mean_promoted", promotion >= PROMOTED, f"{noun}s when most stores promoted it"),
+        ("mean_unpromoted", promotion < PROMOTED, f"the other {noun}s"),
     ):
         on = on & (grid.n_sold > 0) & grid.observed
         mean_units = (np.cumsum(facts.units * on, -1) + level) / (np.cumsum(on, -1) + 1)
@@ -95,6 +114,7 @@ def _habits(grid: Grid, promotion: np.ndarray) -> list[Column]:
     promotion : (P, L, T), NaN where unknown, in whole weeks of a location.
     """
     known = ~np.isnan(promotion[0])  # L, T
+    noun, lately, longest = grid.frequency.noun, *map(grid.frequency.periods, (LATELY, LONGEST))
 
     def over_known(function) -> np.ndarray:
         """As `Grid.over_observed`; NaN before the first known week."""
@@ -110,12 +130,15 @@ def _habits(grid: Grid, promotion: np.ndarray) -> list[Column]:
 
     def weeks_since(x: np.ndarray) -> np.ndarray:
         week = np.arange(x.shape[-1])
-        last = np.maximum.accumulate(np.where(x >= PROMOTED, week, -LONGEST), -1)
-        return np.minimum(week - last, LONGEST).astype(float)
+        last = np.maximum.accumulate(np.where(x >= PROMOTED, week, -longest), -1)
+        return np.minimum(week - last, longest).astype(float)
 
     columns = {
-        "promotion_8": (lambda x: mean(x, 8), "mean promotion of the last 8 known weeks"),
-        "weeks_since_promotion": (weeks_since, "known weeks since most stores promoted it, at most 26"),
-        "share_weeks_promoted": (lambda x: mean(x >= PROMOTED), "share of known weeks so far when most stores did"),
+        f"promotion_{lately}": (lambda x: mean(x, lately), f"mean promotion of the last {lately} known {noun}s"),
+        f"{noun}s_since_promotion": (weeks_since, f"known {noun}s since most stores promoted it, at most {longest}"),
+        f"share_{noun}s_promoted": (
+            lambda x: mean(x >= PROMOTED),
+            f"share of known {noun}s so far when most stores did",
+        ),
     }
     return [Column(name, "past", over_known(function), meaning) for name, (function, meaning) in columns.items()]

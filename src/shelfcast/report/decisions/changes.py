@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
-from shelfcast.language import N_, _, day, listed
+from shelfcast.language import N_, _, day, last_day, listed
 from shelfcast.report.decisions.words import product
 from shelfcast.report.story import change_words
 from shelfcast.report.theme import percent, units
@@ -57,7 +57,7 @@ def since_last_run(kept: pd.DataFrame, labels: pd.Series) -> list[str]:
         ]
     before, now = (kept[kept["cutoff"] == cutoff].set_index(["product_id", "ds"])["mean"] for cutoff in cutoffs)
     both = pd.concat([before, now], axis=1, keys=["before", "now"], join="inner")
-    last = day(pd.Timestamp(cutoffs[0]) + pd.Timedelta(days=6))
+    last = day(last_day(pd.Timestamp(cutoffs[0])))
     if both.empty:
         return [_("The last run, with data up to {last}, forecast none of the coming weeks.", last=last)]
     total = both.sum()
@@ -110,7 +110,7 @@ def last_forecast(earlier: pd.DataFrame, expected: pd.Series, labels: pd.Series)
     earlier : its rows of the chain, with actuals `y`. expected : their total, of `judge.totals.total`.
     """
     rows = earlier[earlier["y"].notna()]
-    sold, (first, last) = rows["y"].sum(), (rows["ds"].min(), rows["ds"].max() + pd.Timedelta(days=6))
+    sold, (first, last) = rows["y"].sum(), (rows["ds"].min(), last_day(rows["ds"].max()))
     inside = expected["q100"] <= sold <= expected["q900"]
     lines = [
         _(

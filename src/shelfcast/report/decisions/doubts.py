@@ -6,7 +6,7 @@ from html import escape
 
 import pandas as pd
 
-from shelfcast.language import N_, _, day, listed
+from shelfcast.language import N_, _, day, last_day, listed
 from shelfcast.panel.frame import Panel
 from shelfcast.report.decisions.words import product
 from shelfcast.report.evidence import quality as checks
@@ -94,7 +94,7 @@ def _plan(panel: Panel) -> str:
         "<b>The plan of {what} ends {day}</b>, before the coming weeks: "
         "products that you will promote or price differently sell otherwise than forecast. Add the plan and run again.",
         what=listed(lacking),
-        day=day(panel.weeks[-1] + pd.Timedelta(days=6)),
+        day=day(last_day(panel.weeks[-1])),
     )
 
 

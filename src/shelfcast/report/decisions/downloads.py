@@ -16,7 +16,7 @@ import pandas as pd
 import xlsxwriter
 from IPython.display import HTML
 
-from shelfcast.language import N_, _, code
+from shelfcast.language import N_, _, code, is_reworded
 from shelfcast.report import names
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")  # OWASP, CSV injection
@@ -112,8 +112,8 @@ def workbook(sheets: Mapping[str, pd.DataFrame], made: pd.Timestamp, notes: list
 
 
 def captioned(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame for people who read another language than the columns' names: captions, notes and places translated."""
-    if code() == "en":
+    """A frame for people who do not say what the columns' names say: in another language, or with words of their own."""
+    if code() == "en" and not is_reworded():
         return frame
     said = frame.copy()
     if "location" in said:

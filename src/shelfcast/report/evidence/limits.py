@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from shelfcast.data.schema import CHAIN
-from shelfcast.language import N_, _, day, sentences
+from shelfcast.language import N_, _, day, last_day, periods, sentences
 from shelfcast.panel.frame import Panel
 from shelfcast.report.theme import percent
 
@@ -24,13 +22,11 @@ SOURCES = {  # what the source of the data means for the page
 def limits(panel: Panel) -> list[str]:
     """What a reader must know about the data before acting on the page, most important first."""
     meta, weeks = panel.meta, panel.meta["horizon"]
-    last_day, n_weeks = day(panel.weeks[-1] + pd.Timedelta(days=6)), len(panel.weeks)
+    until, n_weeks = day(last_day(panel.weeks[-1])), len(panel.weeks)
     observed = panel.frame[(panel.frame["location"] != CHAIN) & (panel.frame["ds"] <= panel.weeks[-1])]
     holidays = panel.frame.groupby("ds")["holiday"].max()
-    reach = [
-        _("The data reach from {first} to {last}: {n} weeks.", first=day(panel.weeks[0]), last=last_day, n=n_weeks)
-    ]
-    if n_weeks < 104:
+    reach = [_("The data reach from {first} to {last}: {n} weeks.", first=day(panel.weeks[0]), last=until, n=n_weeks)]
+    if n_weeks < periods(104):
         reach.append(
             _("With less than two years no yearly season can be learned, and every holiday was seen once at most.")
         )

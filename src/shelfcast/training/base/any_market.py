@@ -89,13 +89,15 @@ class AnyBase:
                     return f"its {end.replace('_', ' ')} is {market[end]}, and this market's is {panel.meta[end]}"
         return ""
 
-    def mismatch(self, panel: Panel, market: MarketTensors, backbone: str) -> str:
-        """Why a market cannot start from this base; empty where it can."""
+    def mismatch(self, panel: Panel, backbone: str, price_plan: bool = False) -> str:
+        """Why a market cannot start from this base; empty where it can. Columns may be any, so `price_plan` is free."""
         if why := self.data_mismatch(panel):
             return why
         if backbone != self.facts["backbone"]:
             return f"it reads text with backbone {self.facts['backbone']!r}"
-        if (horizon := market.sizes()["horizon"]) != self.facts["horizon"]:
+        if panel.frequency.daily:
+            return "it was taught weeks, and this market has days"
+        if (horizon := panel.meta["horizon"]) != self.facts["horizon"]:
             return f"it looks {self.facts['horizon']} weeks ahead, and this market {horizon}"
         return ""
 

@@ -14,14 +14,14 @@ import pandas as pd
 
 from shelfcast.language import N_
 from shelfcast.why.causes import effects
-from shelfcast.why.causes.data import LEVELS, PRICE, PROMOTION, Rows
+from shelfcast.why.causes.data import PRICE, PROMOTION, Rows
 from shelfcast.why.causes.effects import Effect
 
 AHEAD = 4  # weeks: next month's price
 NEXT_PRICE, OTHER_PROMOTION = "next_price", "other_promotion"
 # What a hidden cause is compared with: a name for people, and how its columns begin.
 KNOWN_CAUSES = {
-    N_("the product's own sales of the weeks before"): tuple(f"{name}_before" for name in LEVELS),
+    N_("the product's own sales of the weeks before"): ("lag_0_before", "level_"),
     N_("promotions"): (PROMOTION, "category_promotion"),
     N_("prices of other products"): ("other_prices",),
     N_("holidays"): ("holiday",),
@@ -59,6 +59,7 @@ def placebo(rows: Rows, ahead: int = AHEAD, **options) -> Effect:
     ------
     ValueError : as `effects.estimate`.
     """
+    ahead *= rows.per_week
     later = rows.frame[["unique_id", "week", PRICE]].rename(columns={PRICE: NEXT_PRICE})
     frame = rows.frame.merge(later.assign(week=later["week"] - ahead), on=["unique_id", "week"])
     return effects.estimate(replace(rows, frame=frame), NEXT_PRICE, **options)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.frequency import WEEKLY
 from shelfcast.language import N_, _
 from shelfcast.panel.frame import Panel
 
@@ -21,8 +22,8 @@ PRICE, PROMOTION, COST = "log_price", "promotion", "log_cost"
 KEYS = ["unique_id", "product_id", "location", "ds"]
 LEAST_UNITS = 5.0  # mean units a week of a series, see above
 LEAST_WEEKS = 26  # rows of a series, from which its own level, trend and season are taken out
-LEVELS = ("lag_0", "level_4", "level_13")  # units; enter as logs
-LAST_WEEK = ("category_now", "category_level", "location_now", "weeks_since_promotion")
+LEVEL_WEEKS = (4, 13)  # units, as means over so many weeks; enter as logs
+LAST_WEEK = ("category_now", "category_level", "location_now", "weeks_since_promotion", "days_since_promotion")
 KNOWN = 0.9  # share of rows in which a control must be known; rows in which it is not are left out
 BLOCK = 4  # weeks in a block of weeks that are kept together
 TIERS = ("low", "middle", "high")
@@ -38,13 +39,14 @@ class Rows:
         (`category`, `brand` where there are such, `price_tier`). No missing values but in attributes and `log_cost`.
     treatments : columns whose effect can be estimated; the others of them are controls then.
     controls : columns known before the week.
-    notes : what was selected and how, in sentences.
+    notes : what was selected and how, in sentences. per_week : periods of a week; `week` numbers days in a daily market.
     """
 
     frame: pd.DataFrame
     treatments: list[str]
     controls: list[str]
     notes: tuple[str, ...] = field(default=())
+    per_week: int = 1
 
     def controls_of(self, treatment: str) -> list[str]:
         """The controls for one treatment: `controls` and the other treatments, but not the sum of a channel's parts."""
@@ -55,6 +57,11 @@ class Rows:
     def where(self, chosen: pd.Series | np.ndarray) -> Rows:
         """Those rows alone."""
         return replace(self, frame=self.frame[np.asarray(chosen)].reset_index(drop=True))
+
+
+def levels_of(per_week: int = 1) -> tuple[str, ...]:
+    """Columns of a product's own sales so far."""
+    return ("lag_0", *(f"level_{weeks * per_week}" for weeks in LEVEL_WEEKS))
 
 
 def rows(
@@ -85,12 +92,14 @@ def rows(
     values = values.assign(units=values["units"] / panel.meta.get("unit", 1.0)).dropna()
     controls = _controls(panel, frame, log_price, promotions).loc[values.index]
     known = controls.columns[(controls.notna().mean() >= KNOWN) & (controls.nunique() > 1)]
-    kept, enough = _enough(values.join(controls[known]).dropna(), least_units)
+    frequency = panel.frequency
+    kept, enough = _enough(values.join(controls[known]).dropna(), least_units, frequency.per_week)
     kept["log_units"] = np.log(kept["units"] + 0.5)
-    kept["week"] = (kept["ds"] - frame["ds"].min()).dt.days // 7
-    kept["block"] = kept["week"] // BLOCK
+    kept["week"] = frequency.number(kept["ds"], frame["ds"].min())
+    kept["block"] = kept["week"] // frequency.periods(BLOCK)
     kept = kept.join(_groups(panel), on="product_id")
-    return Rows(kept.reset_index(drop=True), [PRICE, *promotions], list(known), (note, enough))
+    treatments = [PRICE, *promotions]
+    return Rows(kept.reset_index(drop=True), treatments, list(known), (note, enough), frequency.per_week)
 
 
 def _is_promotion(name: str) -> bool:
@@ -136,14 +145,14 @@ def _controls(panel: Panel, frame: pd.DataFrame, log_price: pd.Series, promotion
     """What was known before the week: last week's sales, price, promotion and shoppers' behaviour; the calendar; the
     plan of the other products. Seasons and levels are taken out of each series later, see `effects`."""
     before = frame.groupby("unique_id")
-    columns = {f"{name}_before": np.log(before[name].shift(1) + 0.5) for name in LEVELS}
+    columns = {f"{name}_before": np.log(before[name].shift(1) + 0.5) for name in levels_of(panel.frequency.per_week)}
     events = [name for name in panel.roles["past"] if name.startswith("event_")]
     for name in [*(name for name in LAST_WEEK if name in frame), *events]:
         columns[f"{name}_before"] = before[name].shift(1)
     columns["log_price_before"] = log_price.groupby(frame["unique_id"]).ffill().groupby(frame["unique_id"]).shift(1)
     for name in promotions:
         columns[f"{name}_before"] = before[name].shift(1)
-    calendar = [name for name in panel.roles["known_future"] if name.startswith(("holiday", "month_start"))]
+    calendar = [name for name in panel.roles["known_future"] if name.startswith(("holiday", "month_start", "weekday"))]
     for name in [*calendar, *(name for name in ("category_promotion",) if name in frame)]:
         columns[name] = frame[name]
     relative = log_price - log_price.groupby(frame["unique_id"]).transform("mean")
@@ -158,14 +167,16 @@ def mean_of_others(values: pd.Series, *keys: pd.Series) -> pd.Series:
     return ((groups.transform("sum") - values.fillna(0)) / n.where(n > 0)).fillna(0.0)
 
 
-def _enough(values: pd.DataFrame, least_units: float) -> tuple[pd.DataFrame, str]:
+def _enough(values: pd.DataFrame, least_units: float, per_week: int = 1) -> tuple[pd.DataFrame, str]:
     """The rows of series that sell enough in enough weeks, and a sentence on the others."""
+    least_rows = LEAST_WEEKS * per_week
     series = values.groupby("unique_id")["units"]
-    enough = (series.transform("mean") >= least_units) & (series.transform("size") >= LEAST_WEEKS)
+    enough = (series.transform("mean") >= least_units) & (series.transform("size") >= least_rows)
     kept, n, n_all = values[enough].copy(), values.loc[enough, "unique_id"].nunique(), values["unique_id"].nunique()
     if not n:
+        noun = "week" if per_week == 1 else "day"
         raise ValueError(
-            f"none of {n_all} series sells {least_units:g} units a week in {LEAST_WEEKS} weeks with a known price. "
+            f"none of {n_all} series sells {least_units:g} units a {noun} in {least_rows} {noun}s with a known price. "
             "Estimate effects for the chain in place of regions, or for a larger category."
         )
     share = kept["units"].sum() / values["units"].sum()
@@ -203,9 +214,11 @@ def with_cost(rows: Rows, costs: pd.DataFrame) -> Rows:
     if (costs["cost"] <= 0).any():
         raise ValueError(f"{int((costs['cost'] <= 0).sum())} costs are not above zero. Leave out or mend these rows.")
     week = pd.to_datetime(costs["week"])
-    monday = week - pd.to_timedelta(week.dt.dayofweek, unit="D")
+    monday, own = WEEKLY.week(week).rename("ds"), WEEKLY.week(rows.frame["ds"])
     log_cost = np.log(costs["cost"]).groupby([costs["product_id"].astype(str), monday]).mean().rename(COST)
-    frame = rows.frame.drop(columns=COST, errors="ignore").join(log_cost, on=["product_id", "ds"])
+    frame = rows.frame.drop(columns=COST, errors="ignore")
+    of_rows = log_cost.reindex(pd.MultiIndex.from_arrays([frame["product_id"], own]))
+    frame = frame.assign(**{COST: of_rows.to_numpy()})
     known = frame[COST].notna()
     if not known.any():
         raise ValueError("no cost belongs to a product and week of the rows. Check product_id and week of the costs.")

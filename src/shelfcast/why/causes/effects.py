@@ -96,7 +96,9 @@ def estimate(
         model = fit(frame, treatment, rows.controls_of(treatment), clusters, method, learner, seed)
         residuals = cross_fitted(model, frame, treatment, clusters)
         stratum = None if strata is None else strata_of(frame, strata)
-        n_own = own_columns(frame).shape[1] * n_series  # what was taken out of each series costs degrees of freedom
+        n_own = (
+            own_columns(frame, rows.per_week).shape[1] * n_series
+        )  # what was taken out of each series costs degrees of freedom
         lost = np.sqrt(len(frame) / (len(frame) - n_own))
         estimate, se = float(model.coef[0]), lost * clustered_se(residuals, clusters, stratum)
         first_stage = _first_stage(residuals, clusters) if method == "instrument" else np.nan
@@ -175,9 +177,9 @@ def _plain(frame: pd.DataFrame, treatment: str, method: str, clusters: tuple[str
     return float(model.coef()["treatment"]), float(model.se()["treatment"])
 
 
-def own_columns(frame: pd.DataFrame) -> np.ndarray:
-    """(n, 2 or 4): a constant and a trend, and a year's wave where the weeks reach far enough."""
-    week = frame["week"].to_numpy(float)
+def own_columns(frame: pd.DataFrame, per_week: int = 1) -> np.ndarray:
+    """(n, 2 or 4): a constant and a trend, and a year's wave where the weeks reach far enough; see `data.Rows`."""
+    week = frame["week"].to_numpy(float) / per_week
     columns = [np.ones(len(week)), (week - week.mean()) / max(np.ptp(week), 1)]
     if np.ptp(week) + 1 >= SEASON_WEEKS:
         columns += [np.sin(2 * np.pi * week / YEAR), np.cos(2 * np.pi * week / YEAR)]
@@ -191,7 +193,7 @@ def within(rows: Rows, treatment: str, instrument: bool = False) -> pd.DataFrame
     """
     frame = rows.frame.dropna(subset=[COST]) if instrument else rows.frame
     names = ["log_units", treatment, *rows.controls_of(treatment), *([COST] if instrument else [])]
-    own, values = own_columns(frame), frame[names].to_numpy(float)
+    own, values = own_columns(frame, rows.per_week), frame[names].to_numpy(float)
     residuals = np.empty_like(values)
     for positions in frame.groupby("unique_id").indices.values():
         q, _ = np.linalg.qr(own[positions])

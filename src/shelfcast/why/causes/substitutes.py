@@ -59,7 +59,7 @@ def _of_one(rows: Rows, prices: list[str], controls: list[str]) -> pd.DataFrame:
     columns = {name: f"x{i}" for i, name in enumerate(varying)}
     data = frame[["log_units", "block", *prices, *varying]].rename(columns=columns)
     model = effects.regress(f"log_units ~ {' + '.join([*prices, *columns.values()])}", data, ("block",))
-    n_own = effects.own_columns(frame).shape[1] * frame["unique_id"].nunique()
+    n_own = effects.own_columns(frame, rows.per_week).shape[1] * frame["unique_id"].nunique()
     lost = np.sqrt(len(frame) / max(len(frame) - n_own, 1))
     estimate, se = (values.reindex(prices).to_numpy() for values in (model.coef(), model.se() * lost))
     blocks = frame["block"].nunique()

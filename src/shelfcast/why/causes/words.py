@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shelfcast.language import N_, _, joined, listed, sentences
+from shelfcast.language import N_, _, joined, listed, periods, sentences
 from shelfcast.why.causes.checks import AHEAD, Hidden
 from shelfcast.why.causes.data import PRICE, PROMOTION
 from shelfcast.why.causes.effects import WEAK, Effect
@@ -146,7 +146,7 @@ def control_sentence(effect: Effect) -> str:
 def _checked(effect: Effect, calm: str, alarm: str) -> str:
     """Whether sales follow what they should not follow."""
     numbers = {name: f"{getattr(effect, name):+.2f}" for name in ("estimate", "low", "high")}
-    return _(calm if effect.low <= 0 <= effect.high else alarm, weeks=AHEAD, **numbers)
+    return _(calm if effect.low <= 0 <= effect.high else alarm, weeks=periods(AHEAD), **numbers)
 
 
 def hidden_sentence(hidden: Hidden, treatment: str = PRICE) -> str:

@@ -130,7 +130,7 @@ def explain(
     last = market.tensors["labels"].shape[-1]
     if horizon is not None and not 1 <= horizon <= last:
         raise ValueError(
-            f"horizon is {horizon}, and forecasts reach {last} weeks. Choose 1 to {last}, or none for all."
+            f"horizon is {horizon}, and forecasts reach {last} {market.frequency.noun}s. Choose 1 to {last}, or none for all."
         )
     cutoff = variant.panel.cutoffs["latest"][-1] if cutoff is None else _week(cutoff)
     inputs, groups = read_inputs(market, rows, cutoff), groups_of(market)
@@ -167,14 +167,14 @@ def _inside(
     parts: Attributions, g: int, i: int, group: Group, variant: Variant, text: str, cutoff: pd.Timestamp
 ) -> dict[str, str | float]:
     """What stands inside of a group for the i-th product."""
-    words, weeks = [], []
+    words, weeks, frequency = [], [], variant.market.frequency
     if WORDS in group.columns:
         words = by_word(variant.tokenizer, text, parts.words[i])
     if WEEKS in group.columns:
-        past = pd.date_range(end=cutoff, periods=parts.weeks.shape[2], freq="7D")
-        weeks += list(zip(past, parts.weeks[g, i], strict=True))[-STRIP_WEEKS:]
+        past = pd.date_range(end=cutoff, periods=parts.weeks.shape[2], freq=frequency.step)
+        weeks += list(zip(past, parts.weeks[g, i], strict=True))[-frequency.periods(STRIP_WEEKS) :]
     if PLAN in group.columns:
-        coming = pd.date_range(cutoff + pd.Timedelta(weeks=1), periods=parts.ahead.shape[2], freq="7D")
+        coming = frequency.coming(cutoff, parts.ahead.shape[2])
         weeks += zip(coming, parts.ahead[g, i], strict=True)
     regions = list(zip(variant.market.locations, parts.locations[g, i], strict=True))
     return {

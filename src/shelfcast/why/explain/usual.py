@@ -6,6 +6,7 @@ Usual is what the level is made of, so that the usual forecast is about as much 
 |---|---|
 | promotion | none in the coming weeks |
 | price | the median of the last 26 weeks |
+| weekday | as it is |
 | season, category | the mean of the weeks that the level is made of: half the last 13 weeks, half all so far |
 | own sales, behaviour | every week is a mean week in the same sense: sales that stay at their level, without news |
 | zero-shot outlook | as far from the level as it was in the mean |
@@ -33,6 +34,7 @@ from shelfcast.why.explain.groups import PICTURE, PLAN, SHOCK, WEEKS, Group
 
 RECENT = 13  # weeks that make half of the level; see `panel.features.history`
 USUAL_PRICE_WEEKS = 26
+WEEKDAY = "weekday"  # begins the columns of weekdays in a daily market
 Fields = dict[str, torch.Tensor]
 
 
@@ -85,12 +87,17 @@ def read_inputs(market: MarketTensors, products: list[int], cutoff: pd.Timestamp
     n = market.weeks_index.get_indexer([cutoff])[0] + 1
     if n == 0:
         first, last = (f"{week:%Y-%m-%d}" for week in market.weeks_index[[0, -1]])
-        raise ValueError(f"cutoff {cutoff:%Y-%m-%d} is no observed week. Choose a Monday from {first} to {last}.")
+        raise ValueError(
+            f"cutoff {cutoff:%Y-%m-%d} is no observed {market.frequency.noun}. Choose the first day of one from {first} to "
+            f"{last}."
+        )
     rows = {name: x[products] for name, x in market.tensors.items()}
     weeks, plan = rows["weeks"][:, :, :n], rows["plan"][:, :, :n]
     actual = {WEEKS: weeks, PLAN: plan[:, :, -1], SHOCK: rows["location_shock"][:, :, n - 1], PICTURE: rows["picture"]}
     on_sale = _on_sale(market, weeks)
-    weights = torch.tensor(weights_of_level(on_sale.sum(1).numpy(), n), dtype=weeks.dtype)
+    weights = torch.tensor(
+        weights_of_level(on_sale.sum(1).numpy(), n, market.frequency.periods(RECENT)), dtype=weeks.dtype
+    )
     mean = torch.einsum("blt...,bt->bl...", weeks, weights)
     usual = {
         WEEKS: torch.where(on_sale[:, None, :, None], mean[:, :, None], weeks),
@@ -105,14 +112,15 @@ def read_inputs(market: MarketTensors, products: list[int], cutoff: pd.Timestamp
     return Inputs(actual, usual, context, names, market.size, texts)
 
 
-def weights_of_level(n_on_sale: np.ndarray, n_weeks: int) -> np.ndarray:
+def weights_of_level(n_on_sale: np.ndarray, n_weeks: int, quarter: int = RECENT) -> np.ndarray:
     """(B, T) weights of past weeks as the level is made: half the last 13, half all since the launch; they add up to 1.
 
     n_on_sale : (B,) weeks since the launch, the last of n_weeks; a product before its launch has weights of all weeks.
+    quarter : periods of 13 weeks.
     """
     n = np.where(n_on_sale > 0, n_on_sale, n_weeks)[:, None]
     ago = np.arange(n_weeks)[::-1]
-    recent = np.minimum(n, RECENT)
+    recent = np.minimum(n, quarter)
     return 0.5 * (ago < recent) / recent + 0.5 * (ago < n) / n
 
 
@@ -139,10 +147,16 @@ def _usual_plan(
             continue
         past = weeks[..., market.names["weeks"].index(name)]  # B L T
         if name.startswith("price"):
-            seen = past.masked_fill(~on_sale[:, None], torch.nan)[:, :, -USUAL_PRICE_WEEKS:].nanmedian(2).values
+            seen = (
+                past.masked_fill(~on_sale[:, None], torch.nan)[:, :, -market.frequency.periods(USUAL_PRICE_WEEKS) :]
+                .nanmedian(2)
+                .values
+            )
             value = torch.where(seen.isnan(), now[:, :, 0, i], seen)
         elif name.startswith("promotion"):
             value = torch.full_like(past[:, :, 0], _nothing(market, name))
+        elif name.startswith(WEEKDAY):
+            continue  # a Saturday is no news: what is usual is usual for its weekday
         else:
             value = torch.einsum("blt,bt->bl", past, weights)
         usual[..., i] = value[..., None].expand(-1, -1, horizon)

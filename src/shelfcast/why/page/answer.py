@@ -112,7 +112,8 @@ def location_names(ready: Ready) -> dict[str, str]:
 def week_names(ready: Ready) -> dict[str, tuple[pd.Timestamp, ...]]:
     """Human name -> weeks: all of them, or one."""
     weeks = tuple(ready.plan.weeks)
-    return {f"All {len(weeks)} weeks": weeks} | {f"Week of {day(week)}": (week,) for week in weeks}
+    noun, of = ready.panel.frequency.noun, "" if ready.panel.frequency.daily else "Week of "
+    return {f"All {len(weeks)} {noun}s": weeks} | {f"{of}{day(week)}": (week,) for week in weeks}
 
 
 def channel_names(ready: Ready) -> dict[str, str]:
@@ -124,14 +125,14 @@ def channel_names(ready: Ready) -> dict[str, str]:
 
 def _fan(ready: Ready, form: Form, own: pd.DataFrame, changes: list[Change]) -> Figure:
     sold = ready.panel.frame.loc[ready.panel.frame["unique_id"] == f"{form.product}|{form.location}", ["ds", "y"]]
-    sold = sold.set_index("ds")["y"][: ready.cutoff].iloc[-HISTORY:]
+    sold = sold.set_index("ds")["y"][: ready.cutoff].iloc[-ready.panel.frequency.periods(HISTORY) :]
     other = ready.plan.changed(changes)
     promoted = ()
     if PROMOTION in other.values:
         shares = other.values[PROMOTION][other.products.get_loc(form.product), other.locations.index(form.location)]
         promoted = other.weeks[np.nan_to_num(shares) >= PROMOTED]
     label = product_labels(ready.panel.products)[form.product]
-    title = f"{label}, {_place(form.location)}: " + _total(own)
+    title = f"{label}, {_place(form.location)}: " + _total(own, ready.panel.frequency.noun)
     figure = plots.fan(sold, ahead(own, "other"), title, promoted=promoted, size=HALF, key=False)
     if changes:
         present = ahead(own, "present")
@@ -141,8 +142,8 @@ def _fan(ready: Ready, form: Form, own: pd.DataFrame, changes: list[Change]) -> 
     return figure
 
 
-def _total(own: pd.DataFrame) -> str:
-    return f"{units(own['mean_other'].sum())} units in {len(own)} weeks"
+def _total(own: pd.DataFrame, noun: str) -> str:
+    return f"{units(own['mean_other'].sum())} units in {len(own)} {noun}s"
 
 
 def _sentence(ready: Ready, form: Form, frame: pd.DataFrame, changed: bool) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shelfcast.data.schema import CHAIN
+from shelfcast.frequency import WEEKLY, Frequency
 from shelfcast.panel.frame import Panel
 
 FACTORS = (0.3, 3.0)  # of a planned price; beyond them nothing that was learned holds
@@ -66,14 +67,22 @@ def channels(panel: Panel) -> list[str]:
 
 
 def coming_weeks(panel: Panel, cutoff: pd.Timestamp | None = None) -> pd.DatetimeIndex:
-    """Mondays of the weeks after a cutoff, as many as a forecast reaches; the latest cutoff where none is given."""
+    """First days of the weeks after a cutoff, as many as a forecast reaches; the latest cutoff where none is given."""
     cutoff = panel.weeks[-1] if cutoff is None else pd.Timestamp(cutoff)
     if cutoff not in panel.weeks:
         first, last = panel.weeks[[0, -1]]
         raise ValueError(
-            f"cutoff {cutoff.date()} is not a Monday of the observed weeks, {first.date()} to {last.date()}."
+            f"cutoff {cutoff.date()} is not {_first_day(panel.frequency)} of the observed {panel.frequency.noun}s, "
+            f"{first.date()} to {last.date()}."
         )
-    return pd.date_range(cutoff + pd.Timedelta(weeks=1), periods=panel.meta["horizon"], freq="7D")
+    return panel.coming(cutoff)
+
+
+def _first_day(frequency: Frequency) -> str:
+    """What a period is named by, in a message: a Monday, the first day of one."""
+    if frequency.daily:
+        return "one"
+    return "a Monday" if frequency == WEEKLY else "the first day of one"
 
 
 def check(panel: Panel, changes: Sequence[Change], cutoff: pd.Timestamp | None = None) -> None:
@@ -90,7 +99,7 @@ def check(panel: Panel, changes: Sequence[Change], cutoff: pd.Timestamp | None =
             ("location", change.locations, panel.locations.index),
         ):
             _check_names(kind, given, known)
-        _check_weeks(change.weeks, weeks)
+        _check_weeks(change.weeks, weeks, panel.frequency)
         if not change.states_price and not change.promotion:
             raise ValueError("a change states neither a price nor a promotion. Give price_factor, price or promotion.")
         if change.states_price:
@@ -107,23 +116,24 @@ def _check_names(kind: str, given: Sequence[str], known: pd.Index) -> None:
             raise ValueError(f"there is no {kind} {name!r}{_nearest(str(name), list(known))}.")
 
 
-def _check_weeks(given: Sequence[pd.Timestamp], weeks: pd.DatetimeIndex) -> None:
+def _check_weeks(given: Sequence[pd.Timestamp], weeks: pd.DatetimeIndex, frequency: Frequency) -> None:
+    noun, of = frequency.noun, "" if frequency.daily else "the week of "
     if not given:
-        raise ValueError(f"a change names no week. Choose of {_days(weeks)}.")
+        raise ValueError(f"a change names no {noun}. Choose of {_days(weeks)}.")
     for week in given:
         day = str(week.date())
         if week < weeks[0]:
+            raise ValueError(f"{of}{day} is already observed. The nearest that can be planned is {_days(weeks[:1])}.")
+        if week >= weeks[-1] + frequency.step:
             raise ValueError(
-                f"the week of {day} is already observed. The nearest that can be planned is {_days(weeks[:1])}."
-            )
-        if week >= weeks[-1] + pd.Timedelta(weeks=1):
-            raise ValueError(
-                f"the week of {day} is beyond the horizon of {len(weeks)} weeks. The nearest one is {_days(weeks[-1:])}."
+                f"{of}{day} is beyond the horizon of {len(weeks)} {noun}s. The nearest one is {_days(weeks[-1:])}."
             )
         if week not in weeks:
             nearest = weeks[weeks <= week][-1:]
             raise ValueError(
-                f"{day} is not a Monday. Weeks are named by their Mondays; the nearest is {_days(nearest)}."
+                f"{day} is not {_first_day(frequency)}. Weeks are named by their first days; the nearest is {_days(nearest)}."
+                if frequency != WEEKLY
+                else f"{day} is not a Monday. Weeks are named by their Mondays; the nearest is {_days(nearest)}."
             )
 
 

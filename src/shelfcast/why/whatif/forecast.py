@@ -62,7 +62,7 @@ class Ready:
         facts : `variant.json` of the models, of which backbone, price_plan and scale are read.
         cutoff : the last observed week; the panel's where none is given.
         """
-        cutoff = coming_weeks(panel, cutoff)[0] - pd.Timedelta(weeks=1)
+        cutoff = coming_weeks(panel, cutoff)[0] - panel.frequency.step
         market = market_tensors(panel, load_tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
         market = read_text_once(list(models), market.split([cutoff]))
         at = len(market.weeks_index) - 1

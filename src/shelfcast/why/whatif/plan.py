@@ -56,7 +56,7 @@ class Plan:
     def of(cls, panel: Panel, cutoff: pd.Timestamp | None = None) -> Plan:
         """The present plan of a panel; see `coming_weeks` for the cutoff."""
         ahead, products, locations = coming_weeks(panel, cutoff), panel.products.index, list(panel.locations.index)
-        weeks = pd.date_range(panel.weeks[0], ahead[-1], freq="7D")
+        weeks = panel.frequency.between(panel.weeks[0], ahead[-1])
         keys = pd.MultiIndex.from_frame(panel.frame[["product_id", "location", "ds"]])
         rows = keys.get_indexer(pd.MultiIndex.from_product([products, locations, weeks]))
         rows = rows.reshape(len(products), len(locations), len(weeks))

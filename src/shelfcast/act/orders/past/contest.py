@@ -63,7 +63,14 @@ def correlations_by_method(
 
 def oracle_correlations(truth: dict, panel: Panel, seed: int) -> Correlations:
     """The oracle's own correlations between weeks, from its forecasts at the validation cutoffs."""
-    frame = oracle(truth, panel.cutoffs["validation"], panel.stores_by_location, draws=ORACLE_DRAWS, seed=seed)
+    frame = oracle(
+        truth,
+        panel.cutoffs["validation"],
+        panel.stores_by_location,
+        draws=ORACLE_DRAWS,
+        seed=seed,
+        frequency=panel.frequency,
+    )
     return week_correlations(frame[frame["unique_id"].isin(panel.frame["unique_id"])], panel.meta["horizon"])
 
 
@@ -138,13 +145,15 @@ def replay_delivered(
         correlations["oracle"] = oracle_correlations(truth, panel, options.seed)
     test = dict(list(delivered.test.groupby("method")))
     average = with_demand(test.get(TEXTBOOK_METHOD, test[options.method]), panel)
-    demand = observed_demand(average, average[average["cutoff"] == average["cutoff"].min()], wanted)
-    own_terms = terms_by_series(demand.series, options, usual_prices(panel), terms, not panel.meta["amounts"])
+    per_week = panel.frequency.per_week  # forecasts are a week apart, of days too
+    first = average[average["cutoff"] == average["cutoff"].min()]
+    demand = observed_demand(average, first, wanted, per_week)
+    own_terms = terms_by_series(demand.series, options, usual_prices(panel), terms, not panel.meta["amounts"], per_week)
     names = [name for name in test if name != TEXTBOOK_METHOD or name == options.method]
     paths = {name: paths_by_cutoff(test[name], demand.series, correlations.get(name, {}), options) for name in names}
     past = delivered.validation[delivered.validation["method"] == TEXTBOOK_METHOD]
     textbook = averages(average, past, demand.series) if len(past) and TEXTBOOK_METHOD in test else None
-    rows = replay_policies(paths, textbook, demand, own_terms, options, lead_times)
+    rows = replay_policies(paths, textbook, demand, own_terms, options, lead_times, per_week)
     return Replayed(rows, correlations, demand)
 
 
@@ -155,12 +164,15 @@ def replay_policies(
     terms: pd.DataFrame,
     options: Orders,
     lead_times: list[int],
+    apart: int = 1,
 ) -> pd.DataFrame:
     """Replay every policy for both rules and each lead time.
 
     Parameters
     ----------
     paths : policy -> paths from each cutoff. textbook : None where there is no average to feed it.
+    apart : periods from one cutoff to the next. Reviews are at cutoffs, so that a shorter review period is replayed as
+        the smallest multiple of it that is as long.
 
     Returns
     -------
@@ -174,10 +186,10 @@ def replay_policies(
     runs = [(lead, rule, name) for lead in lead_times for rule in RULES for name in names]
     n_cutoffs, parts = len(next(iter(paths.values()))), []
     for lead, rule, name in tqdm(runs, "replay", disable=None):
-        timing = Timing(lead, options.review_period)
+        timing = Timing(lead, apart * -(-options.review_period // apart))
         check_horizon(timing, next(iter(paths.values()))[0].demand.shape[-1])
         feed = _Feed(paths.get(name), textbook, terms, timing, rule, options.service_level)
-        rows = replay(demand, feed.level, timing, terms, n_cutoffs, feed.sells)
+        rows = replay(demand, feed.level, timing, terms, n_cutoffs, feed.sells, apart)
         parts.append(rows.assign(policy=name, rule=rule, lead_time=lead))
     replayed = pd.concat(parts, ignore_index=True)
     return replayed.assign(level=level_of(replayed["unique_id"]))

@@ -25,6 +25,7 @@ from shelfcast.data.schema import CHAIN
 
 LevelAt = Callable[[int, Stock], np.ndarray]  # number of a cutoff, stock at it -> order-up-to levels (N,)
 SellsAt = Callable[[int], np.ndarray]  # number of a cutoff -> units until an order expires (N,)
+MOSTLY = 0.8  # share of days that a series needs to be replayed
 MEASURES = ["demand", "sold", "lost", "stock", "wasted", "ordered", "cost"]
 
 
@@ -51,6 +52,7 @@ def replay(
     terms: pd.DataFrame,
     n_cutoffs: int,
     sells_at: SellsAt | None = None,
+    apart: int = 1,
 ) -> pd.DataFrame:
     """Order by `level_at` at every review and meet the demand of the weeks.
 
@@ -62,13 +64,14 @@ def replay(
     level_at : sees nothing after the cutoff it is asked for; that is up to the caller.
     terms : a row a series: `pack_size`, `min_order`, `shelf_life` (weeks, NaN for ever), `unit_cost`, `holding_cost` (a
         unit and week), `lost_sale_cost` (a unit).
-    n_cutoffs : reviews are at cutoffs 0, R, 2 R, ... below it.
+    n_cutoffs : reviews are at weeks 0, R, 2 R, ... up to the last cutoff. apart : weeks from one cutoff to the next; R is a
+        multiple of it.
 
     Returns
     -------
     unique_id, ds and `MEASURES`: one row a series and week that counts; `stock` is that of the week's end.
     """
-    reviews = range(0, n_cutoffs, timing.review)
+    reviews = range(0, (n_cutoffs - 1) * apart + 1, timing.review)
     last = reviews[-1] + timing.protected  # weeks, the last of which the last order arrives for
     if demand.units.shape[1] < last:
         raise ValueError(
@@ -82,8 +85,9 @@ def replay(
         ordered = np.zeros(len(demand.start))
         if week in reviews:
             stock = Stock(shelf.on_hand, arrivals[week : week + timing.lead].T)
-            sells = sells_at(week) if sells_at else None
-            ordered, _ = orders(level_at(week, stock), stock.position, terms, sells)
+            cutoff = week // apart
+            sells = sells_at(cutoff) if sells_at else None
+            ordered, _ = orders(level_at(cutoff, stock), stock.position, terms, sells)
             arrivals[week + timing.lead] += ordered
         shelf.receive(arrivals[week])
         arrivals[week] = 0
@@ -97,7 +101,9 @@ def replay(
     return pd.concat(parts, ignore_index=True)[["unique_id", "ds", *MEASURES]]
 
 
-def observed_demand(forecasts: pd.DataFrame, first: pd.DataFrame, true_demand: pd.DataFrame | None = None) -> Demand:
+def observed_demand(
+    forecasts: pd.DataFrame, first: pd.DataFrame, true_demand: pd.DataFrame | None = None, per_week: int = 1
+) -> Demand:
     """Demand of the weeks after the first cutoff, from a forecast frame's actuals.
 
     Parameters
@@ -106,12 +112,16 @@ def observed_demand(forecasts: pd.DataFrame, first: pd.DataFrame, true_demand: p
     first : the start's means: rows of the eight-week average at the first cutoff.
     true_demand : unique_id in rows, weeks in columns: demand where it is known to differ from sales, as on the simulated
         market.
+    per_week : periods of a week. A series may lack some days, which count as its mean day; it may lack no week.
 
     Raises
     ------
     ValueError : no series was observed in all weeks.
     """
     units = forecasts.drop_duplicates(["unique_id", "ds"]).pivot(index="unique_id", columns="ds", values="y")
+    if per_week > 1:
+        seen = units[units.notna().mean(axis=1) >= MOSTLY]
+        units.loc[seen.index] = seen.apply(lambda days: days.fillna(days.mean()), axis=1)
     complete = units.notna().all(axis=1)
     if not complete.any():
         raise ValueError(
@@ -120,7 +130,7 @@ def observed_demand(forecasts: pd.DataFrame, first: pd.DataFrame, true_demand: p
     left_out, units = units.index[~complete].tolist(), units[complete]
     if true_demand is not None:
         units = true_demand.loc[units.index, units.columns]
-    start = first[first["horizon"] == 1].set_index("unique_id")["mean"].loc[units.index]
+    start = first[first["horizon"] <= per_week].groupby("unique_id")["mean"].mean().loc[units.index]
     return Demand(
         units.index.tolist(), pd.DatetimeIndex(units.columns), units.to_numpy(float), start.to_numpy(), left_out
     )

@@ -1,5 +1,6 @@
 """Orders in plain sentences."""
 
+from shelfcast.act.orders.words.now import nothing_to_order as nothing_to_order
 from shelfcast.act.orders.words.now import target as target
 from shelfcast.act.orders.words.now import what_to_order as what_to_order
 from shelfcast.act.orders.words.past import AIMS as AIMS

@@ -23,6 +23,11 @@ def products(n: int) -> str:
     return ngettext("{n:,} product", "{n:,} products", n)
 
 
+def nothing_to_order() -> str:
+    """Why a market has no orders, where nothing is kept in stock."""
+    return _("There are no orders: what is counted here is not kept in stock.")
+
+
 def what_to_order(frame: pd.DataFrame, options: Orders) -> list[str]:
     """One sentence for the chain's warehouse, one for each region, and some on what was not known.
 

@@ -60,7 +60,7 @@ def relative_error(panel: Panel, expected: dict[pd.Timestamp, np.ndarray]) -> fl
     sold = chain.pivot(index="ds", columns="product_id", values="y").reindex(columns=panel.products.index)
     errors, forecasts = 0.0, 0.0
     for cutoff in panel.cutoffs["validation"]:
-        weeks = pd.date_range(cutoff, periods=panel.meta["horizon"] + 1, freq="7D")[1:]
+        weeks = panel.coming(cutoff)
         units = sold.reindex(weeks).sum().to_numpy()
         errors += ((units - expected[cutoff][0]) ** 2).sum()
         forecasts += (expected[cutoff][0] ** 2).sum()

@@ -1,0 +1,1 @@
+"""Small markets of other trades with known truth: spare parts, parcels by route, accounts by branch."""
