@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import add_optional_tables, changed_after, load_retailer, make_retailer
 from torch import nn
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback
 
 from shelfcast.model import salesbert
 from shelfcast.model.columns import PLACES
@@ -23,6 +23,7 @@ from shelfcast.training.base.any_market import AnyBase, market_facts, save_any_b
 from shelfcast.training.base.many import ManyMarkets, all_columns, pretrain_any, shared_scale
 from shelfcast.training.fit import fit
 from shelfcast.training.setup import training_setup
+from shelfcast.why.whatif.past import Past
 
 SHAPE = dict(body="compact", layers=2, width=32, compact_layers=1, columns="by_meaning")
 TRAINING = Training(mode="frozen", steps=4, judge_steps=2, batch_weeks=100, learning_rate=3e-3, warmup=1)
@@ -141,6 +142,14 @@ def test_a_forecast_after_loading_needs_no_names(model, market, tmp_path):
     )
 
 
+def test_another_plan_costs_the_head_alone(model, market):
+    """What-if keeps what the head reads; its parts are the same here."""
+    past = Past.read(model, market, at=30)
+    expected = predict(model, market, at=[30])
+    for part, same in zip(past.predict(market.tensors["plan"][:, :, [30]]), expected, strict=True):
+        np.testing.assert_allclose(part, same, rtol=1e-5)
+
+
 def test_a_scale_that_names_places_brings_them(small_panel, market, tokenizer):
     again = market_tensors(small_panel, tokenizer, scale=json.loads(json.dumps(market.scale)))
     assert again.names == market.names and torch.equal(again.tensors["static"], market.tensors["static"])
@@ -170,7 +179,7 @@ def test_the_default_is_as_before(small_panel, tokenizer, tiny_bert, monkeypatch
 
 
 def test_unfit_settings(tiny_bert):
-    with pytest.raises(ValueError, match=r"columns is 'mine'\\. Choose one of own, by_meaning"):
+    with pytest.raises(ValueError, match=r"columns is 'mine'\. Choose one of own, by_meaning"):
         SalesBert.from_backbone(tiny_bert, layers=2, columns="mine")
     with pytest.raises(ValueError, match=r"reads the names of columns\. It needs use_text=True"):
         SalesBert.from_backbone(tiny_bert, layers=2, columns="by_meaning", use_text=False, body="compact")
@@ -222,6 +231,27 @@ def test_steps_read_one_market_with_the_columns_of_all(small_panel, other_panel,
         assert torch.equal(batch["weeks"][..., at], own.tensors["weeks"][products])
     assert names["plan"][-1] == "outlook" and len(set(names["plan"])) == len(names["plan"])
     assert any("price" in name for name in names["plan"]) and len(seen) == 2
+
+
+def test_units_of_one_market_are_no_scale_of_another(small_panel, other_panel, tokenizer):
+    """Levels and prices are scaled by the training weeks of each market; what is relative to a level, by all together."""
+    markets, scale = markets_of([small_panel, other_panel], tokenizer)
+    assert not {"level", "price_level"} & set(scale) and not any(name.startswith("store_") for name in scale)
+    assert set(scale) > {"lag_0", "promotion", "outlook", *PLACES}
+    for own, panel in zip(markets, (small_panel, other_panel), strict=True):
+        at = own.names["weeks"].index("level")
+        n = len(panel.weeks[panel.weeks <= panel.meta["train_end"]])
+        x = own.tensors["weeks"][:, :, :n, at]
+        assert abs(x.mean()) < 0.1 and abs(x.std() - 1) < 0.1
+    by_hand = np.array([market_tensors(p, tokenizer).scale["lag_0"] for p in (small_panel, other_panel)])
+    mean = by_hand[:, 0].mean()
+    variance = (by_hand[:, 1] ** 2 + (by_hand[:, 0] - mean) ** 2).mean()
+    np.testing.assert_allclose(scale["lag_0"], [mean, variance**0.5])
+
+
+def test_families_of_columns():
+    assert many.family("promotion: radio") == many.family("promotion_known") == "promotion"
+    assert many.family("store_area = city") == "store" and many.family("lag_0") == "lag"
 
 
 def test_dropped_columns_and_hidden_plans(small_panel, other_panel, tokenizer):
@@ -324,4 +354,3 @@ def test_every_described_layer_takes_its_columns(model, market):
         assert layer.columns.shape[0] == len(market.names[field])
         distinct = torch.unique(layer.columns.round(decimals=4), dim=0)
         assert len(distinct) > 1  # columns are told apart
-    set_seed(0)

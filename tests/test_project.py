@@ -123,6 +123,8 @@ def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
         "live_options",
         "model_options",
         "reading_options",
+        "scale_options",
+        "word_options",
     }
     deps = [str(dep) for dep in stage["deps"]]
     if any(dep.endswith("/panel") and not dep.startswith("src/") for dep in deps):

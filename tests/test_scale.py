@@ -72,6 +72,10 @@ def test_other_inputs_settings_or_code_are_done_again(tmp_path, monkeypatch, cha
         job = job_of(job.folder, 6, log=str(log), seconds=0.001)
     else:
         monkeypatch.setattr(parts, "code_md5", lambda: "other")
+        with pytest.raises(ValueError, match=r"changed while the job ran"):
+            job.path("000").unlink()
+            job.do("000")
+        job = job_of(job.folder, 6, log=str(log))
     run(job)
     assert calls(log) == ["0", "6"] * 2
 
@@ -148,6 +152,13 @@ def test_a_cluster_that_does_not_answer_is_an_error(tmp_path):
 def test_nothing_to_do_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="nothing to do"):
         run(Job(tmp_path, squares, {}))
+
+
+def test_parts_tell_the_seconds_of_their_work(tmp_path):
+    run(job_of(tmp_path, 6, seconds=0.05))
+    wall, processor = parts.read_seconds(tmp_path)["all"]
+    assert 0.1 <= wall < 5
+    assert processor < wall
 
 
 def test_the_manifest_tells_rows_and_bytes(tmp_path):

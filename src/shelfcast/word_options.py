@@ -47,6 +47,7 @@ class Words:
     shopper: Noun | None = param(None, "who buys: [shopper, shoppers], such as [customer, customers]")
     company: Noun | None = param(None, "whose data these are: [retailer, retailers], such as [bank, banks]")
     sale: Noun | None = param(None, "what happens: [sale, sales], such as [shipment, shipments]")
+    promotion: Noun | None = param(None, "what a plan plans: [promotion, promotions], such as [campaign, campaigns]")
     sell: Verb | None = param(None, "what products do: [sell, sells, sold], such as [ship, ships, shipped]")
 
     def given(self) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ USUAL: dict[str, dict[str, list[tuple[str, ...]]]] = {
         "shopper": [("shopper", "shoppers"), ("customer", "customers"), ("household", "households")],
         "company": [("retailer", "retailers")],
         "sale": [("sale", "sales")],
+        "promotion": [("promotion", "promotions")],
         "sell": [("sell", "sells", "sold")],
     },
     "zh": {
@@ -36,6 +37,7 @@ USUAL: dict[str, dict[str, list[tuple[str, ...]]]] = {
         "shopper": [("顾客",)],
         "company": [("零售商",)],
         "sale": [("销量",), ("销售",)],
+        "promotion": [("促销",)],
         "sell": [("售出",), ("卖出",), ("卖",)],
     },
 }

@@ -17,12 +17,13 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
 
 
-def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
-    """The models of all seeds under `models/<variant>/`, in eval mode; int8 : see `adapters.quantised`."""
+def load_models(folder: str | Path, int8: bool = False, most: int | None = None) -> list[SalesBert]:
+    """The models of all seeds under `models/<variant>/`, of the first `most` where given, in eval mode; int8 : see
+    `adapters.quantised`."""
     paths = sorted(Path(folder).glob("seed_*"), key=lambda path: int(path.name.split("_")[1]))
     if not paths:
         raise ValueError(f"{folder}/ holds no seed_<n>/ with a model. Run notebook 3_finetune (or `dvc repro`) first.")
-    return [load(path, int8) for path in paths]
+    return [load(path, int8) for path in paths[:most]]
 
 
 @torch.no_grad()

@@ -72,9 +72,10 @@ def score(market: str, variant: str, to: Path | None, **given) -> None:
 @main.command()
 @click.argument("market")
 @VARIANT
+@click.option("--leave-out", is_flag=True, help="leave out columns that the model was not trained with")
 @click.option("--with-panel", is_flag=True, help="write the long frame of the panel, too")
 @with_options
-def market(market: str, variant: str, with_panel: bool, to: Path | None, **given) -> None:
+def market(market: str, variant: str, leave_out: bool, with_panel: bool, to: Path | None, **given) -> None:
     """Forecast all series of MARKET from its raw tables, with the model that was trained for it."""
     options = options_of(market, given)
     models = find_models(options.folder.absolute(), variant)
@@ -83,7 +84,7 @@ def market(market: str, variant: str, with_panel: bool, to: Path | None, **given
         report(run(panel_job(folder), options.scale))
     if (texts := texts_job(folder, models)) is not None:
         run(texts, options.scale)
-    report(run(score_prepared(folder, models), options.scale))
+    report(run(score_prepared(folder, models, leave_out=leave_out), options.scale))
 
 
 def report(manifest: Path) -> None:

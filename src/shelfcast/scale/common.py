@@ -20,9 +20,9 @@ from shelfcast.panel.features.location import SETTLED, shock_of_sums, shock_sums
 from shelfcast.panel.features.prices import paid_levels
 from shelfcast.panel.features.promotions import promoted_sums
 from shelfcast.panel.features.season import category_chain
-from shelfcast.scale.engine.parts import iter_parts
+from shelfcast.scale.engine.parts import MANIFEST, iter_parts
 from shelfcast.scale.facts import from_table
-from shelfcast.scale.market import Market, load_market
+from shelfcast.scale.market import Market, load_market, stamp
 
 Sums = dict[tuple[str, str], np.ndarray]  # name of a value, and of its category or '' -> the sum over products
 
@@ -49,9 +49,14 @@ def second_sums(market: str, facts: str, first: str, start: int) -> pd.DataFrame
     return to_rows({("sold", ""): sold, ("expected", ""): expected})
 
 
-@lru_cache(maxsize=1)
 def read_common(market: str, first: str, second: str) -> Common:
     """The values of all products, from the folders of both rounds' parts; read once in a process."""
+    files = (market, Path(first) / MANIFEST, Path(second) / MANIFEST)
+    return _read_common(market, first, second, tuple(map(stamp, files)))
+
+
+@lru_cache(maxsize=1)
+def _read_common(market: str, first: str, second: str, stamps: tuple) -> Common:
     return common_of(load_market(market), add_up(first), add_up(second))
 
 
@@ -77,9 +82,13 @@ def common_of(market: Market, first: Sums, second: Sums) -> Common:
     )
 
 
-@lru_cache(maxsize=1)
 def add_up(folder: str) -> Sums:
     """The sums over all parts of a folder, always in the same order; price levels are put together instead."""
+    return _add_up(folder, stamp(Path(folder) / MANIFEST))
+
+
+@lru_cache(maxsize=1)
+def _add_up(folder: str, stamp: tuple[int, int]) -> Sums:
     sums: Sums = defaultdict(float)
     levels = [np.empty(0)]
     for part in iter_parts(folder):

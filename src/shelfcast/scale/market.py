@@ -60,10 +60,20 @@ class Market:
             part.write_bytes(pickle.dumps(self))
 
 
-@lru_cache(maxsize=1)
 def load_market(path: str) -> Market:
-    """The market that `Market.save` wrote; read once in a process."""
+    """The market that `Market.save` wrote; read once in a process, and again where the file changed."""
+    return _load(path, stamp(path))
+
+
+@lru_cache(maxsize=1)
+def _load(path: str, stamp: tuple[int, int]) -> Market:
     return pickle.loads(Path(path).read_bytes())
+
+
+def stamp(path: str | Path) -> tuple[int, int]:
+    """What changes with a file: its size and the time of its last change."""
+    facts = Path(path).stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def read_market(tables: Tables, prepare: Prepare, size: int, meta: dict | None = None) -> Market:

@@ -7,11 +7,13 @@ trained with; products never attend to each other. So partitions may be cut anyw
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from shelfcast.data.files import folder_md5
@@ -19,18 +21,20 @@ from shelfcast.judge.coherence import coherent_means
 from shelfcast.judge.frame import forecast_frame, grid_keys
 from shelfcast.methods.zero_shot import with_outlook_at
 from shelfcast.model.columns import OUTLOOK
-from shelfcast.model.forecast import load_models, mean_over, predict, read_text_once
+from shelfcast.model.forecast import mean_over, predict, read_text_once
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import SHARED, MarketTensors, load_tokenizer, market_tensors
 from shelfcast.panel.frame import PARTS, Panel
 from shelfcast.scale.engine.parts import MANIFEST, Job
+from shelfcast.scale.engine.steps import Steps
 from shelfcast.scale.market import load_market
 from shelfcast.scale.panels import MARKET, belongs_to, file_md5, part_panel, tasks_of
-from shelfcast.scale.texts import TEXTS, with_texts
+from shelfcast.scale.texts import TEXTS, trained, with_texts
 
 OF_PRODUCTS = ("frame", "outlook")  # parts of a panel with a row for each product and week
 BATCH = 10  # products; more outgrow the processor's cache
 FORECASTS = "forecasts"
+MODEL_ROLES = ("static", "past", "known_future")  # of columns that a model reads
 
 
 def score_panel(market: Path, variant: str, products: int, folder: Path | None = None) -> Job:
@@ -55,7 +59,7 @@ def score_panel(market: Path, variant: str, products: int, folder: Path | None =
     return Job(Path(folder or market / "scale" / FORECASTS).absolute(), forecasts_of_panel, tasks, belongs)
 
 
-def score_prepared(folder: Path, models: Path, most_models: int | None = None) -> Job:
+def score_prepared(folder: Path, models: Path, most_models: int | None = None, leave_out: bool = False) -> Job:
     """The job that forecasts all series of a market that `panels.prepare` cut into partitions, from its latest week.
 
     Where `texts.texts_job` has read the products' texts, it takes them from there.
@@ -63,10 +67,10 @@ def score_prepared(folder: Path, models: Path, most_models: int | None = None) -
     Parameters
     ----------
     models : build/<market>/models/<variant>, trained on a market of the same columns and locations.
-    most_models : seeds that are averaged at most; all where none is given.
+    most_models : seeds that are averaged at most; all where none is given. leave_out : see `tensors_of`.
     """
     starts = load_market(str(folder / MARKET)).starts
-    arguments = {"folder": str(folder), "models": str(models), "most_models": most_models}
+    arguments = {"folder": str(folder), "models": str(models), "most_models": most_models, "leave_out": leave_out}
     belongs = belongs_to(folder) | {"models": folder_md5(models)}
     if (folder / TEXTS / MANIFEST).is_file():
         belongs |= {"texts": file_md5(folder / TEXTS / MANIFEST)}
@@ -87,12 +91,18 @@ def forecasts_of_panel(panel: str, models: str, size: int, start: int) -> pd.Dat
     return forecasts(trained(models), tensors_of(part, models), part.cutoffs["latest"])
 
 
-def forecasts_of_part(folder: str, models: str, most_models: int | None, start: int) -> pd.DataFrame:
-    """The forecast frame of one partition of a prepared market, from its latest week."""
-    panel = part_panel(folder, start)
-    panel = with_outlook_at(panel, panel.cutoffs["latest"])
-    market = with_texts(tensors_of(panel, models), folder, start)
-    return forecasts(trained(models)[:most_models], market, panel.cutoffs["latest"])
+def forecasts_of_part(folder: str, models: str, most_models: int | None, leave_out: bool, start: int) -> pa.Table:
+    """The forecast frame of one partition of a prepared market, from its latest week; its footer tells the steps."""
+    steps, seeds = Steps(), trained(models, most_models)
+    with steps("panel"):
+        panel = part_panel(folder, start)
+    with steps("outlook"):
+        panel = with_outlook_at(panel, panel.cutoffs["latest"])
+    with steps("tensors"):
+        market = with_texts(tensors_of(panel, models, leave_out), folder, start)
+    with steps("score"):
+        frame = forecasts(seeds, market, panel.cutoffs["latest"])
+    return steps.on(frame)
 
 
 def forecasts(models: list[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
@@ -106,21 +116,33 @@ def forecasts(models: list[SalesBert], market: MarketTensors, cutoffs: list[pd.T
     return forecast_frame(keys, mean.ravel(), dispersion.ravel(), unit=market.unit)
 
 
-def tensors_of(panel: Panel, models: str) -> MarketTensors:
+def tensors_of(panel: Panel, models: str, leave_out: bool = False) -> MarketTensors:
     """A panel's tensors, with columns scaled as a model was trained.
+
+    Parameters
+    ----------
+    leave_out : leave out columns that the model was not trained with, such as seasons, once a history is long enough.
 
     Raises
     ------
-    ValueError : the model was trained on other columns.
+    ValueError : the model was trained on columns that the panel lacks, or, unless they are left out, on fewer.
     """
     facts = json.loads((Path(models) / "variant.json").read_text())
-    own = {name for role in ("static", "past", "known_future") for name in panel.roles[role]} - set(SHARED)
     learned = set(facts["scale"]) - {OUTLOOK}
-    if differing := sorted(own ^ learned):
+    own = {name for role in MODEL_ROLES for name in panel.roles[role]} - set(SHARED)
+    if lacking := sorted(learned - own):
         raise ValueError(
-            f"{models}/ was trained on other columns than this market has: {', '.join(differing)} "
-            "are in one of them alone. Train a model for this market, or give it the same tables."
+            f"{models}/ was trained on columns that this market lacks: {', '.join(lacking)}. Give it the same tables, or "
+            "train a model for this market."
         )
+    if (unknown := sorted(own - learned)) and not leave_out:
+        raise ValueError(
+            f"{models}/ was not trained on columns that this market has: {', '.join(unknown)}. Train a model for it, or "
+            "leave them out (--leave-out)."
+        )
+    if unknown:
+        roles = {role: [name for name in names if name not in unknown] for role, names in panel.roles.items()}
+        panel = replace(panel, roles=roles)
     return market_tensors(panel, _tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
 
 
@@ -137,12 +159,6 @@ def read_products(folder: str | Path, start: int, stop: int) -> Panel:
     for name in ("products", "pictures"):
         frames[name] = frames[name].loc[ids]
     return Panel(**frames, **facts)
-
-
-@lru_cache(maxsize=1)
-def trained(folder: str) -> list[SalesBert]:
-    """The models of all seeds, loaded once in a process."""
-    return load_models(folder)
 
 
 @lru_cache(maxsize=1)

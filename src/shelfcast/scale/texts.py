@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +15,12 @@ import torch
 
 from shelfcast.model.adapters import encoder_md5
 from shelfcast.model.forecast import load_models
+from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MAX_TEXT, MarketTensors, load_tokenizer
 from shelfcast.panel.build import product_texts
 from shelfcast.scale.common import part_name
 from shelfcast.scale.engine.parts import Job
-from shelfcast.scale.market import load_market
+from shelfcast.scale.market import load_market, stamp
 from shelfcast.scale.panels import MARKET, tasks_of
 
 TEXTS = "texts"
@@ -55,9 +57,19 @@ def read_texts(folder: str, models: str, start: int, texts: str) -> pa.Table:
     tokenizer = load_tokenizer(facts["backbone"])
     tokens = tokenizer(sentences, padding=True, truncation=True, max_length=MAX_TEXT, return_tensors="pt")
     with torch.inference_mode():
-        read = load_models(models)[0].read_text(tokens["input_ids"], tokens["attention_mask"].bool()).numpy()
+        read = trained(models, 1)[0].read_text(tokens["input_ids"], tokens["attention_mask"].bool()).numpy()
     values = pa.FixedSizeListArray.from_arrays(pa.array(read.ravel()), read.shape[1])
     return pa.table({"product_id": pa.array(products.index.astype(str)), "read": values})
+
+
+def trained(folder: str, most: int | None = None) -> list[SalesBert]:
+    """The models of a variant's seeds, loaded once in a process."""
+    return _load(folder, most, stamp(Path(folder) / "variant.json"))
+
+
+@lru_cache(maxsize=1)
+def _load(folder: str, most: int | None, stamp: tuple[int, int]) -> list[SalesBert]:
+    return load_models(folder, most=most)
 
 
 def with_texts(market: MarketTensors, folder: str | Path, start: int) -> MarketTensors:

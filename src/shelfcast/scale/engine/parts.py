@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 import shelfcast
 from shelfcast.data.files import atomic
+from shelfcast.scale.engine.steps import Steps, add_seconds
 
 MANIFEST = "manifest.json"
 PREFIX, SUFFIX = "part-", ".parquet"
@@ -39,19 +40,21 @@ class Job:
     work : a module's function of a partition's arguments; returns a data frame or an Arrow table.
     tasks : name of the partition -> its arguments, as JSON can hold them.
     belongs : what all partitions depend on, as JSON can hold it: hashes of inputs, settings.
+    code : hash of the sources that the job was made with, which every process must have.
     """
 
     folder: Path
     work: Callable[..., pd.DataFrame | pa.Table]
     tasks: dict[str, dict[str, Any]]
     belongs: dict[str, Any] = field(default_factory=dict)
+    code: str = field(default_factory=lambda: code_md5())
 
     def path(self, name: str) -> Path:
         return self.folder / f"{PREFIX}{name}{SUFFIX}"
 
     def digest(self, name: str) -> str:
         """md5 of all that a part is made of: the work, this code, its arguments, and what it belongs to."""
-        return _md5([_title(self.work), code_md5(), name, self.tasks[name], self.belongs])
+        return _md5([_title(self.work), self.code, name, self.tasks[name], self.belongs])
 
     def is_done(self, name: str) -> bool:
         """Whether the part is there, and made of the same."""
@@ -62,18 +65,20 @@ class Job:
         digest = self.digest(name)
         if read_digest(self.path(name)) == digest:
             return digest
+        if code_md5() != self.code:
+            raise ValueError("the sources of shelfcast changed while the job ran. Start it again.")
+        steps = Steps()
         try:
-            table = self.work(**self.tasks[name])
+            with steps("all"):
+                table = self.work(**self.tasks[name])
         except ValueError as error:
             raise ValueError(f"partition {name}: {error}") from error
-        write_part(table, self.path(name), digest)
+        write_part(steps.on(table), self.path(name), digest)
         return digest
 
 
-def write_part(table: pd.DataFrame | pa.Table, path: Path, digest: str) -> None:
+def write_part(table: pa.Table, path: Path, digest: str) -> None:
     """Write a part under a name of this attempt's own, then rename it: two attempts at once do not meet."""
-    if isinstance(table, pd.DataFrame):
-        table = pa.Table.from_pandas(table, preserve_index=False)
     table = table.replace_schema_metadata((table.schema.metadata or {}) | {DIGEST: digest.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     attempt = path.with_name(f"{TEMPORARY}{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
@@ -162,6 +167,12 @@ def iter_parts(folder: str | Path, columns: list[str] | None = None) -> Iterator
         yield pq.read_table(Path(folder) / name, columns=columns, partitioning=None).to_pandas()
 
 
+def read_seconds(folder: str | Path) -> dict[str, list[float]]:
+    """Step -> seconds of the clock and of the processor, summed over all parts; 'all' is a partition's whole work."""
+    paths = [Path(folder) / name for name in read_manifest(folder)]
+    return add_seconds([pq.read_metadata(path).metadata or {} for path in paths])
+
+
 @lru_cache
 def code_md5() -> str:
     """Hash of this package's sources, so that no part is kept that other code made."""
@@ -173,7 +184,7 @@ def code_md5() -> str:
 
 
 def _job_md5(job: Job) -> str:
-    return _md5([_title(job.work), code_md5(), job.tasks, job.belongs])
+    return _md5([_title(job.work), job.code, job.tasks, job.belongs])
 
 
 def _title(work: Callable) -> str:

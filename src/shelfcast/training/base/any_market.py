@@ -28,7 +28,6 @@ from shelfcast.training.base.store import FACTS, HISTORY, VERSIONS, WEIGHTS, new
 
 OF_ONE_MARKET = ("appeal_", "cold_start.", "from_picture.", "absent_picture")  # how names of such weights begin
 SIZES = ("n_static", "n_week", "n_plan", "n_picture", "n_locations")
-OWN_SCALE = "store_"  # columns that begin so have other units, or another origin, at each retailer
 
 
 def shared_parts(model: SalesBert) -> dict[str, torch.Tensor]:

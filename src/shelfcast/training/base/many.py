@@ -6,6 +6,7 @@ adds nothing (see `model.meaning`); a market's own weeks and locations stay as m
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from shelfcast.model.meaning.describe import describe
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.model_options import Training
-from shelfcast.training.base.any_market import OWN_SCALE
 from shelfcast.training.initial import fit_text_axes
 from shelfcast.training.phase import Phase
 
 FIELDS = ("static", "weeks", "plan")  # whose columns differ from market to market
 UNREAD = ("input_ids", "text_mask")  # once texts were read
 SAVE_EVERY = 200  # steps
+OWN_SCALE = ("level", "price_level")  # pieces or litres, dollars or yen: what is large is told within a market alone
+STORES = "store_"  # columns that begin so, such as coordinates, have an origin or a unit of their own at each retailer
 
 
 def all_columns(markets: list[MarketTensors]) -> dict[str, list[str]]:
@@ -36,15 +38,20 @@ def all_columns(markets: list[MarketTensors]) -> dict[str, list[str]]:
     return names
 
 
+def family(column: str) -> str:
+    """Columns that a retailer has together: the first word of the name, 'promotion' of 'promotion: radio'."""
+    return re.split(r"[_: ]", column)[0]
+
+
 def shared_scale(markets: list[MarketTensors]) -> dict[str, list[float]]:
     """Mean and standard deviation of each column over all markets that have it, each counting alike.
 
-    Columns of stores are left out: coordinates, say, have another origin at each retailer.
+    Left out are those of `OWN_SCALE` and of stores, which each market scales by its own training weeks.
     """
     scale = {}
     for column in dict.fromkeys(name for market in markets for name in market.scale):
         own = np.array([market.scale[column] for market in markets if column in market.scale])
-        if not column.startswith(OWN_SCALE):
+        if column not in OWN_SCALE and not column.startswith(STORES):
             mean = own[:, 0].mean()
             scale[column] = [float(mean), float(((own[:, 1] ** 2 + (own[:, 0] - mean) ** 2).mean()) ** 0.5)]
     return scale
@@ -54,9 +61,10 @@ def shared_scale(markets: list[MarketTensors]) -> dict[str, list[float]]:
 class ManyMarkets(torch.utils.data.Dataset):
     """Item i is the batch of step i: products of one market, drawn by the seed and i alone, so that training resumes.
 
-    markets : with texts read. names : the model's columns. batch_weeks : weeks of products in a step.
-    hide_plan : share of forecasts that do not know the plan. drop_columns : chance that a step lacks a column, so that
-        the model does without those that another market lacks.
+    markets : with texts read, each drawn by the root of its weeks of products, so that a few large ones do not decide.
+    names : the model's columns. batch_weeks : weeks of products in a step.
+    hide_plan : share of forecasts that do not know the plan. drop_columns : chance that a step lacks a family of
+        columns (see `family`), so that the model does without those that another market lacks.
     """
 
     markets: list[MarketTensors]
@@ -74,7 +82,7 @@ class ManyMarkets(torch.utils.data.Dataset):
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
         draw = np.random.default_rng([self.seed, i])
-        sizes = np.array([len(m) * len(m.weeks_index) for m in self.markets], float)
+        sizes = np.sqrt([len(m) * len(m.weeks_index) for m in self.markets])
         market = self.markets[draw.choice(len(sizes), p=sizes / sizes.sum())]
         n = min(len(market), max(1, round(self.batch_weeks / len(market.weeks_index))))
         products = torch.as_tensor(np.sort(draw.choice(len(market), n, replace=False)))
@@ -82,7 +90,9 @@ class ManyMarkets(torch.utils.data.Dataset):
         if market.planned:
             hidden = draw.random((n, 1, len(market.weeks_index), 1, 1)) < self.hide_plan
             batch["plan"] = market.with_plan_hidden(batch["plan"], torch.as_tensor(hidden))
-        dropped = {name for field in FIELDS for name in self.names[field] if draw.random() < self.drop_columns}
+        every = [name for field in FIELDS for name in self.names[field]]
+        families = [name for name in dict.fromkeys(map(family, every)) if draw.random() < self.drop_columns]
+        dropped = {name for name in every if family(name) in families}
         return batch | {field: self.aligned(batch[field], market, field, dropped) for field in FIELDS}
 
     def aligned(self, x: torch.Tensor, market: MarketTensors, field: str, dropped: set[str]) -> torch.Tensor:
