@@ -56,7 +56,7 @@ def test_make_run_knows_no_scene():
 def test_scenes_are_small_markets_with_words_of_their_own(project):
     for name in ("spare_parts", "parcels", "accounts"):
         s = settings.load(name, path=project / "params.yaml")
-        assert len(s.finetune.seeds) == 1 and s.finetune.steps <= 500
+        assert len(s.finetune.seeds) == 1 and s.finetune.steps <= 200
         assert {"unit", "place", "chain"} <= set(s.market.words.given())
         assert s.evaluate.methods == settings.load(path=ROOT / "params.yaml").evaluate.methods, "the same peers"
     assert not settings.load("parcels", path=project / "params.yaml").orders.stocked
