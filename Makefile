@@ -1,6 +1,6 @@
 # `make` prints what one can do. Needs git, make and Python 3.11; everything else comes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup run base new-market test test-fast lint lab whatif serve docs bench ablate categories controls transfer tune choices retailers scenes lock clean
+.PHONY: help setup run base new-market test test-fast lint lab whatif serve docs bench ablate categories controls transfer tune choices retailers any-retailer scenes lock clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=  # pip compiles nothing (it would take longer): imports are compiled once
 
@@ -69,6 +69,9 @@ choices: setup  ## study: settings of the training over markets of different kin
 
 retailers: setup  ## study: methods on any folder of retailers (minutes each; resumable) folder=…
 	python -m studies.retailers.retailers $(folder)
+
+any-retailer: setup  ## study: what a base for any market brings to retailers it has not seen (hours; resumable) folder=…
+	python -m studies.any_retailer.any_retailer $(folder)
 
 scenes: setup  ## study: spare parts, parcels and accounts through the pipeline (minutes each; resumable) [name=parcels]
 	python -m studies.scenes.scenes $(name)

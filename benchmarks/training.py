@@ -3,9 +3,10 @@
     python benchmarks/training.py build/soft_drinks/panel
     python benchmarks/training.py ../before/build/soft_drinks/panel --source ../before --name before
 
-The second line measures another checkout of the project with the same packages, one that was run. Each task runs in a
-process of its own: `steps` trains one seed from the backbone alone, on one core; `default` is notebook 3's training,
-all seeds from the base, on all cores. benchmarks/results/training.csv holds a row for each code and task; rows measured
+The second line measures another checkout of the project with the same packages. Each task runs in a process of its own:
+`steps` trains one seed from the backbone alone, on one core; `shared` does the same on two processes that share each
+step, with a core each; `default` is notebook 3's training, all seeds from the base, on all cores.
+benchmarks/results/training.csv holds a row for each code and task, written as soon as it is measured; rows measured
 again are replaced. Seconds depend on the machine: compare rows that were measured together.
 """
 
@@ -24,66 +25,37 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/training.csv"
-TASKS = ("steps", "default")
-ROUNDS, STEPS = 4, 25  # of the task `steps`; the first round, in which things start, is left out of the means
+TASKS = ("steps", "shared", "default")
+PROCESSES = {"steps": 1, "shared": 2, "default": 1}
+ROUNDS, STEPS = 4, 25  # of a task but `default`; the first round, in which things start, is left out of the means
 
 # ---------------------------------------------------------------- what is trained
 
 
-def parts(source: Path, panel_folder: Path, from_base: bool) -> dict:
+def parts(source: Path, panel_folder: Path, task: str) -> dict:
     """What `select` and `fit` need, and these functions."""
     from shelfcast.model_options import Finetune
     from shelfcast.panel.frame import Panel
     from shelfcast.training.fit import fit, select
     from shelfcast.training.setup import training_setup
 
-    finetune = (
-        Finetune(from_base=from_base)
-        if from_base
-        else Finetune(from_base=False, steps=ROUNDS * STEPS, judge_steps=STEPS)
-    )
+    from_base = task == "default"
+    options = {} if from_base else {"steps": ROUNDS * STEPS, "judge_steps": STEPS}
+    if PROCESSES[task] > 1:  # else the parameter stays away, which earlier code does not have
+        options["processes"] = PROCESSES[task]
+    finetune = Finetune(from_base=from_base, **options)
     setup = training_setup(Panel.load(panel_folder), finetune, source / "models/base")
     if setup.warm_start is not from_base:
         raise SystemExit(f"error: {setup.start_sentence}")
-    functions = {"fit": fit, "select": select}
+    functions = {"fit": fit, "select": select, "seeds": finetune.seeds}
     return functions | {"make_model": setup.make_model, "splits": setup.splits, "training": setup.training}
-
-
-def parts_before(source: Path, panel_folder: Path, from_base: bool) -> dict:
-    """The same with the modules that the project had before its packages."""
-    import yaml
-
-    from shelfcast.base import Base
-    from shelfcast.dataset import backbone_path, load_tokenizer, market_tensors
-    from shelfcast.model import SalesBert
-    from shelfcast.panel import Panel
-    from shelfcast.training import Recipe, fit, select
-
-    params = yaml.safe_load((source / "params.yaml").read_text())
-    finetune = params["finetune"] | {"epochs": ROUNDS}
-    if from_base:
-        finetune |= {name.removeprefix("base_"): value for name, value in params["go_on"].items()}
-    base = Base.load(source / "build/pretrain/base")
-    panel = Panel.load(panel_folder)
-    scale = base.facts["scale"] if from_base else None
-    market = market_tensors(panel, load_tokenizer("minilm"), False, scale)
-    names = ("body", "use_text", "use_space", "layers", "width", "compact_layers", "dropout")
-    shape = {name: finetune[name] for name in names} | market.sizes()
-
-    def make_model(phase: str):
-        return base.model(phase, **shape) if from_base else SalesBert.from_backbone(backbone_path("minilm"), **shape)
-
-    recipe = Recipe(**{name: value for name, value in finetune.items() if name in Recipe.__dataclass_fields__})
-    functions = {"fit": fit, "select": select}
-    return functions | {"make_model": make_model, "splits": market.splits(panel), "training": recipe}
 
 
 # ---------------------------------------------------------------- one task, in a process of its own
 
 
-def steps(given: dict, work: str) -> dict[str, float]:
-    """Seconds of a round of steps with its judgement, of a step, and of what follows the steps; size of a checkpoint."""
-    import torch
+def clock(path: Path):
+    """A callback that writes what each round of steps takes; on several processes, the first one of them."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
@@ -100,24 +72,37 @@ def steps(given: dict, work: str) -> dict[str, float]:
             self.steps.append(self.ended - self.began)
             self.after.append(now - self.ended)
             self.began = now
+            if state.is_world_process_zero:
+                path.write_text(json.dumps({"steps": self.steps, "after": self.after, "n_steps": self.n_steps}))
+
+    return Clock()
+
+
+def steps(given: dict, work: str) -> dict[str, float]:
+    """Seconds of a round of steps with its judgement, of a step, of what follows the steps; a checkpoint's size; the last score."""
+    import torch
 
     torch.set_num_threads(1)
-    clock, (train, validation, _) = Clock(), given["splits"]
-    given["select"](given["make_model"], train, validation, given["training"], [0], work, "benchmark", [clock])
-    each, after = (sum(seconds[1:]) / (len(seconds) - 1) for seconds in (clock.steps, clock.after))
+    path, (train, validation, _) = Path(work, "clock.json"), given["splits"]
+    history = given["select"](
+        given["make_model"], train, validation, given["training"], [0], work, "benchmark", [clock(path)]
+    )
+    rounds = json.loads(path.read_text())
+    each, after = (sum(rounds[name][1:]) / (len(rounds[name]) - 1) for name in ("steps", "after"))
     newest = max(Path(work).glob("**/checkpoint-*"), key=lambda path: path.stat().st_mtime)
     n_bytes = sum(path.stat().st_size for path in newest.rglob("*") if path.is_file())
     return {
         "round_seconds": each + after,
         "judge_and_save_seconds": after,
-        "step_milliseconds": 1000 * each / (clock.n_steps / len(clock.steps)),
+        "step_milliseconds": 1000 * each / (rounds["n_steps"] / len(rounds["steps"])),
         "checkpoint_mib": n_bytes / 2**20,
+        "validation_wql": history["wql"].iloc[-1],
     }
 
 
 def default(given: dict, work: str) -> dict[str, float]:
     """All of it: see the whole process's seconds."""
-    given["fit"](given["make_model"], *given["splits"], given["training"], [0, 1, 2], work, "benchmark", (), True)
+    given["fit"](given["make_model"], *given["splits"], given["training"], given["seeds"], work, "benchmark", (), True)
     return {}
 
 
@@ -130,11 +115,10 @@ def one(task: str, source: Path, panel_folder: Path) -> None:
     logging.disable_progress_bar()
     if task == "steps" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    before = (source / "src/shelfcast/training.py").exists()
-    given = (parts_before if before else parts)(source, panel_folder, task == "default")
+    given = parts(source, panel_folder, task)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
-        row = (steps if task == "steps" else default)(given, work)
+        row = (default if task == "default" else steps)(given, work)
     seconds = time.perf_counter() - start
     get_reusable_executor().shutdown(wait=True)
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -144,29 +128,25 @@ def one(task: str, source: Path, panel_folder: Path) -> None:
 # ---------------------------------------------------------------- all tasks
 
 
-def measure(name: str, source: Path, panel_folder: Path, tasks: list[str]) -> list[dict]:
-    """A row for each task; peak_mib is that of the largest process."""
-    rows = []
-    for task in tasks:
-        done = subprocess.run(
-            [sys.executable, __file__, str(panel_folder), task, "--source", str(source), "--one"],
-            env=os.environ | {"PYTHONPATH": str(source / "src"), "SHELFCAST_PIPELINE": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        measured = {key: round(value, 2) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
-        row = {"code": name, "task": task, "cores": os.cpu_count()} | measured
-        rows.append(row | {"measured": datetime.now(UTC).date().isoformat()})
-        print(rows[-1], flush=True)
-    return rows
+def measure(name: str, source: Path, panel_folder: Path, task: str) -> dict:
+    """A row of the results; peak_mib is that of the largest process."""
+    done = subprocess.run(
+        [sys.executable, __file__, str(panel_folder), task, "--source", str(source), "--one"],
+        env=os.environ | {"PYTHONPATH": str(source / "src"), "SHELFCAST_PIPELINE": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    measured = {key: round(value, 4) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
+    row = {"code": name, "task": task, "cores": os.cpu_count()} | measured
+    return row | {"measured": datetime.now(UTC).date().isoformat()}
 
 
-def write(rows: list[dict], path: Path) -> None:
-    """Replace the rows of the same code and task."""
+def write(row: dict, path: Path) -> None:
+    """Replace the row of the same code and task."""
     import pandas as pd
 
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([row])
     if path.exists():
         table = pd.concat([pd.read_csv(path), table])
     table = table.drop_duplicates(["code", "task"], keep="last")
@@ -189,7 +169,10 @@ def main() -> None:
     if options.one:
         one(options.tasks[0], source, panel_folder)
     else:
-        write(measure(options.name, source, panel_folder, options.tasks or list(TASKS)), options.results)
+        for task in options.tasks or TASKS:
+            row = measure(options.name, source, panel_folder, task)
+            print(row, flush=True)
+            write(row, options.results)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from shelfcast.language import N_, _, items
 from studies.choices.tables import PRESENT, means
 
 STUDIES = Path(__file__).parent
+MARKETS = {"held-out retailer": "held-out retailers", "untouched category": "untouched categories"}
 LEVELS = {"product": "the whole chain", "product_region": "regions"}
 SOURCES = {
     "no_text": "product text",
@@ -31,6 +32,48 @@ PLANS = (
 )
 
 SCENE_AIMS = {"ratio": 1.02, "coverage": 0.05}  # of the ensemble's WQL to the best peer's, and off 80 %
+
+
+def answer_any_retailer() -> str:
+    """The base for any market: zero-shot and fine-tuned, on retailers and categories that it has not seen."""
+    if not (STUDIES / "any_retailer/results/scores.csv").exists():
+        return "Not measured yet: `make any-retailer folder=…` trains the bases, scores all methods and writes the results."
+    table, scores = _csv("any_retailer", "differences"), _csv("any_retailer", "scores")
+    tries = scores[scores["method"].str.startswith("fine_tuned")]
+    chosen = tries.groupby("method")["validation"].mean().idxmin()
+    zero, zero_met = _any_retailer_rows(table, "zero_shot", "lightgbm_part", 0.0)
+    tuned, tuned_met = _any_retailer_rows(table, chosen, "from_nothing", -0.03)
+    seen, _met = _any_retailer_rows(table, "zero_shot", "from_nothing", 0.0)
+    return (
+        f"A base that has never seen the market, as it is, scores against LightGBM trained on a quarter of the history {zero}; "
+        f"against the model trained on all of the market's history {seen}. Fine-tuned (`{chosen}`, the better try on the "
+        f"validation weeks), against training from nothing {tuned}. The aims, not worse than LightGBM of a quarter and 3 % "
+        f"better than from nothing, are reached in {zero_met} and in {tuned_met} of these rows."
+    )
+
+
+def _any_retailer_rows(table: pd.DataFrame, method: str, against: str, aim: float) -> tuple[str, str]:
+    """Relative WQL by kind of market and level in words, and in how many of them it is `aim` or lower."""
+    rows = table[(table["method"] == method) & (table["against"] == against)]
+    words = [
+        f"{row.estimate:+.1%} (from {row.low:+.1%} to {row.high:+.1%}) on {MARKETS[row.kind]}, {LEVELS[row.level]}"
+        for row in rows.itertuples()
+    ]
+    return items(words), f"{(rows['estimate'] <= aim).sum()} of {len(rows)}"
+
+
+def answer_any_retailer_scores() -> str:
+    """WQL of each method on each market as a table."""
+    if not (STUDIES / "any_retailer/results/scores.csv").exists():
+        return "Not measured yet."
+    scores = _csv("any_retailer", "scores")
+    wql = scores.pivot(index=["market", "level"], columns="method", values="wql").reset_index()
+    wql["level"] = wql["level"].map(LEVELS)
+    lines = ["| " + " | ".join(wql.columns) + " |", "| --- | --- |" + " ---: |" * (len(wql.columns) - 2)]
+    for row in wql.itertuples(index=False):
+        cells = [f"{value:.3f}" if isinstance(value, float) else value for value in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _json(study: str, name: str) -> dict:

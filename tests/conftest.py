@@ -4,6 +4,7 @@ import shelfcast  # noqa: F401  # isort: skip  # before torch: it sets how threa
 
 import contextlib
 import dataclasses
+import gc
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,11 @@ def pytest_collection_modifyitems(items):
         if item.path.stem in SLOW:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+
+
+def pytest_collection_finish():
+    """What was imported stays: no garbage collection walks through it again (transformers asks for one a training)."""
+    gc.freeze()
 
 
 def make_retailer(seed: int = 0) -> dict[str, pd.DataFrame]:

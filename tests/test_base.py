@@ -93,7 +93,7 @@ def base(panels, tokenizer, tiny_bert, tmp_path_factory):
     assert list(history["wql"].notna()) == [True] * 2 + [False] * 2
     facts = {"categories": ["TEA", "MATE"], "scale": market.scale, "backbone": tiny_bert, "data_md5": "x"}
     facts["regions_md5"] = regions_md5(panels[0])
-    facts |= input_columns(market) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
+    facts |= input_columns(panels[0]) | {end: panels[0].meta[end] for end in ("train_end", "validation_end")}
     save_base(folder, models, facts, history)
     return Base.load(folder)
 
@@ -102,6 +102,14 @@ def test_a_base_of_no_category_is_none(tmp_path):
     assert Base.load(tmp_path) is None
     (tmp_path / FACTS).write_text('{"categories": []}')
     assert Base.load(tmp_path) is None
+
+
+def test_what_fits_is_asked_of_the_columns_that_tensors_have(panels, tokenizer):
+    """So that a market's tensors are made once, on the scale that training has decided for."""
+    for price_plan in (False, True):
+        market = market_tensors(panels[0], tokenizer, price_plan)
+        expected = market.names | {"locations": market.locations, "horizon": market.sizes()["horizon"]}
+        assert input_columns(panels[0], price_plan) == expected
 
 
 @pytest.mark.parametrize(("phase", "end"), [("select", "train_end"), ("refit", "validation_end")])
@@ -113,9 +121,9 @@ def test_leak_later_weeks_do_not_reach_a_base(base, panels, tokenizer, tiny_bert
         assert torch.equal(weight, models[phase].state_dict()[name]), name
 
 
-def test_which_markets_may_start_from_it(base, panels, tokenizer, tiny_bert):
-    panel, market = panels[0], market_tensors(panels[0], tokenizer)
-    assert base.mismatch(panel, market, tiny_bert) == ""
+def test_which_markets_may_start_from_it(base, panels, tiny_bert):
+    panel = panels[0]
+    assert base.mismatch(panel, tiny_bert) == ""
     for meta, words in (
         ({"data_md5": "y"}, "other tables"),
         ({"regions": {"s1": "region_1"}}, "regions are made of other stores"),
@@ -123,10 +131,11 @@ def test_which_markets_may_start_from_it(base, panels, tokenizer, tiny_bert):
         ({"train_end": "2022-03-07"}, r"its train end is .*, and this market's is 2022-03-07"),
     ):
         other = dataclasses.replace(panel, meta=panel.meta | meta)
-        assert re.search(words, base.mismatch(other, market, tiny_bert))
-    assert "backbone" in base.mismatch(panel, market, "minilm")
-    fewer = dataclasses.replace(market, names=market.names | {"plan": market.names["plan"][1:]})
-    assert base.mismatch(panel, fewer, tiny_bert) == "it was trained with other plan"
+        assert re.search(words, base.mismatch(other, tiny_bert))
+    assert "backbone" in base.mismatch(panel, "minilm")
+    fewer = dataclasses.replace(panel, roles=panel.roles | {"static": panel.roles["static"][1:]})
+    assert base.mismatch(fewer, tiny_bert) == "it was trained with other static"
+    assert base.mismatch(panel, tiny_bert, price_plan=True) == "it was trained with other weeks, plan"
     assert base.model("select", **SHAPE, dropout=0.3).config.dropout == 0.3  # which has no weights
     with pytest.raises(ValueError, match=r"finetune.width is 64, the base in .* has 32.*from_base to false"):
         base.model("select", **SHAPE | {"width": 64})

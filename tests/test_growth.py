@@ -1,5 +1,6 @@
 """A trained market's panel grows by events, and is what the pipeline makes of the same rows."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ from conftest import MONDAY, PRODUCTS, STORES, add_optional_tables, make_retaile
 from pydantic import TypeAdapter
 
 from shelfcast.data import tables
+from shelfcast.live.engine import gaps
 from shelfcast.live.growth.grow import grow
+from shelfcast.live.store import own as own_module
 from shelfcast.live.store.events import Event
 from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
@@ -116,6 +119,34 @@ def test_an_open_week_waits_and_the_coming_plan_does_not(market, store, tmp_path
     assert panel.frame.loc[begun, "y"].sum() > 0 and panel.frame.loc[panel.frame["ds"] > first, "y"].isna().all()
 
 
+def test_closed_weeks_without_sales_or_with_few_are_missing_and_told(market, store, tmp_path):
+    """Two weeks are closed: without events, with those of the second alone, then with a twentieth of the first's."""
+    _, raw, first, trained, _ = market
+    weeks = [(first + pd.Timedelta(weeks=k)).date() for k in range(LATER)]
+    since, closed = pd.Timestamp(trained.meta["last_week"]), weeks[-1]
+    store.close_week(closed)
+    panel, _ = grown(market, store, tmp_path / "none")
+    assert panel.meta["last_week"] == trained.meta["last_week"]
+    assert gaps.unobserved(panel, since, closed) == weeks
+    text = gaps.note(panel, since, closed)
+    assert f"{weeks[0]}, {weeks[1]}" in text and f"Forecasts begin behind the week of {since.date()}" in text
+    events = as_events(raw, first)
+    day = pd.Timestamp(weeks[1]).isoformat()
+    of_first = [event for event in events if event.get("timestamp", day) < day]
+    store.add(READ.validate_python([event for event in events if event not in of_first]))
+    panel, _ = grown(market, store, tmp_path / "second")
+    assert panel.meta["last_week"] == str(closed) and gaps.unobserved(panel, since, closed) == weeks[:1]
+    assert panel.frame.loc[panel.frame["ds"] == first, "y"].isna().all(), "missing, not zero"
+    assert str(weeks[0]) in gaps.note(panel, since, closed) and "begin behind" not in gaps.note(panel, since, closed)
+    store.add(READ.validate_python(of_first[::20]))
+    panel, _ = grown(market, store, tmp_path / "part")
+    assert gaps.unobserved(panel, since, closed) == weeks[:1]
+    store.add(READ.validate_python([event for i, event in enumerate(of_first) if i % 20]))  # the rest comes late
+    panel, _ = grown(market, store, tmp_path / "all")
+    assert gaps.note(panel, since, closed) == ""
+    pd.testing.assert_frame_equal(panel.frame, market[4].frame)
+
+
 def test_a_late_event_lands_in_its_week(market, store, tmp_path):
     trained = market[3]
     week = pd.Timestamp(trained.meta["last_week"])
@@ -173,6 +204,42 @@ def test_the_same_store_writes_the_same_bytes(market, store, tmp_path):
         write_tables(store, tmp_path / name, LINE, market[0])
     for path in sorted((tmp_path / "one").iterdir()):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_kept_tables_are_read_once_and_give_the_same_bytes(market, store, tmp_path, monkeypatch):
+    _, raw, first, _, _ = market
+    store.add(READ.validate_python(as_events(raw, first)))
+    for closed in range(LATER):
+        store.close_week((first + pd.Timedelta(weeks=closed)).date())
+        write_tables(store, tmp_path / "plain", LINE, market[0])
+        with monkeypatch.context() as patched:
+            if closed:
+                patched.setattr(own_module.tables, "load", lambda *_: pytest.fail("the tables were read again"))
+            write_tables(store, tmp_path / "quick", LINE, market[0], tmp_path / "kept")
+        names = sorted(path.name for path in (tmp_path / "plain").iterdir())
+        assert names == sorted(path.name for path in (tmp_path / "quick").iterdir()) and "products.parquet" in names
+        for name in names:
+            assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "quick" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("what", ["a row", "how they are read", "the note"])
+def test_tables_that_changed_are_read_again(market, store, tmp_path, what):
+    root, kept, line = tmp_path / "root", tmp_path / "kept", LINE
+    shutil.copytree(market[0] / "base", root / "base")
+    write_tables(store, tmp_path / "before", line, root, kept)
+    if what == "a row":
+        rows = pd.read_parquet(root / "base/transactions.parquet")
+        rows.assign(quantity=rows["quantity"] + (rows.index == 3)).to_parquet(root / "base/transactions.parquet")
+    if what == "how they are read":
+        rows = pd.read_parquet(root / "base/transactions.parquet")
+        line = replace(LINE, rename="transactions.till=basket_id")
+        rows.rename(columns={"basket_id": "till"}).to_parquet(root / "base/transactions.parquet")
+    if what == "the note":
+        (kept / own_module.NOTE).write_text("{")
+    write_tables(store, tmp_path / "quick", line, root, kept)
+    write_tables(store, tmp_path / "plain", line, root)
+    for path in sorted((tmp_path / "plain").iterdir()):
+        assert path.read_bytes() == (tmp_path / "quick" / path.name).read_bytes(), path.name
 
 
 def test_rows_that_change_what_was_chosen_are_refused(market, store, tmp_path):

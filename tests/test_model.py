@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import load_retailer, make_backbone, make_retailer
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import TimeSeriesSplit
 from transformers import AutoModel, ViTConfig, ViTModel
 
 from shelfcast.judge.frame import is_chain
@@ -16,7 +18,7 @@ from shelfcast.model.layers.attention import additive, bert_pass
 from shelfcast.model.layers.space import Spillover
 from shelfcast.model.salesbert import OUTLOOK_WEIGHT, SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors
-from shelfcast.training.initial import fit_spillover
+from shelfcast.training.initial import FOLDS, PENALTIES, fit_spillover
 
 BODIES = [dict(body="backbone"), dict(body="compact"), dict(body="compact", use_text=False)]
 
@@ -221,6 +223,24 @@ def test_spillover_starts_from_a_regression():
     spillover = Spillover(3, 4)
     fit_spillover(spillover, shocks[None, :, :8])  # too few to learn from
     assert not spillover.weight.any()
+
+
+@pytest.mark.parametrize("noise", [0.1, 3.0, 100.0])
+def test_spillover_is_scikit_learns_ridge_regression(noise):
+    """Of two categories, from where one location follows another, to where nothing can be learned."""
+    draw = np.random.default_rng(0)
+    shock = draw.normal(size=(2, 5, 60))
+    shock[:, 4, 1:] = shock[:, 0, :-1]
+    shock += noise * draw.normal(size=shock.shape)
+    shock[:, 3] = 0  # a location without sales
+    spillover = Spillover(5, 4)
+    fit_spillover(spillover, torch.as_tensor(shock))
+    ridge = RidgeCV(PENALTIES, cv=TimeSeriesSplit(FOLDS))
+    weeks = shock.transpose(2, 0, 1)
+    for h, weight in enumerate(spillover.weight, start=1):
+        before, after = (part.reshape(-1, 5) for part in (weeks[:-h], weeks[h:]))
+        expected = ridge.fit(before, after).coef_
+        np.testing.assert_allclose(weight.detach(), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_no_column_identifies_a_week(small_panel, tiny_bert):

@@ -1,12 +1,15 @@
 """The service of a small market: what it answers is what the run delivered; what is wrong is refused in one shape."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from conftest import small_trees
 from live_market import MARKET, make_run
 from starlette.testclient import TestClient
@@ -16,7 +19,9 @@ from shelfcast.live.engine.compute import refresh
 from shelfcast.live.engine.engine import Engine
 from shelfcast.live.engine.trained import Trained
 from shelfcast.live.service import app, guard
+from shelfcast.live.service.clock import close_due
 from shelfcast.live.service.errors import place
+from shelfcast.live.store import store as store_module
 from shelfcast.live.store.store import Store
 from shelfcast.live_options import Service
 
@@ -173,11 +178,107 @@ def test_weeks_close_one_after_the_other(client, engine, monkeypatch):
     following = [str((last + pd.Timedelta(weeks=k)).date()) for k in (1, 2)]
     assert fault(client.post(f"/weeks/{(last + pd.Timedelta(days=8)).date()}/close"), 422)["field"] == "monday"
     assert following[0] in fault(client.post(f"/weeks/{following[1]}/close"), 409)["message"]
-    assert client.post(f"/weeks/{following[0]}/close").json() == {"week": following[0], "newly_closed": True}
-    assert client.post(f"/weeks/{following[0]}/close").json() == {"week": following[0], "newly_closed": False}
+    client.post("/events", json=[sale(engine, i) for i in range(3)])
+    told = client.post(f"/weeks/{following[0]}/close").json()
+    assert told == {"week": following[0], "newly_closed": True, "closed": [{"week": following[0], "sales": 3}]}
+    told = client.post(f"/weeks/{following[0]}/close").json()
+    assert told == {"week": following[0], "newly_closed": False, "closed": []}
     assert client.get("/health").json()["last_closed_week"] == following[0]
     assert len(asked) == 1
     fault(client.post("/weeks/2022-13-01/close"), 422)
+
+
+def test_weeks_that_were_skipped_are_named_in_the_answer_and_in_the_log(client, engine, monkeypatch, caplog):
+    asked = []
+    monkeypatch.setattr(engine, "refresh", lambda: asked.append(1))
+    caplog.set_level("INFO", "shelfcast.service")
+    last = engine.snapshot.panel.weeks[-1]
+    first, second, third, *_, far = [str((last + pd.Timedelta(weeks=k)).date()) for k in range(1, 15)]
+    client.post("/events", json=[sale(engine, i, timestamp=f"{second}T10:00:00") for i in range(2)])
+    error = fault(client.post(f"/weeks/{third}/close"), 409)
+    assert f"{first} to {second} would be skipped" in error["message"] and "with_earlier=true" in error["message"]
+    assert "at most 13" in fault(client.post(f"/weeks/{far}/close?with_earlier=true"), 422)["message"]
+    assert client.get("/health").json()["last_closed_week"] == str(last.date()) and not asked
+    told = client.post(f"/weeks/{third}/close?with_earlier=true").json()
+    sales = {first: 0, second: 2, third: 0}
+    assert told["closed"] == [{"week": week, "sales": n} for week, n in sales.items()] and told["week"] == third
+    levels = {record.getMessage(): record.levelname for record in caplog.records if "closed the week" in record.msg}
+    assert levels == {
+        f"closed the week of {first} with no sales": "WARNING",
+        f"closed the week of {second} with 2 sales": "INFO",
+        f"closed the week of {third} with no sales": "WARNING",
+    }
+    assert len(asked) == 1, "one computation for all"
+
+
+def test_weeks_that_are_due_by_date_are_closed_together_and_named(engine, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "refresh", lambda: None)
+    caplog.set_level("INFO", "shelfcast.service")
+    last = engine.snapshot.panel.weeks[-1]
+    weeks = [(last + pd.Timedelta(weeks=k)).date() for k in (1, 2)]
+    assert close_due(engine, (last + pd.Timedelta(days=13)).date()) == 0, "the Sunday has not passed"
+    assert close_due(engine, (last + pd.Timedelta(days=21)).date()) == 2
+    assert engine.store.closed() == weeks[-1]
+    assert f"2 weeks were due and were closed together: {weeks[0]}, {weeks[1]}" in caplog.text
+    assert caplog.text.count("with no sales") == 2
+    with pytest.raises(ValueError, match="14 weeks have passed"):
+        close_due(engine, weeks[-1] + pd.Timedelta(weeks=15))
+
+
+# ---------------------------------------------------------------- a store that cannot be written
+
+
+def as_it_was(client, engine):
+    """What a store that fails must leave: no event, nothing closed, no machine detail, and answers all the same."""
+    error = fault(client.post("/events", json=[sale(engine, i) for i in range(3)]), 503)
+    assert "Nothing was stored; send it again later" in error["message"] and "sqlite" not in error["message"]
+    week = str((engine.snapshot.panel.weeks[-1] + pd.Timedelta(weeks=1)).date())
+    assert fault(client.post(f"/weeks/{week}/close"), 503)
+    product = {"product_id": str(engine.snapshot.panel.products.index[0])}
+    assert client.get("/forecast", params=product).status_code == 200
+    assert client.get("/health").json()["last_closed_week"] == str(engine.snapshot.panel.weeks[-1].date())
+    assert sum(engine.store.count().values()) == 0
+    assert 'shelfcast_events_total{outcome="new"}' not in client.get("/metrics").text
+
+
+def works_again(client, engine):
+    assert client.post("/events", json=[sale(engine, i) for i in range(3)]).json()["new"] == 3
+    assert engine.store.count()["sale"] == 3
+
+
+def test_a_locked_database_is_told_and_works_again(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "PATIENCE", 0.2)
+    engine = engine_of(run, tmp_path)
+    holder = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); print(1, flush=True)"
+    command = [sys.executable, "-c", holder + "; sys.stdin.read()", str(tmp_path / "events.sqlite")]
+    with TestClient(app.make(engine, Service()), base_url=BASE) as client:
+        other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert other.stdout.readline() == b"1\n"
+            as_it_was(client, engine)
+        finally:
+            other.communicate()
+        works_again(client, engine)
+
+
+def test_a_full_disk_is_told_and_works_again(run, tmp_path):
+    engine = engine_of(run, tmp_path)
+    pages = []
+
+    def limited(connection, _):
+        if pages:
+            connection.execute(f"PRAGMA max_page_count = {pages[0]}")
+
+    sa.event.listen(engine.store._engine, "connect", limited)
+    with TestClient(app.make(engine, Service(max_batch=10_000, max_body=10**7)), base_url=BASE) as client:
+        with engine.store._engine.connect() as connection:
+            pages.append(connection.exec_driver_sql("PRAGMA page_count").scalar())
+        engine.store._engine.dispose()  # connections from now on may not grow the file
+        fault(client.post("/events", json=[sale(engine, i) for i in range(5000)]), 503)
+        assert sum(engine.store.count().values()) == 0, "nothing is half stored"
+        pages[0] = 10**6
+        engine.store._engine.dispose()
+        works_again(client, engine)
 
 
 # ---------------------------------------------------------------- the background work

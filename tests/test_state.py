@@ -29,6 +29,7 @@ BODIES = {
     "without locations": {"body": "compact", "use_space": False},
     "backbone without locations": {"body": "backbone", "use_space": False},
     "three layers": {"body": "compact", "compact_layers": 3},
+    "columns by meaning": {"body": "compact", "columns": "by_meaning"},
 }
 
 

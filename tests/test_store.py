@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from projects import ENV
 from pydantic import TypeAdapter, ValidationError
 
+from shelfcast.live.store import store as store_module
 from shelfcast.live.store.events import Event
 from shelfcast.live.store.store import Added, Conflict, Store, Unavailable
 
@@ -103,6 +104,47 @@ def test_whatever_was_acknowledged_outlives_a_kill(url):
     ]
     assert len(stored) == len(set(stored)) and len(stored) % 20 == 0, "a batch is whole"
     assert {f"{n}-{i}" for n in acknowledged for i in range(20)} <= set(stored)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from pydantic import TypeAdapter
+from shelfcast.live.store.events import Event
+from shelfcast.live.store.store import Store, Unavailable
+folder, read = Path(sys.argv[1]), TypeAdapter(list[Event])
+store, sale = Store(f"sqlite:///{folder}/events.sqlite"), {"kind": "sale", "product_id": "p", "store_id": "s"}
+sale |= {"quantity": 1.0, "sales_value": 1.0, "timestamp": "2026-11-25T10:00:00"}
+batch = lambda name: read.validate_python([sale | {"id": f"{name}-{i}"} for i in range(3000)])
+store.add(batch("before"))
+largest = max(path.stat().st_size for path in folder.iterdir())
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest + 20_000, resource.RLIM_INFINITY))
+try:
+    store.add(batch("full"))
+except Unavailable as error:
+    print(error)
+print(store.count()["sale"])
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(store.add(batch("full")).new, store.count()["sale"])
+"""
+
+
+def test_a_file_that_may_not_grow_stores_nothing_of_a_batch_and_works_again(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, env=ENV)
+    assert done.returncode == 0, done.stderr
+    error, kept, after = done.stdout.splitlines()
+    assert "cannot be used" in error and str(tmp_path) not in error
+    assert kept == "3000" and after == "3000 6000"
+
+
+def test_a_writer_that_holds_the_lock_is_waited_for_and_then_told(url, monkeypatch):
+    monkeypatch.setattr(store_module, "PATIENCE", 0.3)
+    store, other = Store(url), Store(url)
+    began = time.monotonic()
+    with other._writing(), pytest.raises(Unavailable, match="cannot be used"):
+        store.add(sales("a"))
+    assert 0.2 < time.monotonic() - began < 5 and store.count()["sale"] == 0
+    assert store.add(sales("a")).new == 1
 
 
 def test_a_store_of_another_version_a_wrong_address_and_a_file_that_is_none(tmp_path):

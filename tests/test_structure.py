@@ -15,7 +15,7 @@ NOTEBOOKS = sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("studies/*/*.ipy
 # A package may import those of lower floors; those of one floor do not know each other.
 FLOORS = [
     {"validate", "reading_options", "language", "frequency"},
-    {"decision_options", "live_options", "model_options", "word_options"},
+    {"decision_options", "live_options", "model_options", "scale_options", "word_options"},
     {"settings"},
     {"data"},
     {"judge"},
@@ -26,6 +26,7 @@ FLOORS = [
     {"why"},  # its figures look as the report's do; the report reads its frames from files
     {"act"},
     {"live"},
+    {"scale"},
     {"pipeline"},
 ]
 MODULE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 60, 1000

@@ -37,3 +37,6 @@ class Service:
     max_body: int = param(4_000_000, "bytes of a request at most", ge=1000)
     max_batch: int = param(5000, "events of a request at most", ge=1)
     close_by_date: bool = param(False, "close a week as soon as its Sunday has passed, instead of by a call")
+    keep_state: bool = param(
+        True, "keep what models made of weeks that they read, so that a week costs little; takes disk"
+    )

@@ -25,6 +25,9 @@ class Network:
     use_text: bool = param(True, "false leaves text and backbone out (a control)")
     use_pictures: bool = param(True, "false leaves pictures out, where there are any")
     use_space: bool = param(True, "false hides the other locations from each location")
+    columns: Literal["own", "by_meaning"] = param(
+        "own", "by_meaning: weights follow from what columns and locations are, so that a base fits other tables"
+    )
     dropout: float = param(0.1, "higher where few weeks are to be learned from", ge=0, lt=1)
 
 
@@ -38,6 +41,7 @@ class Training:
     patience: int = param(8, "judgements without a better validation score before training stops", ge=1)
     batch_weeks: int = param(300, "weeks of products in a step, each with all its locations", ge=1)
     accumulation: int = param(1, "steps whose gradients are added up, to save memory", ge=1)
+    processes: int = param(1, "that share a step, one GPU each where there are GPUs", ge=1)
     learning_rate: float = param(0.002, "of the new parts and adapters", gt=0)
     backbone_learning_rate: float = param(0.0001, "of the backbone, where mode is full", gt=0)
     weight_decay: float = param(0.1, "on matrices", ge=0)

@@ -21,11 +21,12 @@ from shelfcast.frequency import Frequency, Grain, WeekStart
 from shelfcast.live_options import Service, Stream
 from shelfcast.model_options import Base, Finetune
 from shelfcast.reading_options import Reading
+from shelfcast.scale_options import Scale
 from shelfcast.validate import STRICT, Day, SettingsError, build, check_path_name, nearest, param, read_yaml
 from shelfcast.word_options import Words
 
 PARAMS = Path("params.yaml")
-BASE_FOLDER = Path("models/base")
+BASE_FOLDER, ANY_BASE_FOLDER = Path("models/base"), Path("models/any_base")  # of the same tables; of any market
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -140,6 +141,7 @@ class Project:
     stream: dict[str, Any] = param({}, "see Stream")
     service: dict[str, Any] = param({}, "see Service")
     report: dict[str, Any] = param({}, "see Report")
+    scale: dict[str, Any] = param({}, "see Scale")
 
 
 SECTIONS = {
@@ -153,6 +155,7 @@ SECTIONS = {
     "stream": Stream,
     "service": Service,
     "report": Report,
+    "scale": Scale,
 }
 
 
@@ -173,6 +176,7 @@ class Settings:
     stream: Stream
     service: Service
     report: Report
+    scale: Scale
 
     @property
     def folder(self) -> Path:

@@ -128,7 +128,7 @@ def category_forecasts(panel: Panel, models: Models, finetune: Finetune, seed: i
     first, test = models.bases[models.averaged[0]], panel.cutoffs["test"]
     market = market_tensors(panel, load_tokenizer(first.facts["backbone"]), scale=first.facts["scale"])
     for folder, base in models.bases.items():
-        if why := base.mismatch(panel, market, first.facts["backbone"]):
+        if why := base.mismatch(panel, first.facts["backbone"]):
             raise ValueError(f"the base in {folder} does not fit {panel.meta['category']}: {why}. Train it again.")
     tuned, validation_split = fine_tune(models.bases, market, panel, finetune, seed), market.splits(panel)[1]
 

@@ -14,6 +14,15 @@ from shelfcast.judge.frame import forecast_frame, is_chain
 SMALLEST = 1e-6  # units a week; regions that forecast less are as good as silent
 
 
+def coherent_means(mean: np.ndarray) -> np.ndarray:
+    """`coherent` of means alone, as arrays (P, L, …) with the chain first: regions are scaled to add up to it."""
+    chain, regions = mean[:, :1], mean[:, 1:]
+    own = regions.sum(1, keepdims=True)
+    equal = np.broadcast_to(chain / max(regions.shape[1], 1), regions.shape)
+    scaled = np.where(own < SMALLEST, equal, regions * chain / np.maximum(own, SMALLEST))
+    return np.concatenate([chain, scaled], 1)
+
+
 def coherent(frame: pd.DataFrame) -> pd.DataFrame:
     """Scale the means of a product's regions to add up to its chain's, and their quantiles with them.
 

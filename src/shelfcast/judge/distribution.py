@@ -48,11 +48,19 @@ def dispersion_of(mean, variance, unit=0.0):
     return np.maximum((variance - poisson) / np.maximum(mean, TINY) ** 2, 0.0)
 
 
-def count_distribution(mean, dispersion):
-    """scipy's negative binomial of these means and dispersions, which broadcast."""
+def _size_and_probability(mean, dispersion):
+    """The two parameters of scipy's negative binomial."""
     size = 1 / np.maximum(dispersion, POISSON_LIMIT)
-    mean = np.maximum(mean, TINY)
-    return stats.nbinom(size, size / (size + mean))
+    return size, size / (size + np.maximum(mean, TINY))
+
+
+def count_distribution(mean, dispersion):
+    """scipy's negative binomial of these means and dispersions, which broadcast.
+
+    Making one takes longer than evaluating it a few thousand times (scipy writes its documentation), so that loops, as
+    in `fit_dispersion`, call `scipy.stats.nbinom` with the parameters.
+    """
+    return stats.nbinom(*_size_and_probability(mean, dispersion))
 
 
 @dataclass(frozen=True)
@@ -66,31 +74,37 @@ class Amounts:
     """
 
     no_sale: np.ndarray
-    gamma: stats.rv_continuous
+    shape: np.ndarray  # of the gamma
+    scale: np.ndarray
 
     @classmethod
     def of(cls, mean, dispersion, unit) -> Amounts:
         """By means in units of sales, dispersions, and the typical amount of a sale (> 0)."""
         mean = np.maximum(mean, TINY)
-        no_sale = count_distribution(2 * mean / unit, dispersion).pmf(0)
+        no_sale = stats.nbinom.pmf(0, *_size_and_probability(2 * mean / unit, dispersion))
         sold = 1 - np.minimum(no_sale, 1 - TINY)  # probability of a week with a sale
         mean_sold = mean / sold
         spread = np.maximum((variance(mean, dispersion, unit) + mean**2) / sold - mean_sold**2, TINY * mean_sold**2)
-        return cls(no_sale, stats.gamma(mean_sold**2 / spread, scale=spread / mean_sold))
+        return cls(no_sale, mean_sold**2 / spread, spread / mean_sold)
 
     def cdf(self, y):
         """Probability of at most `y`."""
-        return np.where(np.asarray(y) >= 0, self.no_sale + (1 - self.no_sale) * self.gamma.cdf(y), 0.0)
+        return np.where(
+            np.asarray(y) >= 0,
+            self.no_sale + (1 - self.no_sale) * stats.gamma.cdf(y, self.shape, scale=self.scale),
+            0.0,
+        )
 
     def ppf(self, q):
         """Amounts below which lie the shares `q`."""
         above = (q - self.no_sale) / np.maximum(1 - self.no_sale, TINY)
-        return np.where(above > 0, self.gamma.ppf(np.clip(above, 0, 1)), 0.0)
+        return np.where(above > 0, stats.gamma.ppf(np.clip(above, 0, 1), self.shape, scale=self.scale), 0.0)
 
     def loglikelihood(self, y):
         """Log of the probability of no sale, or of the density of an amount."""
         with np.errstate(divide="ignore"):
-            sold = np.log1p(-np.minimum(self.no_sale, 1 - TINY)) + self.gamma.logpdf(np.maximum(y, TINY))
+            density = stats.gamma.logpdf(np.maximum(y, TINY), self.shape, scale=self.scale)
+            sold = np.log1p(-np.minimum(self.no_sale, 1 - TINY)) + density
             return np.where(np.asarray(y) > 0, sold, np.log(np.maximum(self.no_sale, 1e-300)))
 
 
@@ -124,7 +138,7 @@ def fit_dispersion(y, mean, unit: float = 0.0) -> float:
         dispersion = np.exp(log_dispersion)
         if unit > 0:
             return -Amounts.of(mean, dispersion, unit).loglikelihood(y).mean()
-        return -count_distribution(mean, dispersion).logpmf(y).mean()
+        return -stats.nbinom.logpmf(y, *_size_and_probability(mean, dispersion)).mean()
 
     best = optimize.minimize_scalar(loss, bounds=(np.log(POISSON_LIMIT), MAX_LOG_DISPERSION), method="bounded")
     return float(np.exp(best.x))

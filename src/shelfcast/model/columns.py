@@ -10,6 +10,7 @@ from shelfcast.panel.frame import LEVEL_FLOOR, PLAN_KNOWN, Panel
 
 CONSTANT = 1e-6  # standard deviation below which a column is constant
 OUTLOOK = "outlook"  # the column of `panel.outlook`
+PLACES = ["place: whole chain", "place: log share of units", "place: share of stores"]  # of models `by_meaning`
 CLIP = 5.0  # standard deviations; an unseen extreme must not leave the range the model was trained on
 
 
@@ -24,7 +25,7 @@ class Columns:
         index = pd.MultiIndex.from_product([products, locations, ahead])
         self.frame = panel.frame.set_index(["product_id", "location", "ds"]).reindex(index)
         self.n_train = int((weeks <= pd.Timestamp(panel.meta["train_end"])).sum())
-        self.in_units, self.given_scale = set(panel.in_units), scale
+        self.in_units, self.given_scale = set(panel.in_units), scale or {}
         self.unit, self.planned = sales_unit(panel.meta), set(panel.planned)
         self.size = self.unit or 1.0
         self.scale: dict[str, list[float]] = {}
@@ -64,9 +65,17 @@ class Columns:
 
     def _moments(self, name: str, train: np.ndarray) -> list[float]:
         """Mean and standard deviation of a column; 1 and 1 of those that are 1 where the plan is known."""
-        if self.given_scale:
+        if name in self.given_scale:
             return self.given_scale[name]
         if name in PLAN_KNOWN:
             return [1.0, 1.0]
         given = train[~np.isnan(train)]
         return [float(given.mean()), float(given.std())] if len(given) else [0.0, 0.0]
+
+
+def places(panel: Panel) -> np.ndarray:
+    """(L, F): the columns `PLACES`, which say of a location what its position among others says within one market."""
+    locations = panel.locations
+    share = np.log(locations["share"].to_numpy(float).clip(1e-4))
+    stores = locations["stores"].to_numpy(float)
+    return np.stack([np.arange(len(locations)) == 0, share, stores / max(stores.max(), 1.0)], -1).astype(float)

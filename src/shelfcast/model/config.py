@@ -11,6 +11,7 @@ from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
 BODIES = ("backbone", "compact")
+COLUMNS = ("own", "by_meaning")
 
 
 class SalesBertConfig(PretrainedConfig):
@@ -21,6 +22,8 @@ class SalesBertConfig(PretrainedConfig):
         of `width` and `compact_layers` carry the weeks; choose it for speed.
     layers : encoder layers, from the bottom. use_text : False leaves text and encoder out (with body 'compact').
     use_space : attention over locations and spillover between them.
+    columns : 'own' has weights for each column and location by its position; 'by_meaning' makes them of what columns
+        and locations are (see model.meaning), so that one model fits markets whose tables differ.
     n_static, n_week, n_plan, n_picture, n_locations, horizon : sizes of the batch (see tensors.Batch); n_picture is 0
         without pictures. new_products : whether the cold-start head was trained.
     """
@@ -36,6 +39,7 @@ class SalesBertConfig(PretrainedConfig):
         compact_layers: int = 2,
         use_text: bool = True,
         use_space: bool = True,
+        columns: str = "own",
         dropout: float = 0.1,
         n_static: int = 1,
         n_week: int = 1,
@@ -49,6 +53,7 @@ class SalesBertConfig(PretrainedConfig):
         self.backbone = backbone or {}
         self.body, self.layers, self.width, self.compact_layers = body, layers, width, compact_layers
         self.use_text, self.use_space, self.dropout = use_text, use_space, dropout
+        self.columns = columns
         self.n_static, self.n_week, self.n_plan, self.n_picture = n_static, n_week, n_plan, n_picture
         self.n_locations, self.horizon, self.new_products = n_locations, horizon, new_products
         super().__init__(**kwargs)
@@ -57,6 +62,10 @@ class SalesBertConfig(PretrainedConfig):
         """Raise a ValueError for a value that cannot be built."""
         if self.body not in BODIES:
             raise ValueError(f"body is {self.body!r}. Choose one of {', '.join(BODIES)}.")
+        if self.columns not in COLUMNS:
+            raise ValueError(f"columns is {self.columns!r}. Choose one of {', '.join(COLUMNS)}.")
+        if self.columns == "by_meaning" and not self.use_text:
+            raise ValueError("columns='by_meaning' reads the names of columns. It needs use_text=True.")
         if self.body == "backbone" and not self.use_text:
             raise ValueError("use_text=False leaves the encoder out. It needs body='compact'.")
 

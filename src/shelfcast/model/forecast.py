@@ -17,12 +17,13 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
 
 
-def load_models(folder: str | Path, int8: bool = False) -> list[SalesBert]:
-    """The models of all seeds under `models/<variant>/`, in eval mode; int8 : see `adapters.quantised`."""
+def load_models(folder: str | Path, int8: bool = False, most: int | None = None) -> list[SalesBert]:
+    """The models of all seeds under `models/<variant>/`, of the first `most` where given, in eval mode; int8 : see
+    `adapters.quantised`."""
     paths = sorted(Path(folder).glob("seed_*"), key=lambda path: int(path.name.split("_")[1]))
     if not paths:
         raise ValueError(f"{folder}/ holds no seed_<n>/ with a model. Run notebook 3_finetune (or `dvc repro`) first.")
-    return [load(path, int8) for path in paths]
+    return [load(path, int8) for path in paths[:most]]
 
 
 @torch.no_grad()
@@ -114,11 +115,16 @@ def as_frame(
     parts: list[tuple[np.ndarray, np.ndarray]], market: MarketTensors, cutoffs: list[pd.Timestamp]
 ) -> pd.DataFrame:
     """`forecast` from the mean and dispersion, each (P, L, C, H), of each model at the C cutoffs."""
-    means = np.stack([mean for mean, _ in parts])
-    variances = np.stack([mean + dispersion * mean**2 for mean, dispersion in parts])
-    mean, variance = means.mean(0), variances.mean(0) + means.var(0)
-    dispersion = np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)
+    mean, dispersion = mean_over(parts)
     at = market.weeks_index.get_indexer(cutoffs)
     y = market.tensors["labels"][:, :, at].double().numpy()
     keys = grid_keys(market.products, market.locations, cutoffs, market.size * y, market.frequency)
     return coherent(forecast_frame(keys, market.size * mean.ravel(), dispersion.ravel(), unit=market.unit))
+
+
+def mean_over(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and dispersion of the average over several models' distributions; see `forecast`."""
+    means = np.stack([mean for mean, _ in parts])
+    variances = np.stack([mean + dispersion * mean**2 for mean, dispersion in parts])
+    mean, variance = means.mean(0), variances.mean(0) + means.var(0)
+    return mean, np.maximum((variance - mean) / np.maximum(mean, 1e-9) ** 2, 0)

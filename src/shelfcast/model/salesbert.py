@@ -28,7 +28,7 @@ from shelfcast.model.layers.attention import (
     compact_pass,
 )
 from shelfcast.model.layers.cold_start import ColdStartHead
-from shelfcast.model.layers.space import Spillover
+from shelfcast.model.layers.inputs import column_layer, place_layer, spillover_layer
 
 HEAD = 128  # hidden units of the head
 OUTLOOK_WEIGHT = 0.2  # log of the mean a standard deviation of the outlook, at the start: about half of the way to it
@@ -62,15 +62,15 @@ class SalesBert(PreTrainedModel):
             self.register_buffer("appeal_picture_centre", torch.zeros(config.n_picture))
             self.register_buffer("appeal_picture", torch.zeros(config.n_picture, config.n_locations))
         self.register_buffer("appeal_bias", torch.zeros(config.n_locations))
-        self.static_in = nn.Linear(config.n_static, width)
-        self.location = nn.Embedding(config.n_locations, width)
-        self.week_in = nn.Linear(config.n_week, width)
+        self.static_in = column_layer(config, 0, config.n_static, width)
+        self.location = place_layer(config, width)
+        self.week_in = column_layer(config, 0, config.n_week, width)
         self.norm_in = nn.LayerNorm(width)
         self.drop = TokenDropout(config.dropout)
         n_layers = config.layers if config.body == "backbone" else config.compact_layers
         self.space = nn.ModuleList(SpaceAttention(width) for _ in range(n_layers if config.use_space else 0))
         if config.use_space:
-            self.spillover = Spillover(config.n_locations, config.horizon)
+            self.spillover = spillover_layer(config)
         self._add_head(config, width)
         self.post_init()
         for last in (self.head[-1], self.cold_start.out):
@@ -96,10 +96,10 @@ class SalesBert(PreTrainedModel):
 
     def _add_head(self, config: SalesBertConfig, width: int) -> None:
         """The first layer is cut by what each input depends on, so that no part is computed for every horizon again."""
-        self.head_week = nn.Linear(width + config.n_week, HEAD)
+        self.head_week = column_layer(config, width, config.n_week, HEAD)
         self.product = nn.Linear(width, HEAD // 4)
-        self.head_product = nn.Linear(HEAD // 4 + config.n_static, HEAD)
-        self.head_plan = nn.Linear(config.n_plan, HEAD)
+        self.head_product = column_layer(config, HEAD // 4, config.n_static, HEAD)
+        self.head_plan = column_layer(config, 0, config.n_plan, HEAD)
         self.head_horizon = nn.Embedding(config.horizon, HEAD)
         self.outlook_weight = nn.Parameter(torch.full((config.horizon,), OUTLOOK_WEIGHT))
         self.head = nn.Sequential(nn.GELU(), nn.Linear(HEAD, 2))
@@ -205,8 +205,7 @@ class SalesBert(PreTrainedModel):
 
     def _product_token(self, static, read, has_text, picture, has_picture) -> torch.Tensor:
         """(B, L, D): what a product is, at each location. A text or picture that is absent is one learned vector."""
-        location = torch.arange(static.shape[1], device=static.device)
-        token = self.static_in(static) + self.location(location)
+        token = self.static_in(static) + self.location(static)
         if self.config.n_picture:
             look = torch.where(has_picture[:, None], self.from_picture(picture), self.absent_picture)
             token = token + look[:, None]
@@ -292,9 +291,9 @@ class SalesBert(PreTrainedModel):
         return mean, F.softplus(out[..., 1]) + 1e-4
 
     def loss(self, mean, dispersion, labels) -> torch.Tensor:
-        """Mean negative log-likelihood of the labels that are not NaN."""
+        """Mean negative log-likelihood of the labels that are not NaN; 0 where there are none."""
         given = ~labels.isnan()
         y, mean = labels[given], mean[given]
         size = 1 / dispersion[given]
         law = torch.distributions.NegativeBinomial(size, logits=torch.log(mean / size), validate_args=False)
-        return -law.log_prob(y).mean()
+        return -law.log_prob(y).sum() / max(len(y), 1)

@@ -20,7 +20,7 @@ import torch
 from transformers import AutoTokenizer
 
 from shelfcast.frequency import WEEKLY, Frequency
-from shelfcast.model.columns import CONSTANT, OUTLOOK, Columns
+from shelfcast.model.columns import CONSTANT, OUTLOOK, PLACES, Columns, places
 from shelfcast.model_options import Network
 from shelfcast.panel.frame import LEVEL_FLOOR, PLAN_KNOWN, Panel
 
@@ -197,20 +197,37 @@ class MarketTensors(torch.utils.data.Dataset):
         return replace(self, weeks_index=self.weeks_index[:n], tensors=tensors)
 
 
+def tensor_columns(panel: Panel, price_plan: bool = False) -> dict[str, list[str]]:
+    """Tensor -> its feature columns, in order; see `market_tensors`."""
+    past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
+    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
+    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": [*plan, OUTLOOK]}
+    return names | {"picture": list(panel.pictures.columns)}
+
+
 def market_tensors(
-    panel: Panel, tokenizer, price_plan: bool = False, scale: dict[str, list[float]] | None = None
+    panel: Panel,
+    tokenizer,
+    price_plan: bool = False,
+    scale: dict[str, list[float]] | None = None,
+    by_meaning: bool = False,
 ) -> MarketTensors:
     """Turn a panel into tensors.
 
     price_plan : read the realised chain price as if planned (an upper bound).
     scale : mean and standard deviation of each column that a model was trained with; the panel's own where not given.
+    by_meaning : add the static columns `PLACES`; so does a scale that names them, of a model that read them.
     """
     weeks, horizon, columns = panel.window, panel.meta["horizon"], Columns(panel, scale)
     n, products, locations = len(weeks), list(panel.products.index), list(panel.locations.index)
-    past = [name for name in panel.roles["past"] if name not in SHARED]  # by these a week would be learned by heart
-    plan = panel.roles["known_future"] + (panel.roles["price_plan"] if price_plan else [])
-    names = {"static": panel.roles["static"], "weeks": past + plan, "plan": [*plan, OUTLOOK]}
-    names["picture"] = list(panel.pictures.columns)
+    names = tensor_columns(panel, price_plan)
+    plan = names["plan"][:-1]
+    past = names["weeks"][: len(names["weeks"]) - len(plan)]
+    static = columns.scaled(panel.roles["static"])[:, :, 0]
+    if by_meaning or PLACES[0] in columns.given_scale:
+        names["static"] = [*names["static"], *PLACES]
+        static = np.concatenate([static, np.broadcast_to(places(panel), (len(static), *places(panel).shape))], -1)
+        columns.scale |= {name: [0.0, 1.0] for name in PLACES}
     planned, outlook = columns.scaled(plan), columns.outlook(panel)
     history = columns.scaled(past)
     target = np.arange(n)[:, None] + np.arange(1, horizon + 1)  # T H, index of week t + h
@@ -224,7 +241,7 @@ def market_tensors(
         "has_text": torch.tensor([bool(text.strip()) for text in texts]),
         "picture": _float(np.nan_to_num(pictures)),
         "has_picture": torch.tensor(~np.isnan(pictures).any(1) & bool(names["picture"])),
-        "static": _float(columns.scaled(panel.roles["static"])[:, :, 0]),
+        "static": _float(static),
         "weeks": _float(np.concatenate([history, planned], -1)[:, :, :n]),
         "plan": _float(np.concatenate([planned[:, :, target], outlook[..., None]], -1)),  # P L T H F
         "level": _float(columns.level[:, :, :n] / columns.size),
@@ -252,7 +269,7 @@ def market_tensors(
 
 def network_shape(network: Network, market: MarketTensors) -> dict[str, Any]:
     """What `SalesBert.from_backbone` needs besides the backbone: choices from settings, sizes from the market."""
-    names = ("body", "use_text", "use_space", "layers", "width", "compact_layers", "dropout")
+    names = ("body", "use_text", "use_space", "columns", "layers", "width", "compact_layers", "dropout")
     shape = {name: getattr(network, name) for name in names} | market.sizes()
     if not network.use_pictures:
         shape["n_picture"] = 0

@@ -47,12 +47,18 @@ def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
     """
     check_country(prepare.country)
     tables = tables.at(prepare.frequency)
-    grid, graph, sold, counts = _axes(tables, prepare)
-    amounts, units = _units(tables, grid)
+    grid, graph, sold, counts = find_axes(tables, prepare)
+    amounts, units = find_unit(tables, grid)
     facts = collect(tables, grid, amounts["unit"])
+    quality = quality_table([*counts, *known_counts(tables, facts), units])
+    quality = pd.concat([tables.quality, quality], ignore_index=True)
+    return assemble(facts, grid, graph, quality, market_meta(tables, facts, grid, sold) | amounts | (meta or {}))
+
+
+def assemble(facts: Facts, grid: Grid, graph: pd.DataFrame, quality: pd.DataFrame, meta: dict) -> Panel:
+    """The panel of a grid's products, from their facts."""
     columns = merge({family.__name__: family(facts, grid) for family in FAMILIES})
     _, typical = level_and_typical(facts, grid)
-    quality = quality_table([*counts, *known_counts(tables, facts), units])
     return Panel(
         frame=_long(grid, facts, columns),
         products=_describe_products(facts, grid),
@@ -63,14 +69,14 @@ def build(tables: Tables, prepare: Prepare, meta: dict | None = None) -> Panel:
         roles={role: [column.name for column in columns if column.role == role] for role in ROLES},
         in_units=[column.name for column in columns if column.in_units],
         cutoffs=_cutoffs(grid),
-        quality=pd.concat([tables.quality, quality], ignore_index=True),
-        meta=_meta(tables, facts, grid, sold) | amounts | (meta or {}),
+        quality=quality,
+        meta=meta,
         meanings={column.name: column.meaning for column in columns},
         planned=[column.name for column in columns if column.planned],
     )
 
 
-def _axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.DataFrame, list[Count]]:
+def find_axes(tables: Tables, prepare: Prepare) -> tuple[Grid, pd.DataFrame, pd.DataFrame, list[Count]]:
     """Weeks, products and locations; the graph of regions, what every product sold by week, and lines of quality."""
     weeks, store_weeks = _weeks(tables, prepare)
     training, missing = training_weeks(weeks, prepare), weeks.missing
@@ -138,13 +144,18 @@ def _cutoffs(grid: Grid) -> dict[str, list[pd.Timestamp]]:
 
 def _describe_products(facts: Facts, grid: Grid) -> pd.DataFrame:
     """Attributes, training units and one sentence a product, as a language model reads it."""
-    attributes = grid.products.drop(columns="launch", errors="ignore").dropna(axis=1, how="all")
+    units = facts.units[:, 0, : grid.train_end].sum(-1)
+    return grid.products.assign(text=product_texts(grid.products), units=units)
+
+
+def product_texts(products: pd.DataFrame) -> pd.Series:
+    """One sentence of each product's attributes."""
+    attributes = products.drop(columns="launch", errors="ignore").dropna(axis=1, how="all")
 
     def sentence(row: pd.Series) -> str:
         return "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in row.dropna().items()).lower()
 
-    units = facts.units[:, 0, : grid.train_end].sum(-1)
-    return grid.products.assign(text=attributes.apply(sentence, axis=1), units=units)
+    return attributes.apply(sentence, axis=1)
 
 
 def _describe_locations(facts: Facts, grid: Grid) -> pd.DataFrame:
@@ -172,7 +183,7 @@ def _left_out(tables: Tables, grid: Grid, sold: pd.DataFrame, choice: Choice) ->
     ]
 
 
-def _units(tables: Tables, grid: Grid) -> tuple[dict, Count]:
+def find_unit(tables: Tables, grid: Grid) -> tuple[dict, Count]:
     """Whether quantities are amounts or counts, by the training weeks, for the panel's meta; and a line of quality.
 
     `unit` is 1 for counts, and for amounts the median quantity of a row.
@@ -184,7 +195,7 @@ def _units(tables: Tables, grid: Grid) -> tuple[dict, Count]:
     return {"amounts": amounts, "unit": float(seen["median"]) if amounts else 1.0}, count
 
 
-def _meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
+def market_meta(tables: Tables, facts: Facts, grid: Grid, sold: pd.DataFrame) -> dict:
     """What readers of a panel want to know of it, ready for JSON."""
     recent = sold[sold["week"].between(grid.recent.start, grid.recent.stop - 1) & grid.observed[0, sold["week"]]]
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from shelfcast.data import weekly
 from shelfcast.data.quality.table import Count
 from shelfcast.data.tables import Tables
+from shelfcast.panel.common import Common
 from shelfcast.panel.demand.cells import Lost, lost_units
 from shelfcast.panel.grid import Grid, recorded
 
@@ -32,6 +34,7 @@ class Facts:
         they have none of these products.
     recorded_stores : store_id, location, weight: the stores that keep records of promotions, by `store_units`.
     lost : what stock-outs took away of the products' demand; None where no table tells of them.
+    common : what all products have in common, where these are some of them; None where these are all.
     """
 
     grid: Grid
@@ -47,6 +50,7 @@ class Facts:
     promotions: pd.DataFrame | None = None
     recorded_stores: pd.DataFrame | None = None
     lost: Lost | None = None
+    common: Common | None = None
 
     def of(self, fact: str) -> np.ndarray:
         """(P, L, T) of a column of `items`."""
@@ -65,40 +69,56 @@ def collect(tables: Tables, grid: Grid, unit: float = 1.0) -> Facts:
     ----------
     unit : the typical amount of one sale; 1 where quantities are counts.
     """
+    market = collect_market(tables, grid)
+    lost = lost_units(tables, grid, unit)
+    if lost is not None:
+        market["category_units"] = market["category_units"] + lost.units.sum(0)
+    return Facts(grid=grid, **market, **collect_products(tables, grid, market), lost=lost)
+
+
+def collect_market(tables: Tables, grid: Grid) -> dict[str, Any]:
+    """The fields of `Facts` that belong to the market, not to single products, as far as tables tell them."""
     weeks, seen, items, regions = grid.weeks, grid.weeks_seen(), grid.items, grid.stores
     transactions = weekly.filled_columns(tables)
     recent = grid.weeks_seen(grid.recent.start, grid.recent.stop)
     since = grid.frequency.number(recent[0], weeks[0])
     store_units = weekly.store_units(tables, recent, items.assign(launch=items["launch"] - since))
     store_units = store_units[store_units.index.isin(grid.open_stores)]
-    known = known_weeks(tables, grid)
-    optional = {}
-    if "prices" in known:
-        prices = weekly.price_weeks(tables, weeks[0], items, regions)
-        optional["prices"] = prices if len(prices) else None
-    if "behavior" in known:
-        optional["events"] = weekly.event_weeks(tables, weeks, items, regions, MOST_EVENTS, grid.train_end)
+    known, recorded_stores = known_weeks(tables, grid), None
     if "promotions" in known:
         stores = weekly.promotion_stores(tables, grid.weeks_ahead[grid.train_end])
         stores = regions[regions["store_id"].isin(stores)]
-        stores = stores.assign(weight=store_units.reindex(stores["store_id"]).fillna(0).to_numpy() + SMALLEST)
-        optional["recorded_stores"] = stores
-        optional["promotions"] = weekly.promotion_weeks(tables, grid.weeks_ahead, items, stores)
-    lost = lost_units(tables, grid, unit)
-    category_units = grid.spread(weekly.category_units(tables, seen, regions), "units") * grid.observed
+        weight = store_units.reindex(stores["store_id"]).fillna(0).to_numpy() + SMALLEST
+        recorded_stores = stores.assign(weight=weight)
     traffic = weekly.traffic(tables, seen, regions) if "basket_id" in transactions else None
-    return Facts(
-        grid=grid,
-        transactions=transactions,
-        items=weekly.item_weeks(tables, seen, items, regions),
-        category_units=category_units if lost is None else category_units + lost.units.sum(0),
-        traffic=None if traffic is None else grid.spread(traffic, "baskets") * grid.observed,
-        store_units=store_units,
-        known=known,
-        stores=tables.stores,
-        lost=lost,
-        **optional,
-    )
+    return {
+        "transactions": transactions,
+        "category_units": grid.spread(weekly.category_units(tables, seen, regions), "units") * grid.observed,
+        "traffic": None if traffic is None else grid.spread(traffic, "baskets") * grid.observed,
+        "store_units": store_units,
+        "known": known,
+        "stores": tables.stores,
+        "recorded_stores": recorded_stores,
+    }
+
+
+def collect_products(tables: Tables, grid: Grid, market: dict[str, Any]) -> dict[str, pd.DataFrame | None]:
+    """The fields of `Facts` that belong to the products of a grid: all of the market's, or some of them.
+
+    Parameters
+    ----------
+    market : what `collect_market` gives for all products.
+    """
+    items, regions, known = grid.items, grid.stores, market["known"]
+    facts = {"items": weekly.item_weeks(tables, grid.weeks_seen(), items, regions)}
+    if "prices" in known:
+        prices = weekly.price_weeks(tables, grid.weeks[0], items, regions)
+        facts["prices"] = prices if len(prices) else None
+    if "behavior" in known:
+        facts["events"] = weekly.event_weeks(tables, grid.weeks, items, regions, MOST_EVENTS, grid.train_end)
+    if "promotions" in known:
+        facts["promotions"] = weekly.promotion_weeks(tables, grid.weeks_ahead, items, market["recorded_stores"])
+    return facts
 
 
 def known_weeks(tables: Tables, grid: Grid) -> dict[str, np.ndarray]:

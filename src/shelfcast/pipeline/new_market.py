@@ -16,7 +16,7 @@ import yaml
 
 from shelfcast import settings
 from shelfcast.data import files, tables
-from shelfcast.model.tensors import load_tokenizer, market_tensors
+from shelfcast.model.tensors import load_tokenizer
 from shelfcast.panel.build import build
 from shelfcast.panel.calendar import check_country
 from shelfcast.panel.frame import Panel
@@ -82,16 +82,15 @@ def describe(panel: Panel) -> list[str]:
     backbone = settings.load().finetune.backbone
     tokenizer = load_tokenizer(backbone)
     lines += [f"ignored: {text}" for text in meta["ignored"]]
-    return [*lines, *text_notes(panel.products, tokenizer), training_start(panel, tokenizer, backbone)]
+    return [*lines, *text_notes(panel.products, tokenizer), training_start(panel, backbone)]
 
 
-def training_start(panel: Panel, tokenizer, backbone: str) -> str:
+def training_start(panel: Panel, backbone: str) -> str:
     """Whether training will start from the base."""
     base = Base.load(settings.BASE_FOLDER)
     if base is None:
         return "training starts from the backbone alone: there is no base"
-    market = market_tensors(panel, tokenizer)
-    why = base.mismatch(panel, market, backbone)
+    why = base.mismatch(panel, backbone)
     return (
         f"training starts from the backbone alone. The base does not fit: {why}"
         if why

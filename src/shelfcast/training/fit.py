@@ -81,7 +81,7 @@ def fit(
     batch = products_a_step(training, train)
     n_refit = round(n_steps * _n_cutoffs(refit) / _n_cutoffs(train))
     phase = Phase("refit", make_model, refit, None, training, batch, n_refit, callbacks=tuple(callbacks))
-    refitted = in_parallel(phase.run, runs, "refit")
+    refitted = in_parallel(phase.run, runs, "refit", training.processes)
     histories = [history.assign(phase="refit", best=False) for _, history in refitted if len(history)]
     history = pd.concat([chosen.assign(best=chosen["step"] == n_steps), *histories], ignore_index=True)
     models = [model.eval() for model, _ in refitted]
@@ -109,7 +109,7 @@ def select(
     phase = Phase(
         "select", make_model, train, validation, training, batch, training.steps, warm_start, tuple(callbacks)
     )
-    histories = [history for _, history in in_parallel(phase.run, runs, "select")]
+    histories = [history for _, history in in_parallel(phase.run, runs, "select", training.processes)]
     return pd.concat(histories).assign(phase="select", best=False)[COLUMNS]
 
 
@@ -174,7 +174,7 @@ def pretrain(
         return phase.run(seed, folder)
 
     runs = {name: data[name] for name in phases}
-    results = dict(zip(runs, in_parallel(trained, runs, "pretrain"), strict=True))
+    results = dict(zip(runs, in_parallel(trained, runs, "pretrain", training.processes), strict=True))
     history = pd.concat([rows.assign(phase=name, best=False) for name, (_, rows) in results.items()])
     models = {name: merged(model).eval() for name, (model, _) in results.items()}
     return models, history[COLUMNS].reset_index(drop=True)

@@ -10,15 +10,15 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
 
 
-def in_parallel(work: Callable, runs: dict, name: str) -> list:
+def in_parallel(work: Callable, runs: dict, name: str, processes: int = 1) -> list:
     """What `work(key, value)` returns for each item of `runs`, in order, as many at a time as there are cores.
 
     A step of training is too small to gain much by a second thread, so that two runs side by side end in little more
     than half the time. Cores are shared out among all runs, also where one process does them one after the other: how
     many run at a time (LOKY_MAX_CPU_COUNT limits it) changes no weights as long as no run gets more than one.
-    An accelerator takes one run at a time.
+    An accelerator takes one run at a time, and so do runs that take several `processes` each.
     """
-    cores = 1 if torch.cuda.is_available() else cpu_count()
+    cores = 1 if torch.cuda.is_available() or processes > 1 else cpu_count()
     jobs, threads = min(len(runs), cores), max(1, cores // len(runs))
     bar = {"total": len(runs), "desc": name, "disable": "SHELFCAST_PIPELINE" in os.environ}
     if jobs > 1:

@@ -15,6 +15,7 @@ from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors
 from shelfcast.model_options import Training
 from shelfcast.training.initial import fit_spillover, fit_text_axes
+from shelfcast.training.processes.launch import on_processes
 from shelfcast.training.trainer import CompleteMark, SalesTrainer, last_whole_checkpoint, validation_wql
 
 LEAST_GAIN = 2e-4  # in WQL: a smaller one does not count as a better score
@@ -27,6 +28,7 @@ class Phase:
     name : 'select' (judged every few steps, stops early) or 'refit' (not judged).
     train, validation : labels to learn from, and to be judged by ('select' alone).
     batch : products in a step. n_steps : at most. warm_start : judge the model before its first step too.
+    collator : items to a batch, where they are not products.
     """
 
     name: str
@@ -38,32 +40,41 @@ class Phase:
     n_steps: int
     warm_start: bool = False
     callbacks: tuple = ()
+    collator: Callable | None = None
 
     def run(self, seed: int, folder: Path) -> tuple[SalesBert, pd.DataFrame]:
-        """Train from a seed, or continue from the last checkpoint in `folder`.
+        """Train from a seed, or continue from the last checkpoint in `folder`, on as many processes as asked for.
 
         Returns
         -------
         The model with averaged weights, on the CPU, and a row per judgement: step, loss, wql (NaN in a refit), seed.
         """
-        set_seed(seed)
-        model, folder = self.make_model(self.name), folder / self.name
         if self.n_steps == 0:
-            return model, pd.DataFrame(columns=["step", "loss", "wql", "seed"])
-        model = adapt(model, self.training)
+            set_seed(seed)
+            return self.make_model(self.name), pd.DataFrame(columns=["step", "loss", "wql", "seed"])
+        checkpoint = last_whole_checkpoint(folder / self.name)
+        if self.training.processes > 1:
+            return on_processes(self, seed, folder, checkpoint)
+        return self.run_here(seed, folder, checkpoint)
+
+    def run_here(self, seed: int, folder: Path, checkpoint: str | None) -> tuple[SalesBert, pd.DataFrame]:
+        """What `run` returns, trained here: by the only process, or by one of several that do the same."""
+        set_seed(seed)
+        model = adapt(self.make_model(self.name), self.training)
         train, validation = self._prepared(model)
         watch = [EarlyStoppingCallback(self.training.patience, LEAST_GAIN)] if self.judged else []
         trainer = SalesTrainer(
             self.training,
             model=model,
-            args=self._arguments(seed, folder),
+            args=self._arguments(seed, folder / self.name),
             train_dataset=train,
             eval_dataset=validation,
+            data_collator=self.collator,
             compute_metrics=validation_wql,
             callbacks=[*watch, CompleteMark(), *self.callbacks],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
+        trainer.train(resume_from_checkpoint=checkpoint)
         trainer.set_weights(trainer.average.module)
         model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it would forecast in bf16
         return model.cpu(), self._history(trainer.state.log_history).assign(seed=seed)
@@ -78,7 +89,8 @@ class Phase:
         train, validation = self.train, self.validation
         if model.config.use_text:
             train, validation = with_texts(model, self.training, train, validation)
-        if model.config.use_space and not model.spillover.weight.any():  # a base has learned it
+        own_space = model.config.use_space and model.config.columns == "own"
+        if own_space and not model.spillover.weight.any():  # a base has learned it
             fit_spillover(model.spillover, train.tensors["location_shock"].unique(dim=0))  # once a category
         return train, validation
 

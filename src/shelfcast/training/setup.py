@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from shelfcast.data.files import folder_md5
+from shelfcast.model.meaning.describe import describe
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path, load_tokenizer, market_tensors, network_shape
 from shelfcast.model_options import Finetune, Training
 from shelfcast.panel.frame import Panel
-from shelfcast.settings import BASE_FOLDER
+from shelfcast.settings import ANY_BASE_FOLDER, BASE_FOLDER
 from shelfcast.training.base import Base
+from shelfcast.training.base.any_market import AnyBase
 
 
 @dataclass(frozen=True)
@@ -38,41 +40,45 @@ class Setup:
     fingerprint: list[Any]
 
 
-def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path = BASE_FOLDER) -> Setup:
+def training_setup(panel: Panel, finetune: Finetune, base_folder: str | Path | None = None) -> Setup:
     """Decide where training starts, and prepare it.
+
+    base_folder : of a base for `finetune.columns`; the project's own where none is given.
 
     Raises
     ------
     ValueError : the backbone cannot be loaded, or `finetune` asks for a shape that the base does not have.
     """
     tokenizer = load_tokenizer(finetune.backbone)
-    market = market_tensors(panel, tokenizer, finetune.price_plan)
-    base, sentence = _fitting_base(panel, market, finetune, base_folder)
+    by_meaning = finetune.columns == "by_meaning"
+    base, sentence = _fitting_base(panel, finetune, base_folder or (ANY_BASE_FOLDER if by_meaning else BASE_FOLDER))
+    scale = None
     if base is not None:
-        market = market_tensors(panel, tokenizer, finetune.price_plan, base.facts["scale"])
-        finetune = warm_start_settings(finetune)
+        scale, finetune = base.facts["scale"], warm_start_settings(finetune)
+    market = market_tensors(panel, tokenizer, finetune.price_plan, scale, by_meaning)
     shape = network_shape(finetune, market)
 
     def make_model(phase: str) -> SalesBert:
         if base is not None:
-            return base.model(phase, **shape)
-        return SalesBert.from_backbone(backbone_path(finetune.backbone), finetune.pretrained, **shape)
+            return base.model(phase, market, tokenizer, **shape) if by_meaning else base.model(phase, **shape)
+        model = SalesBert.from_backbone(backbone_path(finetune.backbone), finetune.pretrained, **shape)
+        return describe(model, market, tokenizer) if by_meaning else model
 
     fingerprint = [finetune.backbone, finetune.pretrained, finetune.price_plan, shape, torch.__version__]
     fingerprint += [folder_md5(base_folder)] if base is not None else []
     return Setup(market, market.splits(panel), finetune, make_model, base is not None, sentence, fingerprint)
 
 
-def _fitting_base(panel, market, finetune: Finetune, folder: str | Path) -> tuple[Base | None, str]:
+def _fitting_base(panel: Panel, finetune: Finetune, folder: str | Path) -> tuple[Base | AnyBase | None, str]:
     """The base where the market can start from it, and a sentence about that."""
     if not finetune.from_base:
         return None, "Training starts from the backbone alone, as finetune.from_base says."
-    base = Base.load(folder)
+    base = (AnyBase if finetune.columns == "by_meaning" else Base).load(folder)
     if base is None:
         return None, f"Training starts from the backbone alone: {folder}/ holds no base."
-    if why := base.mismatch(panel, market, finetune.backbone):
+    if why := base.mismatch(panel, finetune.backbone, finetune.price_plan):
         return None, f"Training starts from the backbone alone. The base does not fit this market: {why}."
-    return base, f"Training starts from the base of {len(base.facts['categories'])} categories, on its scale."
+    return base, f"Training starts from the base of {base.n_sources}, on its scale."
 
 
 def warm_start_settings(finetune: Finetune) -> Finetune:

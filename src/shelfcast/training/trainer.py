@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import is_torch_bf16_gpu_available
 
 from shelfcast.judge.distribution import count_wql
 from shelfcast.model.adapters import ENCODER
 from shelfcast.model_options import Training
+from shelfcast.training.processes.trainer import SharedTrainer
 
 COMPLETE = "complete"  # the empty file that marks a whole checkpoint
 WEIGHTS, AVERAGE = "model.safetensors", "average.pt"
@@ -33,7 +34,7 @@ def _cpu_has_bf16() -> bool:
     return has.get("avx512_bf16", False) or has.get("amx_bf16", False)
 
 
-class SalesTrainer(Trainer):
+class SalesTrainer(SharedTrainer):
     """A Trainer that averages weights, varies levels, hides plans, and checkpoints what is trained.
 
     The running average of the weights is what is judged and what comes out (Izmailov et al. 2018, SWA): the last step's
@@ -41,8 +42,6 @@ class SalesTrainer(Trainer):
     elsewhere, without knowing beforehand when training ends. It reaches back over a share of the steps so far
     (polynomial-decay averaging, Shamir & Zhang 2013), so that short and long trainings need no setting of their own.
     """
-
-    loss_is_scaled_for_ga = True  # by `compute_loss`
 
     def __init__(self, training: Training, **kwargs):
         check_precision(training)
@@ -56,26 +55,14 @@ class SalesTrainer(Trainer):
         self.add_callback(WeightAverage(self.average, self.trained))
 
     def training_step(self, model, inputs, *args):
-        level = inputs["level"]  # noise is drawn on the CPU, where it is the same for every device
-        noise = self.training.level_noise * torch.randn(level.shape, device="cpu").to(level.device)
+        draw, level = self.draws(inputs), inputs["level"]
+        noise = self.training.level_noise * draw(torch.randn, level.shape).to(level.device)
         inputs = self.train_dataset.with_levels(inputs, noise.exp())
         if self.train_dataset.planned:
             n_products, _, n_weeks = level.shape
-            hidden = torch.rand(n_products, 1, n_weeks, 1, 1, device="cpu") < self.training.hide_plan
+            hidden = draw(torch.rand, (n_products, 1, n_weeks, 1, 1)) < self.training.hide_plan
             inputs["plan"] = self.train_dataset.with_plan_hidden(inputs["plan"], hidden.to(level.device))
         return super().training_step(model, inputs, *args)
-
-    def get_batch_samples(self, *args):
-        """Count the labels of a step, of which products have different numbers."""
-        samples, _ = super().get_batch_samples(*args)
-        return samples, sum(_n_labels(batch) for batch in samples)
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Weigh each part of an accumulated step by its labels, so that the parts add up to the whole step."""
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
-        if num_items_in_batch is not None:
-            loss = loss * (_n_labels(inputs) / num_items_in_batch)
-        return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args, **kwargs):
         """Judge the averaged weights."""
@@ -94,7 +81,8 @@ class SalesTrainer(Trainer):
 
     def evaluation_loop(self, *args, **kwargs):
         """Keep the weights that are judged; see `judged_file`."""
-        self._write_weights(judged_file(self.args.output_dir, self.state.global_step))
+        if self.args.should_save:
+            self._write_weights(judged_file(self.args.output_dir, self.state.global_step))
         return super().evaluation_loop(*args, **kwargs)
 
     @torch.no_grad()
@@ -115,8 +103,9 @@ class SalesTrainer(Trainer):
 
     def _save_checkpoint(self, model, trial):
         super()._save_checkpoint(model, trial)
-        folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
-        torch.save(self.average.state_dict(), folder / AVERAGE)
+        if self.args.should_save:
+            folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            torch.save(self.average.state_dict(), folder / AVERAGE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         self.model.load_state_dict(load_file(Path(resume_from_checkpoint, WEIGHTS)), strict=False)
@@ -139,10 +128,6 @@ class SalesTrainer(Trainer):
 def label_weeks(labels: torch.Tensor) -> torch.Tensor:
     """Indices of the weeks in which any of the labels (P, L, T, H) is given."""
     return (~labels.isnan()).any(0).any(0).any(-1).nonzero()[:, 0]
-
-
-def _n_labels(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    return (~batch["labels"].isnan()).sum()
 
 
 def _average_over(share: float):
@@ -169,7 +154,8 @@ class CompleteMark(TrainerCallback):
     """Mark a checkpoint once it is whole: a kill while one is being written leaves it without the mark."""
 
     def on_save(self, args, state, control, **kwargs):
-        Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
+        if args.should_save:
+            Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
 
 
 def judged_file(folder: str | Path, step: int) -> Path:

@@ -8,6 +8,7 @@ It writes build/<market>/live/current/ as a whole. One at a time: a lock file ke
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shelfcast.data import tables
+from shelfcast.live.engine import gaps
+from shelfcast.live.engine.run import CURRENT, STORE, live_folder
 from shelfcast.live.engine.snapshot import Facts, Snapshot
 from shelfcast.live.engine.trained import Trained
 from shelfcast.live.growth.grow import grow
@@ -22,13 +25,8 @@ from shelfcast.live.store.store import Store
 from shelfcast.live.store.tables import write_tables
 from shelfcast.panel.frame import Panel
 
-STORE = "SHELFCAST_STORE"  # the environment's variable; a URL may hold a password, which a command line would show
-CURRENT = "current"
-
-
-def live_folder(folder: Path) -> Path:
-    """Where a market's service keeps what it computes: build/<market>/live/."""
-    return folder / "live"
+TABLES, OWN, STATES = "tables", "own_tables", "states"
+log = logging.getLogger("shelfcast.service")
 
 
 def refresh(root: str | Path, market: str, url: str) -> Snapshot:
@@ -46,23 +44,34 @@ def refresh(root: str | Path, market: str, url: str) -> Snapshot:
         events, closed = store.count(), store.closed()
         panel, last = trained.panel, trained.panel.weeks[-1]
         if any(events.values()) or (closed is not None and closed > last.date()):
-            panel = current_panel(trained, store, Path(root), folder / "tables")
-        frame = trained.forecast(panel, panel.weeks[-1])
-        facts = Facts.now(panel, trained.version, events, str(closed or last.date()))
+            panel = current_panel(trained, store, Path(root), folder)
+        states = folder / STATES if trained.settings.service.keep_state else None
+        frame = trained.forecast(panel, panel.weeks[-1], states)
+        missing = gaps.note(panel, last, closed or last.date())
+        if missing:
+            log.warning("%s", missing)
+        facts = Facts.now(panel, trained.version, events, str(closed or last.date()), missing)
         snapshot = Snapshot(facts, frame, panel)
         snapshot.save(folder / CURRENT)
     return snapshot
 
 
 def current_panel(trained: Trained, store: Store, root: Path, folder: Path) -> Panel:
-    """The market's panel with the weeks that were closed since; `folder` receives the raw tables, and is removed."""
+    """The market's panel with the weeks that were closed since.
+
+    Parameters
+    ----------
+    folder : build/<market>/live/, which receives the raw tables while they are read, and keeps the market's own.
+    """
     line = trained.settings.market
     try:
-        write_tables(store, folder, line, root)
-        raw = tables.load("tables", folder, line.category)
+        written = write_tables(store, folder / TABLES, line, root, folder / OWN)
+        for sentence in written.left_out:
+            log.info("%s", sentence)
+        raw = tables.load("tables", folder / TABLES, line.category)
         return grow(trained.panel, raw, trained.settings.prepare)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder / TABLES, ignore_errors=True)
 
 
 @contextmanager
@@ -75,6 +84,8 @@ def _alone(folder: Path):
 
 
 if __name__ == "__main__":
+    log.addHandler(logging.StreamHandler(sys.stdout))  # its lines stand in the service's own log
+    log.setLevel(logging.INFO)
     try:
         refresh(sys.argv[1], sys.argv[2], os.environ[STORE])
     except ValueError as error:

@@ -20,9 +20,8 @@ from datetime import date
 from pathlib import Path
 
 from shelfcast import settings
-from shelfcast.live.engine.compute import CURRENT, STORE, live_folder
+from shelfcast.live.engine.run import CURRENT, STORE, check_run, live_folder, version_of
 from shelfcast.live.engine.snapshot import Snapshot
-from shelfcast.live.engine.trained import check_run, version_of
 from shelfcast.live.store.store import Store
 
 AGAIN = 60.0  # seconds after a failure until the next try
@@ -60,7 +59,7 @@ class Engine:
         self.market, self.root, self.store, self.url = market, Path(root), store, url
         options = settings.load(market, path=self.root / settings.PARAMS)
         self.folder = self.root / options.folder
-        check_run(self.folder)
+        check_run(self.folder, options.evaluate.methods)
         self.version, self.work = version_of(self.folder), Work()
         self.weights: dict = json.loads((self.folder / "weights.json").read_text())
         last_week = json.loads((self.folder / "panel/panel.json").read_text())["meta"]["last_week"]
@@ -132,7 +131,9 @@ class Engine:
     def _in_a_process(self) -> None:
         command = [sys.executable, "-m", "shelfcast.live.engine.compute", str(self.root), self.market]
         environment = os.environ | {STORE: self.url, "SHELFCAST_PIPELINE": "1", "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        _, errors = self._process.communicate()
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        told, errors = self._process.communicate()
+        for line in told.decode(errors="replace").splitlines():
+            log.info("%s: %s", self.market, line)
         if self._process.returncode:
             raise RuntimeError(errors.decode(errors="replace")[-4000:])

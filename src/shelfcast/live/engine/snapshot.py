@@ -25,8 +25,9 @@ class Facts:
     """What a forecast was made of.
 
     cutoff : Monday of the last week that it has seen. situation : that of the retailer's plan, see `Panel.situation`.
-    version : see `trained.version_of`. events : kind -> number of events that were stored when it was computed.
+    version : see `run.version_of`. events : kind -> number of events that were stored when it was computed.
     closed : last closed week, which is the run's last one where none was closed since. computed : UTC, ISO 8601.
+    note : of closed weeks that the forecasts could not see, see `gaps.note`.
     """
 
     cutoff: str
@@ -35,12 +36,13 @@ class Facts:
     events: dict[str, int]
     closed: str
     computed: str
+    note: str = ""
 
     @classmethod
-    def now(cls, panel: Panel, version: str, events: dict[str, int], closed: str) -> Facts:
+    def now(cls, panel: Panel, version: str, events: dict[str, int], closed: str, note: str = "") -> Facts:
         cutoff = panel.weeks[-1]
         computed = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(str(cutoff.date()), panel.situation(cutoff), version, events, closed, computed)
+        return cls(str(cutoff.date()), panel.situation(cutoff), version, events, closed, computed, note)
 
 
 class Snapshot:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from shelfcast import settings
 from shelfcast.data.files import atomic, folder_md5
 from shelfcast.frequency import WEEKLY
 from shelfcast.judge.coherence import coherent
+from shelfcast.live.engine.run import check_run, live_folder, members_of, version_of
+from shelfcast.live.engine.states import forecast_by_state
 from shelfcast.methods import METHODS, READ_NO_PLAN, SITUATIONS
 from shelfcast.methods.delivery import calibration, delivered
 from shelfcast.methods.dispersion import Predict, with_dispersion
@@ -23,7 +24,6 @@ from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.panel.frame import Panel
 from shelfcast.validate import SettingsError
 
-FILES = ("panel/panel.json", "forecasts.parquet", "validation.parquet", "weights.json")
 TREES = "lightgbm"
 
 
@@ -57,7 +57,7 @@ class Trained:
         """
         options = settings.load(market, path=Path(root) / settings.PARAMS)
         folder = Path(root) / options.folder
-        check_run(folder)
+        check_run(folder, options.evaluate.methods)
         panel = Panel.load(folder / "panel")
         check_weekly(panel, market)
         weights = json.loads((folder / "weights.json").read_text())
@@ -65,23 +65,29 @@ class Trained:
         trees = kept_trees(folder, panel, options.evaluate.seed) if TREES in members_of(weights) else None
         return cls(options, folder, panel, weights, calibration(validation, weights), version_of(folder), trees)
 
-    def forecast(self, panel: Panel, cutoff: pd.Timestamp) -> pd.DataFrame:
+    def forecast(self, panel: Panel, cutoff: pd.Timestamp, states: Path | None = None) -> pd.DataFrame:
         """The ensemble's forecast frame from one cutoff, in both situations, as notebook 4 delivers it.
 
         Parameters
         ----------
         panel : this market's, as trained or with later weeks.
+        states : folder in which models keep what they have read, so that new weeks alone are read: for the panel's last
+            week. Without it the models read all weeks.
         """
-        frames = [self._member(name, panel, cutoff) for name in self.members]
+        frames = [self._member(name, panel, cutoff, states) for name in self.members]
         return delivered(pd.concat(frames, ignore_index=True), self.weights, self.stretches)
 
-    def _member(self, name: str, panel: Panel, cutoff: pd.Timestamp) -> pd.DataFrame:
+    def _member(self, name: str, panel: Panel, cutoff: pd.Timestamp, states: Path | None) -> pd.DataFrame:
         """Coherent forecasts of one member with `method` and `situation`."""
         models = self.folder / "models" / name
         if models.is_dir():
             facts = json.loads((models / "variant.json").read_text())
             market = market_tensors(panel, load_tokenizer(facts["backbone"]), facts["price_plan"], facts["scale"])
-            return in_situations(load_models(models), market, [cutoff]).assign(method=name)
+            trained = load_models(models)
+            if states is None or cutoff != panel.weeks[-1]:
+                return in_situations(trained, market, [cutoff]).assign(method=name)
+            made_of = {"version": self.version, "price_plan": facts["price_plan"], "backbone": facts["backbone"]}
+            return forecast_by_state(states / f"{name}.safetensors", trained, market, made_of).assign(method=name)
         predict = self._peer(name, panel)
         if name in READ_NO_PLAN:
             frame = coherent(predict([cutoff]))
@@ -107,38 +113,9 @@ def check_weekly(panel: Panel, market: str) -> None:
         )
 
 
-def members_of(weights: dict[str, Weights]) -> list[str]:
-    """Methods that have weight, in the order of the alphabet."""
-    levels = [own for of_situation in weights.values() for own in of_situation.values()]
-    return sorted({method for own in levels for method in own})
-
-
-def check_run(folder: Path) -> None:
-    """A ValueError where the files of a run are missing; it names them and what makes them."""
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if not missing:
-        weights = json.loads((folder / "weights.json").read_text())
-        names = [name for name in members_of(weights) if name not in METHODS]
-        missing = [
-            f"models/{name}/variant.json" for name in names if not (folder / f"models/{name}/variant.json").is_file()
-        ]
-    if missing:
-        raise ValueError(
-            f"the market {folder.name!r} was not run: its folder lacks {', '.join(missing)}. "
-            f"Run `dvc repro evaluate@{folder.name}` (or `make run`) first, then start the service."
-        )
-
-
-def version_of(folder: Path) -> str:
-    """md5 of what makes the forecasts of given data: the models, the weights and what calibrates them."""
-    parts = [folder_md5(folder / "models")]
-    parts += [hashlib.md5((folder / name).read_bytes()).hexdigest() for name in ("weights.json", "validation.parquet")]
-    return hashlib.md5("".join(parts).encode()).hexdigest()
-
-
 def kept_trees(folder: Path, panel: Panel, seed: int) -> fitted.Trees:
     """Boosted trees of the market's panel: those that were kept, else fitted as notebook 4 fits them, and kept."""
-    own, belongs = folder / "live" / TREES, {"panel": folder_md5(folder / "panel"), "seed": seed}
+    own, belongs = live_folder(folder) / TREES, {"panel": folder_md5(folder / "panel"), "seed": seed}
     note = own / "belongs_to.json"
     if note.is_file() and json.loads(note.read_text()) == belongs:
         return fitted.Trees.load(own)

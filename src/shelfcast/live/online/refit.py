@@ -48,6 +48,6 @@ def refit_by(setup: Setup, seeds: list[int], n_steps: int) -> Refit:
         phase = Phase("refit", setup.make_model, labels, None, setup.training, batch, n_refit)
         with TemporaryDirectory() as work:
             runs = {seed: Path(work) / f"seed_{seed}" for seed in seeds}
-            return [model.eval() for model, _ in in_parallel(phase.run, runs, "refit")]
+            return [model.eval() for model, _ in in_parallel(phase.run, runs, "refit", setup.training.processes)]
 
     return refit

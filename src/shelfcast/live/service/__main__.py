@@ -12,8 +12,8 @@ import torch
 import uvicorn
 
 from shelfcast import settings
-from shelfcast.live.engine.compute import live_folder
 from shelfcast.live.engine.engine import Engine
+from shelfcast.live.engine.run import live_folder
 from shelfcast.live.service import app, guard
 from shelfcast.live.store.store import Store
 from shelfcast.live_options import Service
@@ -44,7 +44,7 @@ def serve(market: str, root: Path, host: str | None, port: int | None) -> None:
     torch.set_num_threads(1)  # one core answers while another explains
     engine = Engine(market, root.absolute(), Store(url), url)
     application = app.make(engine, service, token)
-    print(f"{market}: http://{host}:{port}/health; what can be asked stands in /openapi.json and docs/live_service.md")
+    print(f"{market}: http://{host}:{port}/health; what can be asked stands at /docs")
     sys.stdout.flush()
     uvicorn.run(
         application, host=host, port=port, log_level="warning", timeout_graceful_shutdown=GRACE, server_header=False

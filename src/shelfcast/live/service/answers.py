@@ -27,11 +27,19 @@ class Stored(BaseModel):
     late: int
 
 
+class ClosedWeek(BaseModel):
+    """A week that a request closed, and how many sales of it were stored by then."""
+
+    week: date
+    sales: int
+
+
 class Closed(BaseModel):
-    """The last closed week, and whether this request closed it."""
+    """The last closed week, whether this request closed it, and all weeks that it closed."""
 
     week: date
     newly_closed: bool
+    closed: list[ClosedWeek]
 
 
 class Model(BaseModel):
@@ -155,12 +163,15 @@ class WhatIf(BaseModel):
 
 
 class Health(BaseModel):
-    """status : `failing` where the last computation failed and the old forecasts are kept; `computing` while one runs."""
+    """status : `failing` where the last computation failed and the old forecasts are kept; `computing` while one runs.
+    note : of closed weeks that the forecasts could not see, as too few sales came; null without any.
+    """
 
     status: Literal["ok", "computing", "failing"]
     market: str
     cutoff: date
     last_closed_week: date
+    note: str | None = None
 
 
 class Fault(BaseModel):

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from shelfcast.live.engine.engine import Engine
 from shelfcast.live.engine.questions import Questions
-from shelfcast.live.service import errors, examples, guard
+from shelfcast.live.service import errors, examples, guard, page
 from shelfcast.live.service.clock import close_by_date
 from shelfcast.live.service.metrics import Measured, Metrics
 from shelfcast.live.service.routes import routes
@@ -43,12 +43,13 @@ def make(engine: Engine, options: Service, token: str | None = None) -> FastAPI:
         description=DESCRIPTION,
         version=engine.version[:10],
         lifespan=lifespan,
-        docs_url=None,  # their pages load scripts from elsewhere; /openapi.json is whole by itself
+        docs_url=None,  # their pages load scripts from elsewhere; `page` does not
         redoc_url=None,
     )
     metrics, questions = Metrics(engine), Questions.of(engine.folder)
     app.state.questions = questions
     errors.install(app)
+    page.install(app)
     app.include_router(routes(engine, questions, metrics, options, examples.of(engine.snapshot.panel)))
     app.add_middleware(guard.Limit, most=options.max_body)
     app.add_middleware(guard.Guard, token=token)

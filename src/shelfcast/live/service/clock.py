@@ -9,10 +9,9 @@ from datetime import date
 
 from shelfcast.live.engine.engine import Engine
 from shelfcast.live.service.errors import Refused
-from shelfcast.live.service.routes import WEEK, close_week
+from shelfcast.live.service.routes import MOST_WEEKS, WEEK, close_week
 
 EVERY = 60.0  # seconds
-MOST_WEEKS = 13  # that may be closed at once: more is rather a market whose data are of another year
 log = logging.getLogger("shelfcast.service")
 
 
@@ -39,6 +38,9 @@ def close_due(engine: Engine, today: date) -> int:
             f"{due} weeks have passed since the last closed one, more than {MOST_WEEKS}. "
             "Close them by POST /weeks/{monday}/close, or set service.close_by_date to false."
         )
-    for _ in range(due):
-        close_week(engine, engine.store.closed() + WEEK)
-    return max(due, 0)
+    if due < 1:
+        return 0
+    closed = close_week(engine, engine.store.closed() + due * WEEK, with_earlier=True)
+    if len(closed) > 1:
+        log.warning("%d weeks were due and were closed together: %s", len(closed), ", ".join(map(str, closed)))
+    return len(closed)

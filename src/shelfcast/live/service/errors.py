@@ -14,6 +14,7 @@ from shelfcast.live.store.store import Conflict, Unavailable
 
 log = logging.getLogger("shelfcast.service")
 CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 409: "conflict"}
+RETRY = "5"  # seconds
 CODES |= {413: "too_large", 415: "media_type", 422: "invalid", 503: "busy"}
 BODY_PARTS = ("body", "many", "one", "sale", "price", "promotion", "behavior")  # parts of a place that say nothing
 
@@ -80,12 +81,15 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Unavailable)
     def unavailable(request: Request, error: Unavailable) -> JSONResponse:
         log.error("%s", error)
-        return answer(503, "the store of events cannot be used. Nothing was stored; send it again later.")
+        text = (
+            "the store of events cannot be used: it is locked, full or away. Nothing was stored; send it again later."
+        )
+        return answer(503, text, headers={"Retry-After": RETRY})
 
     @app.exception_handler(Busy)
     def busy(request: Request, error: Busy) -> JSONResponse:
         text = "other questions are being answered. Ask again in a few seconds."
-        return answer(503, text, headers={"Retry-After": "5"})
+        return answer(503, text, headers={"Retry-After": RETRY})
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:

@@ -1,6 +1,7 @@
 """The calls of the service. All are plain functions, which a pool of threads runs: none holds up another."""
 
 import difflib
+import logging
 from datetime import date, timedelta
 from typing import Annotated, Any
 
@@ -20,6 +21,8 @@ from shelfcast.live_options import Service
 from shelfcast.why.whatif.changes import Change
 
 WEEK = timedelta(weeks=1)
+MOST_WEEKS = 13  # that are closed at once: more is rather a wrong year than a late shop
+log = logging.getLogger("shelfcast.service")
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": answers.Error} for status in (400, 401, 404, 409, 413, 422, 500, 503)
 }
@@ -77,18 +80,26 @@ def _incoming(router: APIRouter, engine: Engine, metrics: Metrics, options: Serv
         return answers.Stored(**counts)
 
     @router.post("/weeks/{monday}/close", summary="Close a week, so that forecasts move on")
-    def close(monday: Annotated[date, examples["monday"]]) -> answers.Closed:
+    def close(
+        monday: Annotated[date, examples["monday"]],
+        with_earlier: Annotated[bool, Query(description="close all open weeks before it too")] = False,
+    ) -> answers.Closed:
         """The week after the last closed one can be closed; a closed one stays closed. New forecasts follow in the background."""
-        newly = close_week(engine, monday)
-        return answers.Closed(week=engine.store.closed(), newly_closed=newly)
+        closed = close_week(engine, monday, with_earlier)
+        weeks = [answers.ClosedWeek(week=week, sales=n) for week, n in closed.items()]
+        return answers.Closed(week=engine.store.closed(), newly_closed=bool(closed), closed=weeks)
 
 
-def close_week(engine: Engine, monday: date) -> bool:
-    """Close a week and ask for new forecasts; False where it was closed before.
+def close_week(engine: Engine, monday: date, with_earlier: bool = False) -> dict[date, int]:
+    """Close a week and ask for new forecasts; returns closed weeks -> their sales, none where it was closed before.
+
+    Parameters
+    ----------
+    with_earlier : close the open weeks before it too.
 
     Raises
     ------
-    Refused : the day is no Monday, or not the next week.
+    Refused : the day is no Monday, weeks before it are open and are not to be closed, or they are too many.
     """
     if monday.weekday() != 0:
         nearest = monday - timedelta(days=monday.weekday())
@@ -96,14 +107,22 @@ def close_week(engine: Engine, monday: date) -> bool:
             422, f"{monday} is no Monday. Weeks are named by their Mondays; the nearest is {nearest}.", "monday"
         )
     last = engine.store.closed()
-    if monday <= last:
-        return False
-    if monday != last + WEEK:
-        text = f"the last closed week is {last}, so the next one to close is {last + WEEK}. Close weeks one after the other."
+    weeks = [last + k * WEEK for k in range(1, (monday - last) // WEEK + 1)]
+    if len(weeks) > 1 and not with_earlier:
+        skipped = f"{weeks[0]}" + (f" to {weeks[-2]}" if len(weeks) > 2 else "")
+        text = f"the last closed week is {last}; {skipped} would be skipped. Close the week of {weeks[0]} first, or all by with_earlier=true."
         raise Refused(409, text, "monday")
-    engine.store.close_week(monday)
+    if len(weeks) > MOST_WEEKS:
+        text = f"{len(weeks)} weeks would be closed at once, at most {MOST_WEEKS} may. The last closed week is {last}."
+        raise Refused(422, text, "monday")
+    if not weeks or not engine.store.close_week(monday):
+        return {}
+    sales = engine.store.sales(weeks)
+    for week, n in sales.items():
+        level = logging.INFO if n else logging.WARNING
+        log.log(level, "closed the week of %s with %s sales", week, f"{n:,}" if n else "no")
     engine.refresh()
-    return True
+    return sales
 
 
 def _forecasts(router: APIRouter, engine: Engine, examples: dict) -> None:
@@ -188,9 +207,9 @@ def _state(router: APIRouter, engine: Engine, metrics: Metrics) -> None:
         """`failing` says that new forecasts could not be computed; the old ones are still answered."""
         work = engine.work
         status = "failing" if work.failing else "computing" if work.computing else "ok"
-        cutoff = engine.snapshot.facts.cutoff
+        facts, closed, market = engine.snapshot.facts, engine.store.closed(), engine.market
         return answers.Health(
-            status=status, market=engine.market, cutoff=cutoff, last_closed_week=engine.store.closed()
+            status=status, market=market, cutoff=facts.cutoff, last_closed_week=closed, note=facts.note or None
         )
 
     @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response)

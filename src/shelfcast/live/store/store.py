@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from shelfcast.live.store.events import KINDS, Event
 
 VERSION = "1"  # of the store's tables
-PATIENCE = 30  # seconds that a writer waits for another one
+PATIENCE = 10  # seconds that a writer waits for another one
 AT_ONCE = 5_000  # ids that one query asks for; SQLite takes 32,766 values in one
 LOCK = 7415263  # of PostgreSQL, for writers; any number that no one else uses
 
@@ -161,6 +161,13 @@ class Store:
             found = connection.execute(sa.select(EVENTS.c.kind, sa.func.count()).group_by(EVENTS.c.kind)).all()
         return dict.fromkeys(KINDS, 0) | {kind: n for kind, n in found}
 
+    def sales(self, weeks: Sequence[date]) -> dict[date, int]:
+        """Monday -> stored sales of its week, for all of these weeks."""
+        chosen = sa.select(EVENTS.c.week, sa.func.count()).where(EVENTS.c.kind == "sale", EVENTS.c.week.in_(weeks))
+        with self._sentences(), self._engine.connect() as connection:
+            found = connection.execute(chosen.group_by(EVENTS.c.week)).all()
+        return dict.fromkeys(weeks, 0) | {week: n for week, n in found}
+
     def bodies(self, kind: str, until: date | None = None) -> list[str]:
         """The events of a kind as JSON, in the order in which they came; those of weeks up to `until`."""
         chosen = sa.select(EVENTS.c.body).where(EVENTS.c.kind == kind).order_by(EVENTS.c.number)
@@ -206,13 +213,20 @@ def _engine(url: str) -> sa.Engine:
             "postgresql+psycopg://user:password@host/database."
         )
     if kind == "postgresql":
-        return sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+        @sa.event.listens_for(engine, "connect")
+        def wait(connection, _):
+            connection.execute(f"SET lock_timeout = {round(1000 * PATIENCE)}")
+            connection.commit()
+
+        return engine
     engine = sa.create_engine(address, connect_args={"timeout": PATIENCE})
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection, _):
         connection.isolation_level = None  # transactions begin below, so that a writer waits in place of failing later
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={1000 * PATIENCE}"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={round(1000 * PATIENCE)}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

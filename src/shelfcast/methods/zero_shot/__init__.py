@@ -4,6 +4,6 @@
 """
 
 from shelfcast.methods.zero_shot.forecasts import fracast
-from shelfcast.methods.zero_shot.outlook import with_outlook
+from shelfcast.methods.zero_shot.outlook import with_outlook, with_outlook_at
 
-__all__ = ["fracast", "with_outlook"]
+__all__ = ["fracast", "with_outlook", "with_outlook_at"]

@@ -71,9 +71,12 @@ def _weeks_read(panel: Panel) -> int:
 
 
 def quantile_forecasts(
-    model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int
+    model: FracastModel, series: pd.DataFrame, cutoffs: list[pd.Timestamp], horizon: int, read=ShortContext
 ) -> pd.DataFrame:
-    """The model's quantiles; index unique_id, cutoff, horizon."""
+    """The model's quantiles; index unique_id, cutoff, horizon.
+
+    read : makes a `ShortContext` of model, length and horizon.
+    """
     longest = max(series.columns.get_indexer(cutoffs).max() + 1, MIN_OBSERVED)
     longest = min(longest, model.context_length)
     contexts = np.full((len(cutoffs), len(series), longest), np.nan)
@@ -83,7 +86,7 @@ def quantile_forecasts(
     contexts = contexts.reshape(-1, longest)
     few = np.isfinite(contexts).sum(1) < MIN_OBSERVED
     contexts[few] = np.nan_to_num(contexts[few])
-    quantiles = ShortContext(model, longest, horizon).forecast(contexts)
+    quantiles = read(model, longest, horizon).forecast(contexts)
     names = ["cutoff", "unique_id", "horizon"]
     index = pd.MultiIndex.from_product([cutoffs, series.index, range(1, horizon + 1)], names=names)
     ahead = pd.DataFrame(quantiles.reshape(len(index), -1), index, columns=model.quantiles)

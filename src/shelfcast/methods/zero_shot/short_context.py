@@ -7,6 +7,8 @@ is read once for them. Of the decoder, which forecasts 48 weeks, only what the n
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,10 +34,15 @@ class ShortContext:
     model : with its weights.
     length : T, at most L.
     horizon : H, at most the model's 48.
+    most_periods : sets of periods whose padding is read; None for all, so that a series never depends on the others.
+    kept : sets whose padding is kept for later calls; about a MiB each.
     """
 
-    def __init__(self, model: FracastModel, length: int, horizon: int):
-        self.core, self.head = model.core, model.head
+    def __init__(
+        self, model: FracastModel, length: int, horizon: int, most_periods: int | None = MOST_PERIODS, kept: int = 0
+    ):
+        self.core, self.head, self.most_periods = model.core, model.head, most_periods
+        self._padding = lru_cache(kept)(self._read_padding)
         self.length, self.horizon, self.width = length, horizon, model.context_length
 
     def _features(self, values: torch.Tensor, observed: torch.Tensor, first: int) -> torch.Tensor:
@@ -44,17 +51,18 @@ class ShortContext:
         recency = _recency_encoding(positions, self.width)
         return self.core.in_proj(torch.cat([values[..., None], observed[..., None].float(), recency], -1))
 
-    def _read_padding(self, periods: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The input of every layer at the padding, each (1, L - T, D), and its last hidden states.
+    def _read_padding(self, periods: tuple[int, ...]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The input of every layer at the last positions of the padding that the context's weeks read, each (1, ·, D),
+        and the padding's hidden states (1, L - T, D).
 
-        periods : (1, K), of the series that are padded.
+        periods : K, of the series that are padded.
         """
         nothing = torch.zeros(1, self.width - self.length)
-        x = self._features(nothing, nothing, 0) + self._phases(0, nothing.shape[1], periods)
+        x = self._features(nothing, nothing, 0) + self._phases(0, nothing.shape[1], torch.tensor([periods]))
         inputs = []
         for dilation in self.core.dilations():
             x = self.core.scale(x, dilation)
-            inputs.append(x)
+            inputs.append(x[:, -2 * dilation :].clone())
             x = self.core.block(x, dilation)
         return inputs, self.core.norm(x)
 
@@ -80,19 +88,19 @@ class ShortContext:
             parts = np.array_split(np.arange(len(contexts)), -(-len(contexts) // BATCH))
             periods = torch.cat([self._periods(values[rows], observed[rows]) for rows in parts])
             for own_periods, series in self._by_periods(periods):
-                padding, hidden = self._read_padding(own_periods)
+                padding, hidden = self._padding(own_periods)
                 for rows in np.array_split(series, -(-len(series) // BATCH)):
                     own = values[rows], observed[rows], periods[rows]
                     quantiles[rows] = self._decode(*own, self._encode(*own, padding), hidden).numpy()
         return np.sort(quantiles * span[:, None] + low[:, None], -1)
 
-    def _by_periods(self, periods: torch.Tensor) -> list[tuple[torch.Tensor, np.ndarray]]:
-        """Sets of periods (1, K), and the series that read the padding of each."""
+    def _by_periods(self, periods: torch.Tensor) -> list[tuple[tuple[int, ...], np.ndarray]]:
+        """Sets of periods, and the series that read the padding of each."""
         sets, own, counts = torch.unique(periods, dim=0, return_inverse=True, return_counts=True)
-        none = torch.zeros_like(sets[:1])
-        frequent = torch.argsort(-counts, stable=True)[:MOST_PERIODS].tolist()
-        groups = [(sets[i : i + 1], np.flatnonzero((own == i).numpy())) for i in frequent]
+        frequent = torch.argsort(-counts, stable=True)[: self.most_periods].tolist()
+        groups = [(tuple(sets[i].tolist()), np.flatnonzero((own == i).numpy())) for i in frequent]
         others = np.flatnonzero(~np.isin(own.numpy(), frequent))
+        none = (0,) * periods.shape[1]
         return groups + ([(none, others)] if len(others) else [])
 
     def _periods(self, values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:

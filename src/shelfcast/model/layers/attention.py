@@ -77,7 +77,12 @@ def additive(allowed: torch.Tensor) -> torch.Tensor:
 
 
 def compact_pass(layer: nn.TransformerEncoderLayer, x: torch.Tensor, mask: torch.Tensor, at: torch.Tensor | None):
-    """One layer of the compact body over x (·, N, D); of the C tokens `at` alone, (·, C, D), where they are given."""
+    """One layer of the compact body over x (·, N, D); of the C tokens `at` alone, (·, C, D), where they are given.
+
+    mask : (N, N), additive and causal.
+    """
+    if not layer.training:
+        return _compact_inference(layer, x, at)
     if at is None:
         return layer(x, src_mask=mask)
     keys = layer.norm1(x)
@@ -85,6 +90,41 @@ def compact_pass(layer: nn.TransformerEncoderLayer, x: torch.Tensor, mask: torch
     x = x[:, at] + layer.dropout1(attended)
     inner = layer.dropout(layer.activation(layer.linear1(layer.norm2(x))))
     return x + layer.dropout2(layer.linear2(inner))
+
+
+def _compact_inference(layer: nn.TransformerEncoderLayer, x: torch.Tensor, at: torch.Tensor | None) -> torch.Tensor:
+    """What `compact_pass` gives, without dropout, in half of the time of the layer's own forward."""
+    keys = layer.norm1(x)
+    attended = _attend_causal(layer.self_attn, keys) if at is None else _attend_some(layer.self_attn, keys, at)
+    x = (x if at is None else x[:, at]) + attended
+    return x + layer.linear2(layer.activation(layer.linear1(layer.norm2(x))))
+
+
+def _attend_causal(attention: nn.MultiheadAttention, x: torch.Tensor) -> torch.Tensor:
+    """Causal self-attention over x (·, N, D)."""
+    projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = (z.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for z in projected.chunk(3, -1))  # · A N d
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return attention.out_proj(y.transpose(1, 2).flatten(-2))
+
+
+def _attend_some(attention: nn.MultiheadAttention, x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """Causal self-attention of the C tokens `at` to those of x (·, N, D), (·, C, D).
+
+    Few queries: each is carried through the keys' weights, and what it attends to through the values' weights, instead
+    of all N tokens through both. The keys' bias adds the same to all scores of a query, which softmax takes out again.
+    """
+    heads = attention.num_heads
+    of_query, of_key, of_value = attention.in_proj_weight.unflatten(0, (3, heads, -1))  # A d D
+    query_bias, _, value_bias = attention.in_proj_bias.unflatten(0, (3, heads, -1))  # A d
+    q = torch.einsum("bcD,adD->bacd", x[:, at], of_query) + query_bias[:, None]
+    q = torch.einsum("bacd,adD->bacD", q, of_key) / q.shape[-1] ** 0.5  # · A C D
+    scores = q.flatten(1, 2) @ x.transpose(1, 2)  # · A·C N
+    later = torch.arange(x.shape[1], device=x.device) > at.to(x.device)[:, None]  # C N
+    share = scores.masked_fill(later.repeat(heads, 1), -torch.inf).softmax(-1)
+    seen = (share @ x).unflatten(1, (heads, -1))  # · A C D
+    y = torch.einsum("bacD,adD->bcad", seen, of_value) + value_bias
+    return attention.out_proj(y.flatten(-2))
 
 
 def bert_pass(layer: nn.Module, x: torch.Tensor, mask: torch.Tensor, memory=None, at=None) -> torch.Tensor:

@@ -27,16 +27,28 @@ def level_and_typical(facts: Facts, grid: Grid) -> tuple[np.ndarray, np.ndarray]
     there; after it the two are blended until its own weeks outweigh the others. Missing weeks do not count.
     """
     y, n = facts.units, grid.n_sold
-    month, quarter, new = (grid.frequency.periods(weeks) for weeks in (4, 13, NEW))
-
-    def usual(y: np.ndarray, n: np.ndarray) -> np.ndarray:
-        settled = n >= np.minimum(np.arange(y.shape[-1]) + 1, quarter)
-        return (mean(y, month, n) * settled).sum(0) / np.maximum(settled.sum(0), 1)
+    quarter, new = (grid.frequency.periods(weeks) for weeks in (13, NEW))
 
     own = grid.over_observed(lambda y, n: 0.5 * mean(y, quarter, n) + 0.5 * mean(y, None, n), y, n)
-    typical = grid.over_observed(usual, y, n)
+    if facts.common is None:
+        sold, n_settled = settled_sums(y, grid)
+        typical = sold / np.maximum(n_settled, 1)
+    else:
+        typical = facts.common.typical
     weight = np.where(grid.launch[:, None, None] >= 0, n / (n + new), 1.0)
     return weight * own + (1 - weight) * typical + LEVEL_FLOOR, typical + LEVEL_FLOOR
+
+
+def settled_sums(y: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Units of a mean week summed over the products that have settled, and how many these are, both (L, T)."""
+
+    month, quarter = (grid.frequency.periods(weeks) for weeks in (4, 13))
+
+    def settled(y: np.ndarray, n: np.ndarray) -> np.ndarray:
+        return n >= np.minimum(np.arange(y.shape[-1]) + 1, quarter)
+
+    sold = grid.over_observed(lambda y, n: (mean(y, month, n) * settled(y, n)).sum(0), y, grid.n_sold)
+    return sold, grid.over_observed(lambda y, n: settled(y, n).sum(0).astype(float), y, grid.n_sold)
 
 
 def levels(facts: Facts, grid: Grid) -> list[Column]:

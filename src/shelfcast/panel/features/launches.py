@@ -12,7 +12,7 @@ OLD = 52  # weeks after its launch when a product no longer counts as new
 
 def launches(facts: Facts, grid: Grid) -> list[Column]:
     """Known-future columns; an empty list where no product was launched within the weeks."""
-    if not (grid.launch >= 0).any():
+    if not (grid.launch >= 0).any() and not (facts.common and facts.common.launched):
         return []
     old, noun = grid.frequency.periods(OLD), grid.frequency.noun
     age = np.arange(len(grid.weeks_ahead)) - np.where(grid.launch < 0, -old, grid.launch)[:, None]

@@ -26,7 +26,9 @@ def location_totals(facts: Facts, grid: Grid) -> list[Column]:
         Column(
             "location_now",
             "past",
-            location_shock(facts.units, grid.observed, grid.frequency.periods(SETTLED)),
+            location_shock(facts.units, grid.observed, grid.frequency.periods(SETTLED))
+            if facts.common is None
+            else facts.common.shock,
             f"log of the location's units this {noun} over its typical shares of the chain's, by product",
         ),
     ]
@@ -52,15 +54,36 @@ def location_shock(y: np.ndarray, observed: np.ndarray, settled: int = SETTLED) 
     ----------
     y : (P, L, T) units. observed : (L, T) bool. settled : columns before shares are known.
     """
+    return shock_of_sums(*shock_sums(y, observed, sold_before(y, observed).sum(0)), observed, settled)
+
+
+def sold_before(y: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """(P, L - 1, T) units that products sold in regions before each week, in weeks in which all were observed."""
     regions, seen = y[:, 1:] * observed[1:], observed[1:]
-    before = shift(np.cumsum(regions * seen.all(0), -1), 1)
-    category_share = before.sum(0) / np.maximum(before.sum((0, 1)), 1)
+    return shift(np.cumsum(regions * seen.all(0), -1), 1)
+
+
+def shock_sums(y: np.ndarray, observed: np.ndarray, category: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What some products sold in regions and what their usual shares make, each summed over products, (L - 1, T).
+
+    Parameters
+    ----------
+    category : (L - 1, T) `sold_before` of all products of the market together.
+    """
+    regions, seen = y[:, 1:] * observed[1:], observed[1:]
+    before = sold_before(y, observed)
+    category_share = category / np.maximum(category.sum(0), 1)
     share = (before + SHARED * category_share) / (before.sum(1, keepdims=True) + SHARED)
     if not seen.all():
         share = share * seen / np.maximum((share * seen).sum(1, keepdims=True), 1e-9)
-    expected = (regions.sum(1, keepdims=True) * share).sum(0)
-    shock = np.log((regions.sum(0) + 1) / (expected + 1))
+    return regions.sum(0), (regions.sum(1, keepdims=True) * share).sum(0)
+
+
+def shock_of_sums(sold: np.ndarray, expected: np.ndarray, observed: np.ndarray, settled: int) -> np.ndarray:
+    """`location_shock` from `shock_sums` of all products."""
+    seen = observed[1:]
+    shock = np.log((sold + 1) / (expected + 1))
     shock[:, :settled] = 0.0
-    week = np.maximum.accumulate(np.where(seen, np.arange(y.shape[-1]), 0), -1)
+    week = np.maximum.accumulate(np.where(seen, np.arange(sold.shape[-1]), 0), -1)
     shock = np.take_along_axis(shock, week, -1)
     return np.concatenate([np.zeros_like(shock[:1]), shock])

@@ -69,9 +69,17 @@ def _paid(facts: Facts, grid: Grid) -> tuple[list[Column], np.ndarray, np.ndarra
     train = seen[:, 0, : grid.train_end]
     price_level = (price[:, 0, : grid.train_end] * train).sum(-1) / np.maximum(train.sum(-1), 1)
     paid_for = train.any(-1)
-    if paid_for.any():
-        price_level[~paid_for] = np.median(price_level[paid_for])
+    usual = np.median(price_level[paid_for]) if facts.common is None and paid_for.any() else None
+    usual = usual if facts.common is None else facts.common.paid_level
+    if usual is not None:
+        price_level[~paid_for] = usual
     return columns, price_level, plan
+
+
+def paid_levels(facts: Facts, grid: Grid) -> np.ndarray:
+    """Price levels of the products that were paid for in the training weeks."""
+    paid_for = (facts.of("paid_units") > 0) & (facts.of("money") > 0)
+    return _paid(facts, grid)[1][paid_for[:, 0, : grid.train_end].any(-1)]
 
 
 def _planned_level(price: np.ndarray, train_end: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from shelfcast.panel.grid import Column, Grid, mean
 
 PROMOTED = 0.5  # share of stores from which on a product counts as promoted
 LONGEST, LATELY = 26, 8  # weeks since the last promotion, at most; weeks that tell how often a product was promoted
+ROUNDING = 1e-9  # of a product's units; what is left of a difference below it is rounding
 MEANING = {
     "promotion": "share of the location's recorded stores that promote it in any channel",
     "category_promotion": "mean promotion of the category's other products at the location",
@@ -64,11 +65,29 @@ def promotion_plan(facts: Facts, grid: Grid, recorded: np.ndarray, known: np.nda
         plan[name] = grid.spread(facts.promotions, name, len(grid.weeks_ahead)) / total
     train = facts.units[:, 0, : grid.train_end].sum(-1)
     category = grid.products["category"].fillna("").to_numpy()
-    others = np.equal.outer(category, category) & ~np.eye(len(grid.products), dtype=bool)
-    weight = others * train
-    total = np.maximum(weight.sum(1), 1e-9)[:, None, None]
-    plan["category_promotion"] = np.einsum("pq,qlt->plt", weight, plan["promotion"]) / total
+    if facts.common is None:
+        others = np.equal.outer(category, category) & ~np.eye(len(grid.products), dtype=bool)
+        weight = others * train
+        total = np.maximum(weight.sum(1), 1e-9)[:, None, None]
+        plan["category_promotion"] = np.einsum("pq,qlt->plt", weight, plan["promotion"]) / total
+    else:  # all of the category, less the product's own
+        weight = np.array([facts.common.promoted_weight[name] for name in category]) - train
+        promoted = np.stack([facts.common.promoted[name] for name in category])
+        promoted = promoted - train[:, None, None] * plan["promotion"]
+        weight[weight <= ROUNDING * train] = np.inf  # no other product has sold
+        plan["category_promotion"] = np.maximum(promoted / np.maximum(weight, 1e-9)[:, None, None], 0)
     return {name: np.where(known, values, np.nan) for name, values in plan.items()}
+
+
+def promoted_sums(facts: Facts, grid: Grid) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Category -> promotion of its products, each weighted by its training units, (L, T + H); and sum of the weights."""
+    recorded = units_of_locations(facts, grid, facts.recorded_stores.set_index("store_id")["weight"])
+    share = grid.spread(facts.promotions, "promotion", len(grid.weeks_ahead)) / np.maximum(recorded, 1e-9)[:, None]
+    train = facts.units[:, 0, : grid.train_end].sum(-1)
+    category = grid.products["category"].fillna("").to_numpy()
+    names = np.unique(category)
+    promoted = {name: np.einsum("p,plt->lt", train[category == name], share[category == name]) for name in names}
+    return promoted, {name: float(train[category == name].sum()) for name in names}
 
 
 def _means(facts: Facts, grid: Grid, promotion: np.ndarray) -> list[Column]:

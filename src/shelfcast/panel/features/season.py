@@ -49,7 +49,7 @@ def last_year(facts: Facts, grid: Grid) -> list[Column]:
     if grid.train_end < frequency.periods(YEAR + MIN_SECOND_YEAR):
         return []
     y, horizon, per_week = facts.units, grid.horizon, frequency.per_week
-    of_category, n_years = _of_category(y, grid), "up to four earlier years"
+    of_category, n_years = _of_category(facts, grid), "up to four earlier years"
     born, always = _born(y, grid), np.zeros(len(y), int)
     chain, span = grid.observed[:1], f"{frequency.periods(AROUND) if frequency.daily else 'five'} {frequency.noun}s"
     around = f"the {span} around the same {frequency.noun}"
@@ -84,11 +84,16 @@ def last_year(facts: Facts, grid: Grid) -> list[Column]:
     ]
 
 
-def _of_category(y: np.ndarray, grid: Grid) -> np.ndarray:
+def _of_category(facts: Facts, grid: Grid) -> np.ndarray:
     """(P, T) the chain's units of each product's category, of products that were always there."""
-    category = grid.products["category"].fillna("").to_numpy()
-    same = (np.equal.outer(category, category) & (grid.launch < 0)).astype(float)
-    return np.einsum("pq,qt->pt", same, y[:, 0])
+    units = category_chain(facts.units, grid) if facts.common is None else facts.common.category_chain
+    return np.stack([units[name] for name in grid.products["category"].fillna("")])
+
+
+def category_chain(y: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    """Category -> (T,) units in the chain of its products that were not launched within the weeks."""
+    category, old = grid.products["category"].fillna("").to_numpy(), grid.launch < 0
+    return {name: y[(category == name) & old, 0].sum(0) for name in np.unique(category)}
 
 
 def _born(y: np.ndarray, grid: Grid) -> np.ndarray:
@@ -153,7 +158,7 @@ def weekdays(facts: Facts, grid: Grid) -> list[Column]:
         "weekday_own": (weekday_profile(y, grid.observed, grid.horizon), "at the location"),
         "weekday_chain": (weekday_profile(y[:, :1], grid.observed[:1], grid.horizon), "in the chain"),
         "weekday_category": (
-            weekday_profile(_of_category(y, grid)[:, None], grid.observed[:1], grid.horizon),
+            weekday_profile(_of_category(facts, grid)[:, None], grid.observed[:1], grid.horizon),
             "of the category in the chain",
         ),
     }

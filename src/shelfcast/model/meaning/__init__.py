@@ -1,0 +1,1 @@
+"""Columns and locations by what they mean, so that a model fits markets whose tables differ."""

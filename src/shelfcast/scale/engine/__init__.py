@@ -1,0 +1,1 @@
+"""Where partitions are worked on, and how their parts are kept: `run` and `parts`."""
