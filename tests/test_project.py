@@ -123,6 +123,7 @@ def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
         "live_options",
         "model_options",
         "reading_options",
+        "scale_options",
         "word_options",
     }
     deps = [str(dep) for dep in stage["deps"]]
