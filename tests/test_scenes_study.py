@@ -56,7 +56,7 @@ def test_make_run_knows_no_scene():
 def test_scenes_are_small_markets_with_words_of_their_own(project):
     for name in ("spare_parts", "parcels", "accounts"):
         s = settings.load(name, path=project / "params.yaml")
-        assert len(s.finetune.seeds) == 1 and s.finetune.steps <= 500
+        assert len(s.finetune.seeds) == 1 and s.finetune.steps <= 200
         assert {"unit", "place", "chain"} <= set(s.market.words.given())
         assert s.evaluate.methods == settings.load(path=ROOT / "params.yaml").evaluate.methods, "the same peers"
     assert not settings.load("parcels", path=project / "params.yaml").orders.stocked
@@ -91,3 +91,16 @@ def test_scores_are_of_both_situations_where_there_is_a_plan(tmp_path, small_pan
 def test_an_unknown_scene_is_named():
     with pytest.raises(SettingsError, match="no scene 'parcel'; the nearest name is 'parcels'"):
         scenes.main(["parcel"])
+
+
+def test_one_scene_that_fails_is_named_and_the_others_run(project, monkeypatch):
+    asked, ran = [], []
+    monkeypatch.setattr(scenes.side_by_side, "repro", lambda stages, **_: asked.append(list(stages)) or True)
+    monkeypatch.setattr(
+        scenes.side_by_side, "run_market", lambda name, stages: ran.append((name, stages[0])) or name != "parcels"
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    assert scenes.run(["parcels", "accounts"], project) == ["parcels"]
+    assert asked == [["check", "simulate@parcels", "simulate@accounts"], ["index"]]
+    assert ran == [("parcels", "prepare@parcels"), ("accounts", "prepare@accounts")]

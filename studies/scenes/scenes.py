@@ -71,11 +71,17 @@ def prepare_work(study: Study, work: Path) -> None:
 
 
 def run(names: list[str], work: Path) -> list[str]:
-    """Run all stages of these scenes; the names of those that failed."""
+    """Run all stages of these scenes, one scene after the other; the names of those that failed."""
     here = Path.cwd()
     os.chdir(work)  # where the pipeline's own commands find params.yaml and dvc.yaml
     try:
-        return side_by_side.run(names, names, 1)
+        if not side_by_side.repro(["check", *(f"simulate@{name}" for name in names)]):
+            return names
+        listed = subprocess.run([*side_by_side.DVC, "stage", "list", "--name-only"], stdout=subprocess.PIPE, text=True)
+        stages = listed.stdout.split()
+        failed = [name for name in names if not side_by_side.run_market(name, side_by_side.stages_of(name, stages))]
+        side_by_side.repro(["index"])
+        return failed
     finally:
         os.chdir(here)
 
@@ -111,7 +117,8 @@ def main(names: list[str]) -> None:
     for name in names:
         measured = scores(name, WORK / "build" / name).assign(revision=revision())
         save_rows(RESULTS / "scores.csv", measured, ["scene"])
-        print(f"report: file://{(WORK / 'reports' / name / 'index.html').resolve()}")
+    for page in ["", *names]:
+        print(f"report: file://{(WORK / 'reports' / page / 'index.html').resolve()}")
 
 
 if __name__ == "__main__":
