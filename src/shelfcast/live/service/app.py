@@ -32,6 +32,7 @@ def make(engine: Engine, options: Service, token: str | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = threading.Event()
         engine.start()
+        threading.Thread(target=questions.warm, name="warm", daemon=True).start()
         if options.close_by_date:
             threading.Thread(target=close_by_date, args=(engine, stop), name="calendar", daemon=True).start()
         yield
