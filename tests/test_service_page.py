@@ -12,7 +12,7 @@ from browser import CHROMIUM, PATIENCE, chromium
 from fastapi import FastAPI, Query
 from starlette.testclient import TestClient
 
-from shelfcast.live.service import page
+from shelfcast.live.service.described import page
 
 
 @pytest.fixture()
