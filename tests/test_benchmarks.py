@@ -1,8 +1,10 @@
 """The benchmark's peers see nothing of the future, are scored as the evaluation scores, and fail one at a time."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pandas as pd
 import pytest
 from conftest import changed_after
 
-from benchmarks import methods, peers, processes
+from benchmarks import events, methods, peers, processes
 from shelfcast.judge.distribution import QUANTILE_COLUMNS
 from shelfcast.judge.metrics import metrics_dict
+from shelfcast.live.store.store import Store
 from shelfcast.methods import forecast_test_weeks
 
 CHEAP = ["moving_average_8", "croston_sba"]
@@ -144,3 +147,16 @@ def test_memory_is_that_of_a_process_and_its_children(tmp_path):
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); sys.exit(3)"
     status, peak = processes.run_watched([sys.executable, "-c", parent], tmp_path / "log")
     assert status == 3 and 150 < peak < 300
+
+
+def test_the_store_and_plain_inserts_write_the_same_events(tmp_path):
+    url, plain = f"sqlite:///{tmp_path}/events.sqlite", tmp_path / "plain.sqlite"
+    with events.plain_sqlite(plain) as add:
+        rows = list(events.measure("sqlite", url, add, [1, 7], 20, 2))
+    assert [row["batch"] for row in rows] == [1, 7] and all(row["events"] == 20 for row in rows)
+    for row in rows:
+        assert row["store_events_a_second"] > 0 and row["plain_events_a_second"] > 0 and row["ratio"] > 0
+    with contextlib.closing(sqlite3.connect(plain)) as connection:
+        bodies = [body for (body,) in connection.execute("SELECT body FROM plain ORDER BY number")]
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert bodies == Store(url).bodies("sale") and len(bodies) == 2 * 2 * 20, "two sizes, two rounds"

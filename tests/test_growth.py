@@ -20,6 +20,7 @@ from shelfcast.methods.zero_shot import outlook as outlook_module
 from shelfcast.methods.zero_shot import with_outlook
 from shelfcast.methods.zero_shot.forecasts import _weeks_read as weeks_read
 from shelfcast.panel.build import build
+from shelfcast.panel.features import season
 from shelfcast.settings import Market, Prepare
 
 READ = TypeAdapter(list[Event])
@@ -147,6 +148,21 @@ def test_closed_weeks_without_sales_or_with_few_are_missing_and_told(market, sto
     pd.testing.assert_frame_equal(panel.frame, market[4].frame)
 
 
+def test_a_history_that_grows_beyond_a_year_keeps_the_columns_that_were_trained_on(
+    market, store, tmp_path, monkeypatch
+):
+    _, raw, first, trained, _ = market
+    monkeypatch.setattr(season, "MIN_SEASON", trained.meta["n_weeks"] + 1)
+    store.add(READ.validate_python(as_events(raw, first)))
+    store.close_week((first + pd.Timedelta(weeks=LATER - 1)).date())
+    panel, _ = grown(market, store, tmp_path / "tables")
+    assert list(panel.frame) == list(trained.frame) and "season_sin" not in panel.frame
+    longer = replace(PREPARE, test_weeks=PREPARE.test_weeks + LATER)
+    whole = build(tables.load("tables", tmp_path / "tables", "TEA"), longer)
+    assert "season_sin" in whole.frame, "the pipeline itself would add it"
+    pd.testing.assert_frame_equal(panel.frame, whole.frame[list(trained.frame)])
+
+
 def test_a_late_event_lands_in_its_week(market, store, tmp_path):
     trained = market[3]
     week = pd.Timestamp(trained.meta["last_week"])
@@ -194,6 +210,7 @@ def test_the_last_word_counts_and_names_that_no_table_knows_are_read(market, sto
     assert "new store" in set(pd.read_parquet(tmp_path / "tables/stores.parquet")["store_id"])
     assert panel.quality.query("check == 'unknown product_id'")["found"].tolist() == [1]
     assert panel.roles == trained.roles, "a channel that the models do not know is no column of theirs"
+    assert list(panel.frame) == list(trained.frame), "nor is it one that trees would read"
 
 
 def test_the_same_store_writes_the_same_bytes(market, store, tmp_path):

@@ -4,14 +4,15 @@ import re
 import socket
 import threading
 import time
+from typing import Annotated
 
 import pytest
 import uvicorn
 from browser import CHROMIUM, PATIENCE, chromium
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from starlette.testclient import TestClient
 
-from shelfcast.live.service import page
+from shelfcast.live.service.described import page
 
 
 @pytest.fixture()
@@ -21,7 +22,7 @@ def app():
     page.install(app)
 
     @app.get("/forecast", summary="The forecast of one product")
-    def forecast(product_id: str, horizon: int | None = None) -> dict[str, str]:
+    def forecast(product_id: Annotated[str, Query(examples=["p 07"])], horizon: int | None = None) -> dict[str, str]:
         return {"answered": product_id}
 
     @app.post("/events", summary="Store sales")
@@ -67,7 +68,7 @@ def test_the_page_shows_every_call_and_one_can_be_tried(app):
             paths = [text.replace("\u200b", "") for text in shown.locator(".opblock-summary-path").all_inner_texts()]
             assert sorted(paths) == ["/events", "/forecast"]
             shown.click(".opblock-get .opblock-summary-control")
-            shown.fill(".opblock-get input[placeholder=product_id]", "p 07")
+            assert shown.input_value(".opblock-get input[placeholder=product_id]") == "p 07", "filled by the example"
             shown.click(".opblock-get .execute")
             shown.wait_for_selector(".opblock-get .live-responses-table")
             assert '"answered": "p 07"' in shown.inner_text(".opblock-get .live-responses-table").replace("\n", " ")

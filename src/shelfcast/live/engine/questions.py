@@ -6,22 +6,19 @@ for them.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from shelfcast.live.engine.snapshot import Snapshot
-from shelfcast.model.forecast import load_models
-from shelfcast.model.tensors import load_tokenizer, market_tensors
-from shelfcast.why.explain.frames import Variant, different
-from shelfcast.why.page.answer import Form
-from shelfcast.why.page.reasons import Reasons
 from shelfcast.why.whatif.changes import Change
-from shelfcast.why.whatif.forecast import Ready, totals
+
+if TYPE_CHECKING:
+    from shelfcast.live.engine.asked import Asked
 
 WAITING = 4  # questions that may wait or be answered at once
 
@@ -51,9 +48,8 @@ class Questions:
 
     def explain(self, snapshot: Snapshot, product_id: str, location: str) -> pd.DataFrame:
         """label, units, usual, forecast of each group of inputs, summed over the coming weeks."""
-        with self._turn(snapshot):
-            weeks = tuple(self._ready.plan.weeks)
-            return self._reasons.rows(Form(product_id, location, weeks))
+        with self._turn(snapshot) as asked:
+            return asked.explain(product_id, location)
 
     def what_if(self, snapshot: Snapshot, changes: list[Change]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The weekly frame of `what_if`, and its sums by series.
@@ -62,33 +58,29 @@ class Questions:
         ------
         ValueError : a change that cannot be forecast, in a sentence.
         """
-        with self._turn(snapshot):
-            frame = self._ready.ask(changes)
-        return frame, totals(frame)
+        with self._turn(snapshot) as asked:
+            return asked.what_if(changes)
+
+    @staticmethod
+    def warm() -> None:
+        """Import what answers need, so that the first question does not wait for it."""
+        from shelfcast.live.engine import asked  # noqa: F401  seconds, which a start need not wait for
 
     @contextmanager
-    def _turn(self, snapshot: Snapshot) -> Iterator[None]:
+    def _turn(self, snapshot: Snapshot) -> Iterator[Asked]:
         if not self._places.acquire(blocking=False):
             raise Busy
         try:
             with self._one:
-                self._prepare(snapshot)
-                yield
+                yield self._prepared(snapshot)
         finally:
             self._places.release()
 
-    def _prepare(self, snapshot: Snapshot) -> None:
-        """Read the models and the snapshot's panel once."""
-        if self._of is snapshot:
-            return
-        own = self.folder / "models" / self.variant
-        facts, models, panel = json.loads((own / "variant.json").read_text()), load_models(own), snapshot.panel
-        self._ready = Ready.of(panel, models, facts)
+    def _prepared(self, snapshot: Snapshot) -> Asked:
+        """The models and the snapshot's panel, read once."""
+        if self._of is not snapshot:
+            from shelfcast.live.engine.asked import Asked  # see `warm`
 
-        def variant() -> Variant:
-            tokenizer = load_tokenizer(facts["backbone"])
-            market = market_tensors(panel, tokenizer, facts["price_plan"], facts["scale"])
-            return Variant(panel, market, different(models), tokenizer)
-
-        self._reasons = Reasons(self._ready, variant)
-        self._of = snapshot
+            self._asked = Asked(self.folder / "models" / self.variant, snapshot.panel)
+            self._of = snapshot
+        return self._asked

@@ -66,8 +66,11 @@ def _as_trained(panel: Panel, trained: Panel) -> Panel:
                 "tables as they are now."
             )
     roles = {role: list(columns) for role, columns in trained.roles.items()}
+    # a history that grew beyond a year, or a new channel, brings columns; trees read all that are there
+    frame = panel.frame[[name for name in trained.frame if name in panel.frame]]
     return replace(
         panel,
+        frame=frame,
         pictures=trained.pictures,
         roles=roles,
         in_units=trained.in_units,

@@ -8,7 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-import torch
 import uvicorn
 
 from shelfcast import settings
@@ -41,7 +40,7 @@ def serve(market: str, root: Path, host: str | None, port: int | None) -> None:
     guard.check_address(host, token)
     live_folder(folder).mkdir(parents=True, exist_ok=True)
     url = store_url(service, folder)
-    torch.set_num_threads(1)  # one core answers while another explains
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it: one core answers while another explains
     engine = Engine(market, root.absolute(), Store(url), url)
     application = app.make(engine, service, token)
     print(f"{market}: http://{host}:{port}/health; what can be asked stands at /docs")

@@ -10,8 +10,9 @@ from fastapi import FastAPI
 
 from shelfcast.live.engine.engine import Engine
 from shelfcast.live.engine.questions import Questions
-from shelfcast.live.service import errors, examples, guard, page
+from shelfcast.live.service import errors, guard
 from shelfcast.live.service.clock import close_by_date
+from shelfcast.live.service.described import examples, page
 from shelfcast.live.service.metrics import Measured, Metrics
 from shelfcast.live.service.routes import routes
 from shelfcast.live_options import Service
@@ -32,6 +33,7 @@ def make(engine: Engine, options: Service, token: str | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = threading.Event()
         engine.start()
+        threading.Thread(target=questions.warm, name="warm", daemon=True).start()
         if options.close_by_date:
             threading.Thread(target=close_by_date, args=(engine, stop), name="calendar", daemon=True).start()
         yield

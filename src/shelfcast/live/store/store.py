@@ -114,7 +114,7 @@ class Store:
         rows: dict[str, dict] = {}
         received = datetime.now(UTC).replace(tzinfo=None)
         for event in events:
-            row = _row(event, received)
+            row = row_of(event, received)
             if rows.setdefault(event.id, row)["digest"] != row["digest"]:
                 raise Conflict(event.id)
         with self._sentences(), self._writing() as connection:
@@ -236,7 +236,8 @@ def _engine(url: str) -> sa.Engine:
     return engine
 
 
-def _row(event: Event, received: datetime) -> dict:
+def row_of(event: Event, received: datetime) -> dict:
+    """The row of `EVENTS` that holds an event; whether it is late is seen when it is stored."""
     body = event.model_dump_json(exclude_none=True)
     digest = hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
     keys = {"id": event.id, "kind": event.kind, "week": event.monday, "late": False}

@@ -24,9 +24,20 @@ PAGE = f"""<!doctype html>
 </body>
 </html>
 """
-# This Swagger UI reads OpenAPI up to 3.0. The document is 3.1, of which the page shows no part that 3.0 lacks.
-START = """fetch("/openapi.json")
+# This Swagger UI reads OpenAPI up to 3.0. The document is 3.1, of which the page needs one part that 3.0 lacks: examples
+# in a parameter's schema, with which fields are filled.
+START = """const calls = (spec) => Object.values(spec.paths).flatMap(Object.values);
+const filled = (spec) => {
+  for (const call of calls(spec)) {
+    for (const field of call.parameters ?? []) {
+      if (field.schema?.examples) field.example = field.schema.examples[0];
+    }
+  }
+  return spec;
+};
+fetch("/openapi.json")
   .then((answer) => answer.json())
+  .then(filled)
   .then((spec) => SwaggerUIBundle({
     spec: {...spec, openapi: "3.0.3"},
     dom_id: "#calls",

@@ -1,0 +1,1 @@
+"""What the service tells of its own calls: a page, and examples that work."""
