@@ -344,8 +344,9 @@ def test_a_killed_training_goes_on(base, small_panel, other_panel, tokenizer, ti
 
 def test_what_cannot_be_learned_together(small_panel, tokenizer, tmp_path):
     markets, _ = markets_of([small_panel], tokenizer)
-    with pytest.raises(ValueError, match="mode 'frozen' and level_noise 0"):
-        pretrain_any(None, markets, tokenizer, dataclasses.replace(TRAINING, level_noise=0.1), 0.1, 0, tmp_path)
+    for unfit in ({"level_noise": 0.1}, {"mode": "lora"}, {"processes": 2}):
+        with pytest.raises(ValueError, match="mode 'frozen', level_noise 0, processes 1"):
+            pretrain_any(None, markets, tokenizer, dataclasses.replace(TRAINING, **unfit), 0.1, 0, tmp_path)
 
 
 def test_every_described_layer_takes_its_columns(model, market):

@@ -157,8 +157,10 @@ def pretrain_any(
     ------
     ValueError : settings that only a training of one market has.
     """
-    if training.mode != "frozen" or training.level_noise:
-        raise ValueError("many markets are learned with mode 'frozen' and level_noise 0. Change these of base.")
+    if training.mode != "frozen" or training.level_noise or training.processes > 1:
+        raise ValueError(
+            "many markets are learned with mode 'frozen', level_noise 0, processes 1. Change these of base."
+        )
     set_seed(seed)
     names, fields = all_columns(markets), {"hide_plan": training.hide_plan, "drop_columns": drop_columns}
     data = ManyMarkets(markets, names, training.steps, training.batch_weeks, seed=seed, **fields)
