@@ -178,7 +178,7 @@ def row_of(folder: Path, seeds: int, workers: int, peak: float, models: Path) ->
     row["scored_per_s"] = round(workers * n / steps["score"][0])
     row["scored_per_cpu_s"] = round(n / steps["score"][1])
     sizes = [path.stat().st_size for path in (folder / FORECASTS).glob("part-*")]
-    row |= {"peak_mib": round(peak), "written_mib": round(sum(sizes) / 2**20)}
+    row |= {"peak_mib": round(peak), "written_mib": round(sum(sizes) / 2**20, 1)}
     return row | {"models": folder_md5(models)[:8], "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"}
 
 

@@ -483,3 +483,69 @@ def state_benchmark() -> str:
         "largest_difference": "largest difference",
     }
     return markdown(table[list(names)].rename(columns=names))
+
+
+MILLION_STEPS = ("common", "texts", "panel", "outlook", "tensors", "score")
+CORES = 2  # of a machine, as the one that measured
+
+
+def million_benchmark() -> str:
+    """Minutes by phase, memory and rates of many series in partitions."""
+    table = _million()
+    names = {
+        "series": "series",
+        "seeds": "seeds",
+        "common_minutes": "in common, min",
+        "texts_minutes": "texts, min",
+        "forecast_minutes": "panels and forecasts, min",
+        "minutes": "all, min",
+        "peak_mib": "peak memory, MiB",
+        "written_mib": "written, MiB",
+        "forecasts_per_s": "forecasts/s, panels included",
+        "scored_per_s": "scoring alone",
+        "scored_per_cpu_s": "scoring, by processor seconds of one core",
+    }
+    table = table.assign(series=table["series"].map("{:,}".format))
+    return markdown(table[list(names)].rename(columns=names))
+
+
+def million_seconds() -> str:
+    """Processor seconds of each step for a thousand series."""
+    table = _million()
+    thousands = table["series"] / 1000
+    columns = {step: (table[f"{step}_cpu_s"] / thousands).map("{:.2f}".format) for step in MILLION_STEPS}
+    return markdown(pd.DataFrame({"series": table["series"].map("{:,}".format), "seeds": table["seeds"], **columns}))
+
+
+def million_linear() -> str:
+    """How the seconds of a series and the memory change with the number of series."""
+    table = _million().query("seeds == 1")
+    first, last = table.iloc[0], table.iloc[-1]
+    if len(table) < 2:
+        return f"Only {first.series:,} series were measured so far, with {first.peak_mib:,.0f} MiB at the most."
+    each = [1000 * sum(row[f"{step}_cpu_s"] for step in MILLION_STEPS) / row.series for row in (first, last)]
+    return (
+        f"From {first.series:,} to {last.series:,} series, a series takes {each[0]:.2f} and {each[1]:.2f} milliseconds of "
+        "one core; "
+        f"memory goes from {first.peak_mib:,.0f} to {last.peak_mib:,.0f} MiB."
+    )
+
+
+def million_on_paper(series: float = 1e8, machines: int = 50) -> str:
+    """What very many series on several machines take, from the largest size that was measured."""
+    row = _million().query("seeds == 1").iloc[-1]
+    times = series / row.series
+    hours = {step: times * row[f"{step}_cpu_s"] / 3600 / machines / CORES for step in MILLION_STEPS}
+    texts = hours.pop("texts")
+    weekly, gib = sum(hours.values()), times * row.written_mib / 1024
+    return (
+        f"By the processor seconds of {row.series:,} series, {series:,.0f} series on {machines} machines of {CORES} cores "
+        f"take {weekly:.1f} hours each week, and {texts:.1f} hours once for the texts of all products; the forecasts are "
+        f"about {gib:,.0f} GiB of Parquet. This counts {row.seeds} seed's model, cores that do nothing else, a network and a "
+        "shared disk that keep up, and no time for the one process that reads and splits the raw tables: that was not "
+        "measured at this size."
+    )
+
+
+def _million() -> pd.DataFrame:
+    return pd.read_csv(ROOT / "benchmarks/results/million.csv").sort_values(["seeds", "series"])

@@ -1,6 +1,9 @@
 """Work in partitions: one part a partition, whatever runs it, and nothing lost or doubled where it is killed."""
 
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -149,9 +152,47 @@ def test_a_cluster_that_does_not_answer_is_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def die(start: int, stop: int) -> pd.DataFrame:
+    """As a process that the system kills while it works on the second partition."""
+    if start:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return squares(start, stop)
+
+
+def test_a_killed_process_of_this_machine_is_told_and_made_good(tmp_path):
+    job = job_of(tmp_path, 6)
+    with pytest.raises(ValueError, match=r"was killed.*finished partitions are kept"):
+        run(Job(tmp_path, die, job.tasks), Scale(workers=2))
+    with pytest.raises(ValueError, match="not complete"):
+        read_parts(tmp_path)
+    run(job)
+    assert read_parts(tmp_path)["n"].tolist() == list(range(12))
+
+
 def test_nothing_to_do_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="nothing to do"):
         run(Job(tmp_path, squares, {}))
+
+
+def test_progress_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    run(job_of(tmp_path / "quiet", 4))
+    assert capsys.readouterr().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    job_of(tmp_path / "seen", 4).do("000")
+    run(job_of(tmp_path / "seen", 4))
+    assert "3/3" in terminal.getvalue() and "seen" in terminal.getvalue()
+
+
+def test_files_of_others_stay(tmp_path):
+    pd.DataFrame({"n": [1]}).to_parquet(tmp_path / "part-mine.parquet")
+    run(job_of(tmp_path, 6))
+    assert (tmp_path / "part-mine.parquet").exists()
+    assert len(read_parts(tmp_path)) == 12
 
 
 def test_parts_tell_the_seconds_of_their_work(tmp_path):

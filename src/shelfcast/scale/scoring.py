@@ -106,7 +106,17 @@ def forecasts_of_part(folder: str, models: str, most_models: int | None, leave_o
 
 
 def forecasts(models: list[SalesBert], market: MarketTensors, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
-    """What `model.forecast.forecast` gives, with actuals left empty: quantiles are read once, of coherent means."""
+    """What `model.forecast.forecast` gives, with actuals left empty: quantiles are read once, of coherent means.
+
+    Raises
+    ------
+    ValueError : the models read pictures, and the market has none.
+    """
+    if any(model.config.n_picture > len(market.names["picture"]) for model in models):
+        raise ValueError(
+            "the model was trained with pictures, which a panel in partitions does not have. Forecast from the whole "
+            "panel (`python -m shelfcast.scale score`)."
+        )
     at = market.weeks_index.get_indexer(cutoffs)
     with torch.inference_mode():
         market = read_text_once(models, market)

@@ -13,7 +13,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,10 @@ class Job:
 
     def path(self, name: str) -> Path:
         return self.folder / f"{PREFIX}{name}{SUFFIX}"
+
+    def only(self, name: str) -> Job:
+        """The job with one partition alone, as it is sent to another process."""
+        return replace(self, tasks={name: self.tasks[name]})
 
     def digest(self, name: str) -> str:
         """md5 of all that a part is made of: the work, this code, its arguments, and what it belongs to."""
@@ -120,9 +124,9 @@ def finish(job: Job) -> Path:
             "same command again; on a cluster, every machine must see this folder under this path."
         )
     own = {job.path(name) for name in job.tasks}
-    for path in [*job.folder.glob(f"{PREFIX}*{SUFFIX}"), *job.folder.glob(f"{TEMPORARY}{PREFIX}*")]:
-        if path not in own:
-            path.unlink(missing_ok=True)
+    others = set(job.folder.glob(f"{PREFIX}*{SUFFIX}")) - own
+    for path in [path for path in others if read_digest(path)] + list(job.folder.glob(f"{TEMPORARY}{PREFIX}*")):
+        path.unlink(missing_ok=True)
     parts = {}
     for name in job.tasks:
         path = job.path(name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
 from shelfcast.scale.engine.parts import Job, begin, code_md5, finish
@@ -20,7 +21,6 @@ from shelfcast.scale_options import LOCAL, Scale
 
 SCHEME = "dask://"
 AT_ONCE = 4  # tasks for each thread of the cluster that wait at the scheduler; all at once would take its memory
-KILLED = 3  # workers that may die with a task before it counts as the cause
 
 
 def run(job: Job, scale: Scale | None = None) -> Path:
@@ -52,14 +52,18 @@ def _here(job: Job, names: list[str], workers: int) -> Iterator[str]:
     if workers == 1:
         yield from map(job.do, names)
         return
-    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        try:
-            yield from Parallel(return_as="generator_unordered")(delayed(_alone)(job, name) for name in names)
-        except TerminatedWorkerError as error:
-            raise ValueError(
-                "a process of this job was killed, perhaps as memory ran out. Run the same command again with fewer "
-                "scale.workers or scale.products; finished partitions are kept."
-            ) from error
+    # Not joblib: it takes models that a process keeps for a leak, and starts the process anew.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        for future in as_completed([pool.submit(_alone, job.only(name), name) for name in names]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise ValueError(
+            "a process of this job was killed, perhaps as memory ran out. Run the same command again with fewer "
+            "scale.workers or scale.products; finished partitions are kept."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _alone(job: Job, name: str) -> str:
@@ -72,7 +76,8 @@ def _alone(job: Job, name: str) -> str:
 
 def _on_cluster(job: Job, names: list[str], scale: Scale) -> Iterator[str]:
     """On the workers of a running scheduler; a task whose worker dies goes to another one."""
-    from distributed import Client, KilledWorker, as_completed
+    from distributed import Client, KilledWorker
+    from distributed import as_completed as completed
 
     address = scale.engine.removeprefix(SCHEME)
     try:
@@ -88,11 +93,10 @@ def _on_cluster(job: Job, names: list[str], scale: Scale) -> Iterator[str]:
         n_first = AT_ONCE * sum(client.nthreads().values())
 
         def submit(name: str):
-            options = {"key": f"{job.folder.name}-{name}-{job.digest(name)}", "retries": KILLED, "pure": True}
-            return client.submit(_alone, job, name, **options)
+            return client.submit(_alone, job.only(name), name, key=f"{job.folder.name}-{name}-{job.digest(name)}")
 
         first = [submit(name) for _, name in zip(range(n_first), keys, strict=False)]
-        waiting = as_completed(first, loop=client.loop)
+        waiting = completed(first, loop=client.loop)
         for future in waiting:
             try:
                 yield future.result()
