@@ -22,6 +22,7 @@ from shelfcast.act.orders.policy import (
     textbook_level,
 )
 from shelfcast.decision_options import Orders
+from shelfcast.frequency import WEEKLY
 from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES
 from shelfcast.judge.frame import forecast_frame
 from shelfcast.reading_options import Reading
@@ -571,6 +572,7 @@ def delivered_world():
     past = world(n=40, n_cutoffs=4)
     validation = pd.concat([past.assign(method=name) for name in ("lightgbm", "moving_average_8")])
     panel = SimpleNamespace(
+        frequency=WEEKLY,
         meta={"horizon": 4, "amounts": False},
         frame=pd.DataFrame({"product_id": [f"p{i:03d}" for i in range(40)], "location": "chain", "price_level": 0.7}),
     )

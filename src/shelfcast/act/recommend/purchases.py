@@ -64,9 +64,10 @@ class Purchases:
         """
         number = self.weeks.get_indexer([cutoff])[0]
         if number < 0:
+            one = f"the {self.weeks[0]:%A} of one of these weeks" if self.per_week == 1 else "one of these days"
             raise ValueError(
                 f"cutoff {cutoff:%Y-%m-%d} is no week of the purchases, which run from {self.weeks[0]:%Y-%m-%d} to "
-                f"{self.weeks[-1]:%Y-%m-%d}. Choose the first day of one of these."
+                f"{self.weeks[-1]:%Y-%m-%d}. Choose {one}."
             )
         return int(number)
 

@@ -87,9 +87,9 @@ def read_inputs(market: MarketTensors, products: list[int], cutoff: pd.Timestamp
     n = market.weeks_index.get_indexer([cutoff])[0] + 1
     if n == 0:
         first, last = (f"{week:%Y-%m-%d}" for week in market.weeks_index[[0, -1]])
+        day = "day" if market.frequency.daily else f"{market.weeks_index[0]:%A}"
         raise ValueError(
-            f"cutoff {cutoff:%Y-%m-%d} is no observed {market.frequency.noun}. Choose the first day of one from {first} to "
-            f"{last}."
+            f"cutoff {cutoff:%Y-%m-%d} is no observed {market.frequency.noun}. Choose a {day} from {first} to {last}."
         )
     rows = {name: x[products] for name, x in market.tensors.items()}
     weeks, plan = rows["weeks"][:, :, :n], rows["plan"][:, :, :n]
