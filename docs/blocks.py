@@ -471,3 +471,18 @@ def state_benchmark() -> str:
         "largest_difference": "largest difference",
     }
     return markdown(table[list(names)].rename(columns=names))
+
+
+def store_benchmark() -> str:
+    """Events a second of the store alone, beside plain inserts of the same durability."""
+    table = pd.read_csv(ROOT / "benchmarks/results/events.csv")
+    names = {
+        "database": "database",
+        "batch": "events a batch",
+        "store_events_a_second": "store, events a second",
+        "plain_events_a_second": "plain inserts",
+        "ratio": "ratio",
+        "cores": "cores",
+        "load": "processes that wanted one",
+    }
+    return markdown(table[list(names)].rename(columns=names))
