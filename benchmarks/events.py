@@ -122,7 +122,11 @@ def measure(database: str, url: str, plain: Add, sizes: Sequence[int], n: int, r
         row = {"database": database, "batch": size, "events": len(events), "rounds": rounds}
         row |= {f"{name}_events_a_second": round(float(np.median(own)), 1) for name, own in rates.items()}
         ratios = [own / other for own, other in zip(rates["store"], rates["plain"], strict=True)]
-        row |= {"ratio": round(float(np.median(ratios)), 3), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+        row |= {
+            "ratio": round(float(np.median(ratios)), 3),
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1),
+        }
         yield row | {"measured": datetime.now(UTC).date().isoformat()}
     store.close()
 

@@ -549,3 +549,18 @@ def million_on_paper(series: float = 1e8, machines: int = 50) -> str:
 
 def _million() -> pd.DataFrame:
     return pd.read_csv(ROOT / "benchmarks/results/million.csv").sort_values(["seeds", "series"])
+
+
+def store_benchmark() -> str:
+    """Events a second of the store alone, beside plain inserts of the same durability."""
+    table = pd.read_csv(ROOT / "benchmarks/results/events.csv")
+    names = {
+        "database": "database",
+        "batch": "events a batch",
+        "store_events_a_second": "store, events a second",
+        "plain_events_a_second": "plain inserts",
+        "ratio": "ratio",
+        "cores": "cores",
+        "load": "processes that wanted one",
+    }
+    return markdown(table[list(names)].rename(columns=names))

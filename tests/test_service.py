@@ -360,6 +360,9 @@ def test_every_call_but_health_needs_the_token(engine):
             for method in own:
                 if path != "/health":
                     assert fault(client.request(method, path), 401)["code"] == "unauthorized", path
+        for path in ("/openapi.json", "/docs", "/docs/start.js", "/docs/assets/swagger-ui.css"):
+            assert client.get(path).status_code == 401, path
+            assert client.get(path, headers={"Authorization": "Bearer right"}).status_code == 200, path
         for wrong in ("Bearer wrong", "Bearer", "Basic right", "right", "Bearer righ", "Bearer right2"):
             assert client.get("/metrics", headers={"Authorization": wrong}).status_code == 401, wrong
         assert client.get("/metrics", headers={"Authorization": "bearer right"}).status_code == 200
