@@ -33,7 +33,7 @@ def weekly_facts(market: str, rows: str, start: int) -> pd.DataFrame:
     whole = load_market(market)
     grid = whole.part(start)
     found = collect_products(_tables(Path(rows), grid, whole, start), grid, whole.shared)
-    if found.get("prices") is not None:
+    if "prices" in whole.shared["known"]:
         _check_prices(found["prices"], grid)
     return to_table({name: frame for name, frame in found.items() if frame is not None}, grid)
 
@@ -72,9 +72,9 @@ def _tables(folder: Path, grid: Grid, market: Market, start: int) -> Tables:
     return Tables(None, database, grid.products.reset_index(), market.columns)
 
 
-def _check_prices(prices: pd.DataFrame, grid: Grid) -> None:
+def _check_prices(prices: pd.DataFrame | None, grid: Grid) -> None:
     """A product without any planned price would take that of all others, which a partition does not see."""
-    unpriced = grid.products.index.delete(prices["item"].unique())
+    unpriced = grid.products.index if prices is None else grid.products.index.delete(prices["item"].unique())
     if len(unpriced):
         raise ValueError(
             f"the table prices has no price of {len(unpriced)} products, first {unpriced[0]!r}. Add their prices, or "
