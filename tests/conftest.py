@@ -5,6 +5,7 @@ import shelfcast  # noqa: F401  # isort: skip  # before torch: it sets how threa
 import contextlib
 import dataclasses
 import gc
+import os
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,15 @@ SLOW += ("test_service_processes", "test_service_fuzz", "test_service")
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
 LAUNCHES = {"p02": 20, "p03": 37}  # weeks: in the training weeks, and in the last test weeks
+
+
+def pytest_configure(config):
+    """Workers share the cores, so each computes on one, as do the processes that it starts.
+
+    OpenMP (torch, LightGBM), joblib and DuckDB read these; the last looks for the cores of a job under Slurm.
+    """
+    if config.getoption("numprocesses", None):
+        os.environ.update(OMP_NUM_THREADS="1", LOKY_MAX_CPU_COUNT="1", SLURM_CPUS_ON_NODE="1")
 
 
 def pytest_collection_modifyitems(items):
