@@ -20,13 +20,13 @@ from shelfcast.panel.frame import Panel
 from shelfcast.settings import Prepare
 
 # Files whose tests take more than a few seconds each, slowest first, so that no core waits for one of them at the end.
-SLOW = """
-pipeline service_processes studies methods training base trees tune adapters market categories new_market whatif_page
-benchmarks efficiency recommend service_fuzz service report_browser orders explain promotions causes axes whatif_study
-whatif ablation explain_study engine evaluate new_products online
-""".split()
+SLOW = ["pipeline", "service_processes", "studies", "methods", "training", "base", "trees", "tune", "adapters"]
+SLOW += ["market", "categories", "new_market", "whatif_page", "benchmarks", "efficiency", "recommend"]
+SLOW += ["service_fuzz", "service", "report_browser", "orders", "explain", "promotions", "causes", "axes"]
+SLOW += ["whatif_study", "whatif", "ablation", "explain_study", "engine", "evaluate", "new_products", "online"]
 # Files of many short tests, longest first.
-LONG = "written_files checks panel tables reading weekly zero_shot features model spellings judge_calibration".split()
+LONG = ["written_files", "checks", "panel", "tables", "reading", "weekly", "zero_shot", "features", "model"]
+LONG += ["spellings", "judge_calibration"]
 ORDER = [f"test_{name}" for name in [*SLOW, *LONG]]
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
