@@ -5,6 +5,7 @@ import shelfcast  # noqa: F401  # isort: skip  # before torch: it sets how threa
 import contextlib
 import dataclasses
 import gc
+import os
 
 import numpy as np
 import pandas as pd
@@ -19,22 +20,45 @@ from shelfcast.panel.frame import Panel
 from shelfcast.settings import Prepare
 
 # Files whose tests take more than a few seconds each, slowest first, so that no core waits for one of them at the end.
-SLOW = ("test_pipeline", "test_studies", "test_training", "test_ablation", "test_adapters", "test_base", "test_methods")
-SLOW += ("test_whatif_page", "test_explain", "test_whatif", "test_explain_study", "test_causes", "test_whatif_study")
-SLOW += ("test_engine", "test_market", "test_new_market", "test_evaluate", "test_new_products", "test_axes")
-SLOW += ("test_report_browser", "test_recommend", "test_orders", "test_promotions", "test_online")
-SLOW += ("test_tune", "test_benchmarks", "test_categories", "test_transfer", "test_efficiency", "test_trees")
-SLOW += ("test_daily", "test_service_processes", "test_service_fuzz", "test_service")
+SLOW = ["pipeline", "service_processes", "daily", "processes", "scale_cluster", "scale_panels", "studies", "methods"]
+SLOW += [
+    "training",
+    "base",
+    "trees",
+    "tune",
+    "adapters",
+    "any_market",
+    "any_retailer",
+    "scenes",
+    "scale",
+    "service_state",
+]
+SLOW += ["market", "categories", "new_market", "whatif_page", "benchmarks", "efficiency", "recommend"]
+SLOW += ["service_fuzz", "service", "report_browser", "orders", "explain", "promotions", "causes", "axes"]
+SLOW += ["whatif_study", "whatif", "ablation", "explain_study", "engine", "evaluate", "new_products", "online"]
+# Files of many short tests, longest first.
+LONG = ["written_files", "checks", "panel", "tables", "reading", "weekly", "zero_shot", "features", "model"]
+LONG += ["spellings", "judge_calibration"]
+ORDER = [f"test_{name}" for name in [*SLOW, *LONG]]
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
 LAUNCHES = {"p02": 20, "p03": 37}  # weeks: in the training weeks, and in the last test weeks
 
 
+def pytest_configure(config):
+    """Workers share the cores, so each computes on one, as do the processes that it starts.
+
+    OpenMP (torch, LightGBM), joblib and DuckDB read these; the last looks for the cores of a job under Slurm.
+    """
+    if config.getoption("numprocesses", None):
+        os.environ.update(OMP_NUM_THREADS="1", LOKY_MAX_CPU_COUNT="1", SLURM_CPUS_ON_NODE="1")
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.stem in SLOW:
+        if item.path.stem.removeprefix("test_") in SLOW:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER))
 
 
 def pytest_collection_finish():

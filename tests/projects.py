@@ -27,8 +27,13 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def call(folder: Path, *command: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True, **options)
+def on_cores(n: int) -> dict[str, str]:
+    """The environment of a command that works side by side on so many cores, whatever tests run beside it."""
+    return ENV | {"LOKY_MAX_CPU_COUNT": str(n)}
+
+
+def call(folder: Path, *command: str, env: dict[str, str] = ENV, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, **options)
 
 
 def message(done: subprocess.CompletedProcess) -> str:

@@ -30,7 +30,7 @@ def test_every_row_has_settings():
 def test_figures_of_a_row(folder):
     study, figures = parameters.load(efficiency.Study, "efficiency"), {}
     for row in ("lora_2", "frozen_2"):
-        finetune = dataclasses.replace(study.finetune(row), steps=6, judge_steps=2)
+        finetune = dataclasses.replace(study.finetune(row), steps=2, judge_steps=2)
         efficiency.run_one(row, finetune, 0, folder, folder / "out.json")
         figures[row] = json.loads((folder / "out.json").read_text())
     lora, frozen = figures["lora_2"], figures["frozen_2"]

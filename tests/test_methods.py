@@ -1,7 +1,7 @@
 """Peers keep one protocol: the forecast frame, no label after the validation weeks, the same seed the same forecast."""
 
 import dataclasses
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,12 @@ def frame(small_panel, few_rounds):
     return methods.forecast_test_weeks(small_panel, list(PEERS), methods=PEERS)[0]
 
 
+@pytest.fixture(scope="module")
+def fitted(small_panel, few_rounds):
+    """A method's name -> the method, fitted once to the small panel."""
+    return cache(lambda method: ALL[method](small_panel, 0))
+
+
 def test_every_method_gives_all_rows_of_a_forecast_frame(frame, small_panel):
     quantiles = frame[QUANTILE_COLUMNS].to_numpy()
     assert (frame["mean"] > 0).all() and frame["y"].notna().all()
@@ -55,11 +61,12 @@ def test_promotions_help_the_trees(frame, small_panel):
 
 
 @pytest.mark.parametrize("method", list(ALL))
-def test_leak_forecasts_see_nothing_after_the_first_test_cutoff(small_panel, method):
+def test_leak_forecasts_see_nothing_after_the_first_test_cutoff(small_panel, fitted, method):
     """Fit, tuning, dispersion and forecast: everything after the last validation week is changed, nothing moves."""
     cutoff = pd.Timestamp(small_panel.meta["validation_end"])
     changed = changed_after(small_panel, cutoff)
-    before, after = (ALL[method](panel, 0)([cutoff]).drop(columns="y") for panel in (small_panel, changed))
+    predicts = fitted(method), ALL[method](changed, 0)
+    before, after = (predict([cutoff]).drop(columns="y") for predict in predicts)
     if method.endswith("_price_plan"):  # the upper bound reads realised prices, so the test can fail
         assert not np.allclose(before["mean"], after["mean"])
     else:
@@ -67,8 +74,8 @@ def test_leak_forecasts_see_nothing_after_the_first_test_cutoff(small_panel, met
 
 
 @pytest.mark.parametrize("method", ["lightgbm", "article_bert"])
-def test_same_seed_same_forecasts(small_panel, method):
-    first, again = (ALL[method](small_panel, 0)(small_panel.cutoffs["test"]) for _ in range(2))
+def test_same_seed_same_forecasts(small_panel, fitted, method):
+    first, again = (predict(small_panel.cutoffs["test"]) for predict in (fitted(method), ALL[method](small_panel, 0)))
     pd.testing.assert_frame_equal(first, again, check_exact=True)
 
 
@@ -152,11 +159,12 @@ def test_methods_that_read_no_plan_forecast_the_same_without_it(small_panel):
 
 
 @pytest.mark.parametrize("method", list(methods.METHODS))
-def test_leak_validation_forecasts_see_nothing_of_the_validation_weeks(small_panel, method):
+def test_leak_validation_forecasts_see_nothing_of_the_validation_weeks(small_panel, fitted, method):
     """Everything after the training weeks is changed: fits, choices and dispersions of their forecasts stay."""
     changed = changed_after(small_panel, pd.Timestamp(small_panel.meta["train_end"]))
     cutoff = small_panel.cutoffs["validation"][:1]
-    before, after = (methods.METHODS[method](panel, 0)(cutoff).drop(columns="y") for panel in (small_panel, changed))
+    predicts = fitted(method), methods.METHODS[method](changed, 0)
+    before, after = (predict(cutoff).drop(columns="y") for predict in predicts)
     pd.testing.assert_frame_equal(before, after)
 
 

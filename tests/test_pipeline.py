@@ -13,7 +13,7 @@ import pytest
 from browser import CHROMIUM, chromium, faults, opened
 from conftest import make_retailer, tables_changed_after, write_retailer
 from languages import english_words
-from projects import ENV, call, copy_project, edit, message
+from projects import call, copy_project, edit, message, on_cores
 
 from shelfcast.panel.frame import Panel
 
@@ -160,10 +160,14 @@ def other(project):
 
 
 def start_and_kill(folder, is_time):
-    """Start `dvc repro`, kill it and all its processes once `is_time()`, and return what it printed."""
+    """Start `dvc repro`, kill it and all its processes once `is_time()`, and return what it printed.
+
+    Seeds are trained side by side, where the first market's and those that go on may be trained one after the other.
+    """
     path = folder / "killed.log"
     with open(path, "w") as log:
-        running = subprocess.Popen(["dvc", "repro"], cwd=folder, env=ENV, start_new_session=True, stdout=log, stderr=-2)
+        how = {"env": on_cores(2), "start_new_session": True, "stdout": log, "stderr": subprocess.STDOUT}
+        running = subprocess.Popen(["dvc", "repro"], cwd=folder, **how)
     for _ in range(12_000):  # ten minutes: a busy machine takes its time to get there
         if is_time():
             break
@@ -285,7 +289,7 @@ def test_a_simulated_market(restored):
     done = call(restored, "dvc", "repro", "report@known")
     assert done.returncode == 0, message(done)[-4000:]
     assert f"build/{MARKET}" not in done.stdout
-    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side")
+    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
     assert done.returncode == 0, message(done)[-4000:]
     assert "build/known/notebooks" not in done.stdout, "it was done"
     index = (restored / "reports/index.html").read_text()
@@ -302,7 +306,7 @@ def test_a_simulated_market(restored):
 def test_a_market_that_fails_is_named_and_the_others_run(restored):
     """Side by side, one market's error stops no other."""
     edit(restored, markets={MARKET: LINE, "lost": LINE | {"tables": "nowhere"}})
-    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side")
+    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
     assert done.returncode != 0
     assert "error: lost failed, see above" in message(done)
     assert "nowhere" in message(done)

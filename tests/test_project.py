@@ -1,6 +1,7 @@
 """What the project says of itself: environment, notebooks, stages and documents agree."""
 
 import ast
+import functools
 import importlib.util
 import json
 import re
@@ -91,6 +92,11 @@ def stages():
             yield f"{path.parent.name}/{name}", stage.get("do", stage)
 
 
+@functools.cache
+def module_imports():
+    return load(ROOT / "docs/structure.py").module_imports()
+
+
 def packages_of(source, imports):
     """Packages of src that a source needs: of the modules it imports, and of those that these import."""
     names = set(re.findall(r"(?:from|import) shelfcast\.([\w.]+)", source))
@@ -103,7 +109,7 @@ def packages_of(source, imports):
     return {module.split(".")[0] for module in found}
 
 
-@pytest.mark.parametrize(("name", "stage"), stages(), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(("name", "stage"), list(stages()), ids=lambda x: x if isinstance(x, str) else "")
 def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
     """A stage that misses a package would not rerun when that package changes."""
     notebook = re.search(r"[\w/]+\.ipynb", stage["cmd"])
@@ -111,7 +117,7 @@ def test_a_stage_depends_on_the_packages_that_compute_its_outputs(name, stage):
         return
     cells = nbformat.read(ROOT / notebook[0], 4).cells
     source = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    needed = packages_of(source, load(ROOT / "docs/structure.py").module_imports())
+    needed = packages_of(source, module_imports())
     # how a notebook starts and collects; parameters stand in `params`; words are English but where stages name languages
     needed -= {
         "language",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from shelfcast.model.forecast import forecast, predict
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.model_options import Training
-from shelfcast.training.fit import finish, fit, still_falling
+from shelfcast.training.fit import Fitted, finish, fit, still_falling
 from shelfcast.training.trainer import check_precision, label_weeks, validation_wql
 
 TRAINING = Training(mode="full", steps=8, judge_steps=2, warmup=1, batch_weeks=100, learning_rate=3e-3, patience=4)
@@ -63,6 +64,16 @@ def trained(setup, tmp_path_factory):
     return setup.fit(tmp_path_factory.mktemp("trained"))
 
 
+@pytest.fixture(scope="module")
+def side_by_side(setup, tmp_path_factory):
+    """Two seeds, each in a process of its own: what `fit` returns, and its work folder."""
+    work = tmp_path_factory.mktemp("side_by_side")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shelfcast.training.parallel.cpu_count", lambda: 2)
+        models, history = setup.fit_all(work)
+    return Fitted(models, setup.selected, history), work
+
+
 def equal_weights(a, b):
     a, b = a.state_dict(), b.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
@@ -78,17 +89,14 @@ def test_it_learns(trained, setup):
     assert score[0] < score[1]
 
 
-def test_the_selected_models_are_those_of_the_chosen_step(setup, tmp_path):
-    _, history = setup.fit_all(tmp_path)
-    scores = history[history["best"]].set_index("seed")["wql"]
+def test_the_selected_models_are_those_of_the_chosen_step(side_by_side, setup):
+    fitted, _ = side_by_side
+    scores = fitted.history[fitted.history["best"]].set_index("seed")["wql"]
     y = setup.validation.tensors["labels"].numpy()
     given = ~np.isnan(y)
-    for seed, model in enumerate(setup.selected):
+    for seed, model in enumerate(fitted.selected):
         mean, dispersion = predict(model, setup.validation)
         assert count_wql(y[given], mean[given], dispersion[given]) == pytest.approx(scores[seed], rel=1e-6)
-    assert list(tmp_path.glob("**/judged_*.safetensors"))
-    finish(tmp_path)
-    assert not list(tmp_path.glob("**/judged_*.safetensors"))
 
 
 def test_same_seed_same_weights_other_seed_others(trained, setup, tmp_path):
@@ -143,16 +151,18 @@ def test_checkpoints_of_other_data_are_not_used(trained, setup, tmp_path):
     assert equal_weights(setup.fit(tmp_path)[0], trained[0])
 
 
-def test_finish_leaves_the_logs(setup, tmp_path):
-    setup.fit(tmp_path)
-    assert list(tmp_path.glob("**/checkpoint-*"))
-    finish(tmp_path)
-    assert not list(tmp_path.glob("**/checkpoint-*"))
-    assert list(tmp_path.glob("**/events.out.tfevents*"))
+def test_finish_leaves_the_logs(side_by_side, tmp_path):
+    work = shutil.copytree(side_by_side[1], tmp_path / "work")
+    temporary = ("**/checkpoint-*", "**/judged_*.safetensors")
+    assert all(list(work.glob(names)) for names in temporary)
+    finish(work)
+    assert not any(list(work.glob(names)) for names in temporary)
+    assert list(work.glob("**/events.out.tfevents*"))
 
 
-def test_seeds_choose_the_step_together(setup, tmp_path):
-    models, history = setup.fit_all(tmp_path)
+def test_seeds_choose_the_step_together(side_by_side, setup):
+    fitted, _ = side_by_side
+    models, history = fitted.models, fitted.history
     select = history[history["phase"] == "select"]
     mean = select.pivot(index="step", columns="seed", values="wql").dropna().mean(axis=1)
     assert select.loc[select["best"], "step"].tolist() == [mean.idxmin()] * 2
@@ -167,14 +177,12 @@ def test_a_seed_named_twice_is_an_error(setup, tmp_path):
         setup.fit_all(tmp_path, seeds=(1, 1))
 
 
-def test_seeds_side_by_side_equal_seeds_one_after_the_other(setup, tmp_path, monkeypatch):
-    results = []
-    for cores in (1, 2):
-        monkeypatch.setattr("shelfcast.training.parallel.cpu_count", lambda cores=cores: cores)
-        results.append(setup.fit_all(tmp_path / str(cores)))
-    (models, history), (parallel_models, parallel_history) = results
-    assert all(equal_weights(a, b) for a, b in zip(models, parallel_models, strict=True))
-    pd.testing.assert_frame_equal(history, parallel_history, check_exact=True)
+def test_seeds_side_by_side_equal_seeds_one_after_the_other(side_by_side, setup, tmp_path, monkeypatch):
+    monkeypatch.setattr("shelfcast.training.parallel.cpu_count", lambda: 1)
+    models, history = setup.fit_all(tmp_path)
+    fitted, _ = side_by_side
+    assert all(equal_weights(a, b) for a, b in zip(models, fitted.models, strict=True))
+    pd.testing.assert_frame_equal(history, fitted.history, check_exact=True)
 
 
 class Fail(TrainerCallback):

@@ -9,7 +9,7 @@ from conftest import changed_after, load_retailer, make_retailer, small_trees
 
 from shelfcast.judge.frame import KEYS
 from shelfcast.methods import trees
-from shelfcast.methods.dispersion import held_out_weeks
+from shelfcast.methods.dispersion import held_out_weeks, with_dispersion
 from shelfcast.methods.trees import fitted
 from shelfcast.panel.frame import LEVEL_FLOOR, examples
 
@@ -124,10 +124,17 @@ def with_plan(panel):
     return dataclasses.replace(panel, planned=planned)
 
 
-def test_one_fit_serves_with_and_without_a_plan(small_panel):
-    """A promotion doubles sales: with the plan forecasts tell promoted weeks, without it they do not know them."""
+@pytest.fixture(scope="module")
+def planned(small_panel, few_rounds):
+    """A panel with a plan, and the trees of its category."""
     panel = with_plan(small_panel)
-    predict = trees.lightgbm_counts(panel, 0)
+    return panel, trees.fit([panel], 0)
+
+
+def test_one_fit_serves_with_and_without_a_plan(planned):
+    """A promotion doubles sales: with the plan forecasts tell promoted weeks, without it they do not know them."""
+    panel, own = planned
+    predict = with_dispersion(panel, own.predict(panel), trees.DISPERSION_BINS)
     cutoffs = panel.cutoffs["test"]
     known, hidden = predict(cutoffs), predict(cutoffs, plan_known=False)
     rows = examples(panel, cutoffs)
@@ -137,17 +144,17 @@ def test_one_fit_serves_with_and_without_a_plan(small_panel):
     unaware = dataclasses.replace(panel, frame=panel.frame.assign(**dict.fromkeys(panel.planned, np.nan)))
     late = panel.frame["ds"] > panel.cutoffs["test"][0]
     handed_over = dataclasses.replace(panel, frame=panel.frame.where(~late, unaware.frame))
-    as_nan = trees.fit([panel], 0).predict(handed_over)(cutoffs[:1])
-    by_option = trees.fit([panel], 0).predict(panel)(cutoffs[:1], plan_known=False)
+    as_nan = own.predict(handed_over)(cutoffs[:1])
+    by_option = own.predict(panel)(cutoffs[:1], plan_known=False)
     pd.testing.assert_series_equal(as_nan["mean"], by_option["mean"])
 
 
-def test_leak_a_hidden_plan_says_nothing(small_panel):
-    panel = with_plan(small_panel)
+def test_leak_a_hidden_plan_says_nothing(planned):
+    panel, own = planned
     cutoff = panel.cutoffs["test"][0]
     late = panel.frame["ds"] > cutoff
     other = panel.frame.assign(**{name: panel.frame[name].mask(late, 0.77) for name in panel.planned})
-    predict = trees.fit([panel], 0).predict
+    predict = own.predict
     before, after = (
         predict(p)([cutoff], plan_known=False)["mean"] for p in (panel, dataclasses.replace(panel, frame=other))
     )
@@ -161,8 +168,9 @@ def test_names_of_columns_may_be_anything(small_panel):
     roles = {role: [names.get(column, column) for column in columns] for role, columns in small_panel.roles.items()}
     renamed = dataclasses.replace(small_panel, frame=small_panel.frame.rename(columns=names), roles=roles)
     renamed = dataclasses.replace(renamed, planned=[names.get(column, column) for column in small_panel.planned])
-    forecast = trees.lightgbm_counts(renamed, 0)(renamed.cutoffs["test"])
-    assert f"{names['promotion: mailer']}_target" in trees.fit([renamed], 0).columns and (forecast["mean"] > 0).all()
+    own = trees.fit([renamed], 0)
+    forecast = with_dispersion(renamed, own.predict(renamed), trees.DISPERSION_BINS)(renamed.cutoffs["test"])
+    assert f"{names['promotion: mailer']}_target" in own.columns and (forecast["mean"] > 0).all()
 
 
 def test_long_histories_are_thinned_but_for_the_weeks_that_choose(small_panel, monkeypatch):
