@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from shelfcast.data.files import atomic
+from shelfcast.frequency import WEEKLY, Frequency
 from shelfcast.live.state.belongs import check_market, check_models
 from shelfcast.live.state.market_state import MarketState
 from shelfcast.live.state.model_state import ModelState
@@ -46,6 +46,7 @@ def save(state: MarketState, path: str | Path, settings: Mapping[str, Any]) -> N
         "models": [model_digest(model) for model in state.models],
         "settings": _digest(settings),
         "market": {name: getattr(state.market, name) for name in FACTS},
+        "freq": state.market.frequency.alias,
         "weeks": [str(week.date()) for week in state.market.weeks_index[[0, -1]]],
         "checksums": {name: _checksum(x) for name, x in tensors.items()},
     }
@@ -91,8 +92,9 @@ def load(
 
 def _own_market(header: dict) -> MarketTensors:
     """The market's facts, without its tensors."""
-    weeks = pd.date_range(*header["weeks"], freq="7D", name="ds")
-    return MarketTensors(weeks_index=weeks, tensors={}, **header["market"])
+    frequency = Frequency(header.get("freq", WEEKLY.alias))
+    weeks = frequency.between(*header["weeks"], name="ds")
+    return MarketTensors(weeks_index=weeks, tensors={}, frequency=frequency, **header["market"])
 
 
 def _restored(models: Sequence[SalesBert], own: MarketTensors, tensors: dict[str, torch.Tensor]) -> MarketState:
