@@ -551,6 +551,21 @@ def _million() -> pd.DataFrame:
     return pd.read_csv(ROOT / "benchmarks/results/million.csv").sort_values(["seeds", "series"])
 
 
+def close_benchmark() -> str:
+    """What a week's close costs the service, with what it keeps and with everything read again."""
+    table = pd.read_csv(ROOT / "benchmarks/results/close.csv")
+    names = {
+        "market": "market",
+        "way": "tables and states are",
+        "cpu_seconds": "processor's seconds",
+        "seconds": "clock's seconds",
+        "own_tables_mib": "MiB of tables",
+        "states_mib": "MiB of states",
+        "largest_difference": "largest difference",
+    }
+    return markdown(table[list(names)].rename(columns=names))
+
+
 def store_benchmark() -> str:
     """Events a second of the store alone, beside plain inserts of the same durability."""
     table = pd.read_csv(ROOT / "benchmarks/results/events.csv")
