@@ -138,8 +138,11 @@ def test_days_of_a_scene_add_up_to_its_weeks(markets):
     assert daily["y"].sum() == weekly["y"].sum()
     assert daily["mean"].sum() == pytest.approx(weekly["mean"].sum(), rel=0.02)
     assert daily.loc[daily["ds"].dt.dayofweek == 6, "mean"].eq(0).all(), "closed on Sundays"
-    with pytest.raises(ValueError, match="no end of a week"):
-        oracle(market, [monday], places, draws=2, frequency=DAILY)
+    tuesday = oracle(market, [monday + pd.Timedelta(days=1)], places, draws=300, frequency=DAILY)
+    assert tuesday["ds"].min() == monday + pd.Timedelta(days=2) and len(tuesday) == len(daily)
+    both = daily.merge(tuesday, on=["unique_id", "ds"])
+    assert (both["y_x"] == both["y_y"]).all() and len(both) == len(daily) * 23 // 28
+    assert both["mean_x"].sum() == pytest.approx(both["mean_y"].sum(), rel=0.1)
 
 
 def test_a_shop_has_no_days():

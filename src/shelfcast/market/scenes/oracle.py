@@ -28,11 +28,8 @@ def oracle(
 ) -> pd.DataFrame:
     """Forecast by drawing futures of popularity, local states, luck and orders from each cutoff, with the plan known.
 
-    Parameters and returns are those of `market.oracle.oracle`. Forecasts begin with a Monday.
-
-    Raises
-    ------
-    ValueError : a cutoff in the middle of a week, whose luck is known in part.
+    Parameters and returns are those of `market.oracle.oracle`. Of a week that a cutoff divides, the states are known and
+    the luck of its other days is drawn anew.
     """
     rng, law = np.random.default_rng(seed), laws.SCENES[market["settings"]["scene"]]
     stores, products = market["stores"]["store_id"], market["products"]["product_id"].tolist()
@@ -43,10 +40,7 @@ def oracle(
 
     days, frames = frequency.days, []
     for cutoff in cutoffs:
-        monday = pd.Timestamp(cutoff) + pd.Timedelta(days=days)
-        if monday.dayofweek != 0:
-            raise ValueError(f"the cutoff {cutoff:%Y-%m-%d} is no end of a week. Let weeks start on Monday.")
-        first = (monday - market["mondays"][0]).days // 7
+        first = (pd.Timestamp(cutoff) - market["mondays"][0]).days + days  # number of the first day ahead
         futures = [_future(rng, law, market, first, days) for _ in range(draws)]
         means, counts = (np.stack([by_location(x).ravel() for x in part]) for part in zip(*futures, strict=True))
         mean = means.mean(0)
@@ -61,34 +55,33 @@ def oracle(
 def _future(
     rng: np.random.Generator, law: laws.Law, market: dict, first: int, days: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(P, S, H) expected units of the periods from week `first` on, in one future of the states; and units in it."""
-    n_weeks = market["settings"]["horizon"]
-    popularity = _continued(rng, law.popularity, market["popularity"][:, first - 1], n_weeks)
-    local = _continued(rng, law.local, market["local"][:, first - 1], n_weeks)
-    luck = rng.gamma(1 / law.luck_variance, law.luck_variance, (len(popularity), 1, n_weeks))
-    states = np.exp(popularity[:, None] + local)  # P, S, W
-    usual = usual_orders(law, market, first, n_weeks)
-    usual = usual.reshape(*usual.shape[:2], -1, days).sum(
-        -1
-    )  # states last a week, so that orders of it are Poisson too
-    per_week = 7 // days
-    mean = usual * np.repeat(states, per_week, axis=-1)
-    units = laws.draw_units(rng, law, mean * np.repeat(luck, per_week, axis=-1))[1]
-    return (1 + law.more_units) * mean, units
+    """(P, S, H) expected units of the periods from day `first` on, in one future of the states; and units in it."""
+    n_weeks, now = market["settings"]["horizon"], (first - 1) // 7  # the week of the last day that is known
+    ahead = slice(first - 7 * now, first - 7 * now + 7 * n_weeks)  # days ahead, among those from week `now` on
+    popularity = _from_now(rng, law.popularity, market["popularity"][:, now], n_weeks)
+    local = _from_now(rng, law.local, market["local"][:, now], n_weeks)
+    luck = rng.gamma(1 / law.luck_variance, law.luck_variance, (len(popularity), 1, n_weeks + 1))
+    states = np.exp(popularity[:, None] + local)  # P, S, W + 1
+    usual = usual_orders(law, market, now, n_weeks + 1)[..., ahead]
+    mean = usual * np.repeat(states, 7, axis=-1)[..., ahead]
+    lucky = mean * np.repeat(luck, 7, axis=-1)[..., ahead]
+    mean, lucky = (x.reshape(*x.shape[:2], -1, days).sum(-1) for x in (mean, lucky))
+    return (1 + law.more_units) * mean, laws.draw_units(rng, law, lucky)[1]
 
 
 def _observed(market: dict, first: int, days: int) -> np.ndarray:
-    """(P, S, H) units of the periods from week `first` on; NaN beyond the data."""
-    n_periods = market["settings"]["horizon"] * 7 // days
-    seen = market["units_by_day"][..., 7 * first :]
-    seen = seen.reshape(*seen.shape[:2], -1, days).sum(-1)[..., :n_periods].astype(float)
-    return np.pad(seen, ((0, 0), (0, 0), (0, n_periods - seen.shape[-1])), constant_values=np.nan)
+    """(P, S, H) units of the periods from day `first` on; NaN where they are not observed whole."""
+    n_days = 7 * market["settings"]["horizon"]
+    seen = market["units_by_day"][..., first : first + n_days].astype(float)
+    seen = np.pad(seen, ((0, 0), (0, 0), (0, n_days - seen.shape[-1])), constant_values=np.nan)
+    return seen.reshape(*seen.shape[:2], -1, days).sum(-1)
 
 
-def _continued(rng: np.random.Generator, law: Autoregressive, now: np.ndarray, horizon: int) -> np.ndarray:
-    """(N, H) futures of autoregressive states that are `now`, (N,)."""
-    states, state = np.empty((len(now), horizon)), now
-    for h in range(horizon):
+def _from_now(rng: np.random.Generator, law: Autoregressive, now: np.ndarray, n_weeks: int) -> np.ndarray:
+    """(N, 1 + W) autoregressive states: those that are `now`, (N,), and a future of them."""
+    states, state = np.empty((len(now), 1 + n_weeks)), now
+    states[:, 0] = now
+    for h in range(1, 1 + n_weeks):
         noise = rng.normal(0, law.sd * np.sqrt(1 - law.persistence**2), len(now))
         state = states[:, h] = law.persistence * state + noise
     return states
