@@ -28,9 +28,9 @@ def two_methods(products, factor, seed=0):
 def test_estimate_interval_and_speed():
     frame = two_methods(60, 1.6)
     totals = metrics.scores(frame, frame)["wql"]
-    started = time.perf_counter()
+    started = time.process_time()
     estimate, low, high = paired_bootstrap(frame, "good", "bad", draws=2000)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert estimate == pytest.approx(totals["good"] / totals["bad"] - 1)
     assert low < estimate < high < 0
     assert (estimate, low, high) == paired_bootstrap(frame, "good", "bad", draws=2000)

@@ -139,9 +139,9 @@ def test_calibration_by_hand():
 def test_quantiles_are_integers_that_scipy_agrees_with_and_fast():
     generator = np.random.default_rng(0)
     mean = generator.lognormal(0, 2, 50_000)
-    started = time.perf_counter()
+    started = time.process_time()
     quantiles = law_quantiles(mean, 0.7)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
     assert (quantiles == np.round(quantiles)).all() and (np.diff(quantiles, axis=1) >= 0).all()
     distribution = stats.nbinom(1 / 0.7, 1 / (1 + 0.7 * mean[:50]))
     median = quantiles[:50, QUANTILES.index(0.5)]
