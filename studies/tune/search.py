@@ -245,6 +245,9 @@ def proposal(text: str, variant: str, changes: dict[str, float]) -> str:
     if not changes:
         return ""
     yaml = YAML()
+    yaml.representer.add_representer(  # as people write it; the library would leave the place empty
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     yaml.width, yaml.preserve_quotes = 4096, True
     yaml.indent(mapping=2, sequence=4, offset=2)
     params, new = yaml.load(text), io.StringIO()

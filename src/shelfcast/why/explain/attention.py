@@ -95,11 +95,17 @@ def _watch_space(model: SalesBert, layers: _Layers):
 
 
 def _watch_compact(model: SalesBert, layers: _Layers):
-    def keep(layer, given, options):
-        keys = layer.norm1(given[0])
-        layers.tokens.append(layer.self_attn(keys, keys, keys, attn_mask=options["src_mask"])[1])
+    """Behind each layer's first norm, whose output is what it attends to; see `layers.attention.compact_pass`."""
 
-    return _hooks([layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in model.body])
+    def keeper(attend: nn.Module):
+        def keep(norm, given, keys):
+            n = keys.shape[-2]
+            causal = additive(torch.ones(n, n, dtype=torch.bool, device=keys.device).tril())
+            layers.tokens.append(attend(keys, keys, keys, attn_mask=causal)[1])
+
+        return keep
+
+    return _hooks([layer.norm1.register_forward_hook(keeper(layer.self_attn)) for layer in model.body])
 
 
 @contextmanager
