@@ -4,9 +4,6 @@
 a `dvc repro` of their own, and as many markets run at a time as there are cores; and where a market was evaluated anew,
 the stages that only read its forecasts run beside each other, too. DVC's lock lets one `dvc repro` at a time look and
 record; stages themselves run beside each other, since no two of them write the same files.
-
-A market that cannot start from the base trains several times longer than one that can. So it has the right of way where
-cores are few: else it would still train, and then forecast and explain on one core, when all others are done.
 """
 
 from __future__ import annotations
@@ -16,19 +13,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from joblib import cpu_count
 
-from shelfcast.settings import SettingsError, check, load
+from shelfcast.settings import SettingsError, check
 
 DVC = ["dvc", "--wait-for-lock"]
 # Of these stages alone: otherwise DVC would lock what markets share, even where it has nothing to do.
 REPRO = [*DVC, "repro", "--single-item"]
 BESIDE = (("explain",), ("stream",), ("given", "decide"))  # read forecasts and models, and nothing of each other
 EVALUATED = "build/{}/metrics.json"  # written by the last stage before those
-GIVE_WAY = ("nice", "-n", "5")  # a third of the processor time of a process that does not
 
 
 def stages_of(market: str, names: Sequence[str]) -> list[str]:
@@ -50,30 +45,23 @@ def parts_of(stages: Sequence[str]) -> tuple[list[str], list[list[str]], list[st
     return list(stages[: inside[0]]), groups, list(stages[inside[-1] + 1 :])
 
 
-def starts_from_base(market: str) -> bool:
-    """Whether a market's training is a short one: from the base, which learned from the same folder of tables."""
-    own = load(market)
-    return own.market.tables == own.base.tables
-
-
 def run_market(market: str, stages: Sequence[str]) -> bool:
     """Reproduce a market's stages; whether all went well."""
     before, groups, after = parts_of(stages)
     metrics = Path(EVALUATED.format(market))
     earlier = written(metrics)
-    reproduce = partial(repro, priority=GIVE_WAY if starts_from_base(market) else ())
-    if not reproduce(before):
+    if not repro(before):
         return False
     if written(metrics) == earlier:  # little is left to do, and each call of DVC would take longer than it saves
-        return reproduce([stage for stage in stages if stage not in before])
+        return repro([stage for stage in stages if stage not in before])
     with ThreadPoolExecutor(len(BESIDE)) as pool:
-        done = list(pool.map(reproduce, groups))
-    return all(done) and reproduce(after)
+        done = list(pool.map(repro, groups))
+    return all(done) and repro(after)
 
 
-def repro(stages: Sequence[str], priority: Sequence[str] = ()) -> bool:
-    """Reproduce stages one after the other, maybe with less of the cores; whether all went well."""
-    return not stages or not subprocess.call([*priority, *REPRO, *stages])
+def repro(stages: Sequence[str]) -> bool:
+    """Reproduce stages one after the other; whether all went well."""
+    return not stages or not subprocess.call([*REPRO, *stages])
 
 
 def written(path: Path) -> int | None:
