@@ -28,8 +28,8 @@ import pandas as pd
 import yaml
 from pydantic import TypeAdapter
 
+from benchmarks.rows import keep
 from shelfcast import settings
-from shelfcast.data.files import atomic
 from shelfcast.live.engine.compute import OWN, STATES
 from shelfcast.live.engine.run import CURRENT, STORE, live_folder
 from shelfcast.live.engine.snapshot import Snapshot
@@ -132,12 +132,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        table = pd.DataFrame(measure(given.market, given.root, Path(folder)))
-    if given.results.exists():
-        table = pd.concat([pd.read_csv(given.results), table]).drop_duplicates(KEY, keep="last")
-    with atomic(given.results) as part:
-        table.sort_values(KEY).to_csv(part, index=False)
-    print(table.to_string(index=False))
+        rows = measure(given.market, given.root, Path(folder))
+    print(keep(rows, given.results, KEY).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.processes import ROOT, run_watched
+from benchmarks.rows import keep
 from shelfcast import settings
 from shelfcast.data import tables
 from shelfcast.data.files import atomic, folder_md5
@@ -182,15 +183,6 @@ def row_of(folder: Path, seeds: int, workers: int, peak: float, models: Path) ->
     return row | {"models": folder_md5(models)[:8], "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"}
 
 
-def write(row: dict) -> None:
-    """Replace the row of the same size, seeds and processes."""
-    table = pd.DataFrame([row])
-    if RESULTS.exists():
-        table = pd.concat([pd.read_csv(RESULTS), table]).drop_duplicates(KEY, keep="last")
-    with atomic(RESULTS) as part:
-        table.sort_values(KEY).to_csv(part, index=False)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("market", type=Path, help="build/<market> of a finished run")
@@ -218,7 +210,7 @@ def main() -> None:
         if code:
             sys.exit(f"{series:,} series: stopped, see {log}. The same command goes on from there.")
         row = row_of(work / f"{series}", given.seeds, given.workers, peak, find_models(market, "shelfcast"))
-        write(row)
+        keep([row], RESULTS, KEY)
         print(json.dumps(row))
         if not given.keep:
             shutil.rmtree(work / f"{series}")

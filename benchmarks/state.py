@@ -1,6 +1,6 @@
 """Milliseconds of the forecasts that follow a closed week: with cached keys and values, and by a full recomputation.
 
-    python benchmarks/state.py build/soft_drinks [--weeks 52 104 512] [--variant shelfcast] [--rounds 10]
+    python -m benchmarks.state build/soft_drinks [--weeks 52 104 512] [--variant shelfcast] [--rounds 10]
 
 A week is appended, and forecast in both situations (with the plan and without), `rounds` times from each number of weeks
 on; longer histories than the market has are its weeks again and again. What it is compared with is one pass of the
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shelfcast.data.files import atomic
+from benchmarks.rows import keep
 from shelfcast.live.state.market_state import MarketState, take
 from shelfcast.model.forecast import load_models, predict, read_text_once, situation_frames
 from shelfcast.model.salesbert import SalesBert
@@ -108,15 +108,6 @@ def summary(parts: list[dict[str, list]]) -> dict[str, float]:
     }
 
 
-def write(row: dict, path: Path) -> None:
-    """Replace the row of the same market, weeks and products."""
-    table = pd.DataFrame([row])
-    if path.exists():
-        table = pd.concat([pd.read_csv(path), table]).drop_duplicates(KEY, keep="last")
-    with atomic(path) as part:
-        table.sort_values(KEY).to_csv(part, index=False)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a market's, as build/<market>")
@@ -134,7 +125,7 @@ def main() -> None:
             row = facts | {"weeks": n_weeks, "products": len(chosen[0])} | summary(parts)
             row["measured"] = datetime.now(UTC).date().isoformat()
             print(row, flush=True)
-            write(row, options.results)
+            keep([row], options.results, KEY)
 
 
 if __name__ == "__main__":

@@ -469,9 +469,14 @@ def explanations_made() -> str:
 # ---------------------------------------------------------------- benchmarks
 
 
+def _benchmark(name: str, names: dict[str, str]) -> str:
+    """Columns of benchmarks/results/<name>.csv under the names that people read."""
+    table = pd.read_csv(ROOT / f"benchmarks/results/{name}.csv")
+    return markdown(table[list(names)].rename(columns=names))
+
+
 def state_benchmark() -> str:
     """Milliseconds of the forecasts after a closed week, with cached keys and values and without."""
-    table = pd.read_csv(ROOT / "benchmarks/results/state.csv")
     names = {
         "weeks": "weeks",
         "products": "products",
@@ -482,7 +487,7 @@ def state_benchmark() -> str:
         "kept_mib": "MiB kept",
         "largest_difference": "largest difference",
     }
-    return markdown(table[list(names)].rename(columns=names))
+    return _benchmark("state", names)
 
 
 MILLION_STEPS = ("common", "texts", "panel", "outlook", "tensors", "score")
@@ -553,7 +558,6 @@ def _million() -> pd.DataFrame:
 
 def close_benchmark() -> str:
     """What a week's close costs the service, with what it keeps and with everything read again."""
-    table = pd.read_csv(ROOT / "benchmarks/results/close.csv")
     names = {
         "market": "market",
         "way": "tables and states are",
@@ -563,12 +567,11 @@ def close_benchmark() -> str:
         "states_mib": "MiB of states",
         "largest_difference": "largest difference",
     }
-    return markdown(table[list(names)].rename(columns=names))
+    return _benchmark("close", names)
 
 
 def store_benchmark() -> str:
     """Events a second of the store alone, beside plain inserts of the same durability."""
-    table = pd.read_csv(ROOT / "benchmarks/results/events.csv")
     names = {
         "database": "database",
         "batch": "events a batch",
@@ -578,4 +581,4 @@ def store_benchmark() -> str:
         "cores": "cores",
         "load": "processes that wanted one",
     }
-    return markdown(table[list(names)].rename(columns=names))
+    return _benchmark("events", names)

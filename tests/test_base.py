@@ -76,13 +76,13 @@ TRAINING = Training(mode="frozen", steps=6, judge_steps=3, batch_weeks=100, lear
 SHAPE = dict(body="compact", layers=2, width=32, compact_layers=1)
 
 
-def pretrained(panels, tokenizer, backbone, work, **phases):
+def pretrained(panels, tokenizer, backbone, work):
     market = join(panels, tokenizer)
 
     def make(_):
         return SalesBert.from_backbone(backbone, **SHAPE, **market.sizes())
 
-    return market, *pretrain(make, *market.splits(panels[0]), TRAINING, 0, work, "x", **phases)
+    return market, *pretrain(make, *market.splits(panels[0]), TRAINING, 0, work, "x")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_what_fits_is_asked_of_the_columns_that_tensors_have(panels, tokenizer):
 @pytest.mark.parametrize(("phase", "end"), [("select", "train_end"), ("refit", "validation_end")])
 def test_leak_later_weeks_do_not_reach_a_base(base, panels, tokenizer, tiny_bert, tmp_path, phase, end):
     late = [changed_after(panel, pd.Timestamp(panel.meta[end])) for panel in panels]
-    market, models, _ = pretrained(late, tokenizer, tiny_bert, tmp_path, phases=(phase,))
+    market, models, _ = pretrained(late, tokenizer, tiny_bert, tmp_path)  # both phases, on as many threads as the base
     assert market.scale == base.facts["scale"]
     for name, weight in base.model(phase).state_dict().items():
         assert torch.equal(weight, models[phase].state_dict()[name]), name

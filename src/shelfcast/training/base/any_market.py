@@ -24,7 +24,7 @@ from shelfcast.model.meaning.describe import describe
 from shelfcast.model.salesbert import SalesBert
 from shelfcast.model.tensors import MarketTensors, backbone_path
 from shelfcast.panel.frame import Panel
-from shelfcast.training.base.store import FACTS, HISTORY, VERSIONS, WEIGHTS, new_parts
+from shelfcast.training.base.store import FACTS, HISTORY, VERSIONS, WEIGHTS, learned_later, new_parts
 
 OF_ONE_MARKET = ("appeal_", "cold_start.", "from_picture.", "absent_picture")  # how names of such weights begin
 SIZES = ("n_static", "n_week", "n_plan", "n_picture", "n_locations")
@@ -84,9 +84,8 @@ class AnyBase:
         for market in self.facts["markets"]:
             if market["data_md5"] != panel.meta.get("data_md5") and not own & set(market["products"]):
                 continue
-            for end in ("train_end", "validation_end"):
-                if pd.Timestamp(market[end]) > pd.Timestamp(panel.meta[end]):
-                    return f"its {end.replace('_', ' ')} is {market[end]}, and this market's is {panel.meta[end]}"
+            if why := learned_later(market, panel):
+                return why
         return ""
 
     def mismatch(self, panel: Panel, backbone: str, price_plan: bool = False) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,14 @@ def input_columns(panel: Panel, price_plan: bool = False) -> dict[str, Any]:
 def regions_md5(panel: Panel) -> str:
     """Which stores each region is made of: regions of one name may be different places."""
     return hashlib.md5(json.dumps(panel.meta["regions"], sort_keys=True).encode()).hexdigest()
+
+
+def learned_later(ends: Mapping[str, Any], panel: Panel) -> str:
+    """Which end of what was learned lies behind a market's own, which would be a leak; empty where none does."""
+    for end in ("train_end", "validation_end"):
+        if pd.Timestamp(ends[end]) > pd.Timestamp(panel.meta[end]):
+            return f"its {end.replace('_', ' ')} is {ends[end]}, and this market's is {panel.meta[end]}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,7 @@ class Base:
         """
         if panel.meta.get("data_md5") != self.facts["data_md5"]:
             return "it was trained on other tables"
-        for end in ("train_end", "validation_end"):
-            if pd.Timestamp(self.facts[end]) > pd.Timestamp(panel.meta[end]):
-                return f"its {end.replace('_', ' ')} is {self.facts[end]}, and this market's is {panel.meta[end]}"
-        return ""
+        return learned_later(self.facts, panel)
 
     def mismatch(self, panel: Panel, backbone: str, price_plan: bool = False) -> str:
         """Why a market cannot start from this base; empty where it can."""
