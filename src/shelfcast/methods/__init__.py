@@ -13,22 +13,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import pandas as pd
 
 from shelfcast.judge.coherence import coherent
-from shelfcast.methods import averages, statistical, trees, zero_shot
 from shelfcast.methods.dispersion import Predict
 from shelfcast.panel.frame import Panel
 
 Method = Callable[[Panel, int], Predict]
+
+
+def _of(module: str, name: str) -> Method:
+    """A method whose module is imported when it is fitted: libraries of some take seconds, and most readers fit none."""
+
+    def method(panel: Panel, seed: int) -> Predict:
+        return getattr(import_module(f"shelfcast.methods.{module}"), name)(panel, seed)
+
+    return method
+
+
 METHODS: dict[str, Method] = {  # simple ones first: `ensemble` prefers them where scores are equal
-    "moving_average_8": averages.moving_average_8,
-    "seasonal_average": averages.seasonal_average,
-    "croston_sba": statistical.croston_sba,
-    "auto_ets": statistical.auto_ets,
-    "lightgbm": trees.lightgbm_counts,
-    "fracast": zero_shot.fracast,
+    "moving_average_8": _of("averages", "moving_average_8"),
+    "seasonal_average": _of("averages", "seasonal_average"),
+    "croston_sba": _of("statistical", "croston_sba"),
+    "auto_ets": _of("statistical", "auto_ets"),
+    "lightgbm": _of("trees", "lightgbm_counts"),
+    "fracast": _of("zero_shot", "fracast"),
 }
 READ_NO_PLAN = frozenset(METHODS) - {"lightgbm"}  # these forecast the same whether a plan is known or not
 SITUATIONS = {"plan_known": True, "no_plan": False}
