@@ -1,6 +1,13 @@
-"""Markets side by side: which stages are whose. That they run is in test_pipeline."""
+"""Markets side by side: which stages are whose, and who waits for whom. That they run is in test_pipeline."""
 
-from shelfcast.pipeline.side_by_side import parts_of, stages_of
+import threading
+
+import pytest
+
+from shelfcast.pipeline import side_by_side
+from shelfcast.pipeline.side_by_side import Parts, Trainings, parts_of, run_market, stages_of
+
+STAGES = ["prepare", "finetune", "evaluate", "explain", "given", "stream", "decide", "report"]
 
 
 def test_a_markets_own_stages_in_order():
@@ -19,18 +26,74 @@ def test_a_markets_own_stages_in_order():
 
 
 def test_stages_that_only_read_forecasts_run_beside_each_other():
-    names = ["prepare", "finetune", "evaluate", "explain", "given", "stream", "decide", "report"]
-    stages = [f"{name}@tea" for name in names]
-    before, groups, after = parts_of(stages)
-    assert before == ["prepare@tea", "finetune@tea", "evaluate@tea"]
-    assert groups == [["explain@tea"], ["stream@tea"], ["given@tea", "decide@tea"]]
-    assert after == ["report@tea"]
+    parts = parts_of([f"{name}@tea" for name in STAGES])
+    assert parts.train == ["prepare@tea", "finetune@tea"] and parts.evaluate == ["evaluate@tea"]
+    assert parts.beside == [["explain@tea"], ["stream@tea"], ["given@tea", "decide@tea"]]
+    assert parts.after == ["report@tea"]
 
 
 def test_stages_of_somebodys_own_keep_their_place():
     alone = ["prepare@tea", "evaluate@tea"]
-    assert parts_of(alone) == (alone, [], [])
+    assert parts_of(alone) == Parts([], alone, [], [])
     between = ["evaluate@tea", "explain@tea", "mine@tea", "decide@tea"]
-    assert parts_of(between) == (between, [], [])
-    last = ["evaluate@tea", "explain@tea", "decide@tea", "mine@tea"]
-    assert parts_of(last) == (["evaluate@tea"], [["explain@tea"], ["decide@tea"]], ["mine@tea"])
+    assert parts_of(between) == Parts([], between, [], [])
+    last = ["finetune@tea-a", "finetune@tea-b", "evaluate@tea", "explain@tea", "decide@tea", "mine@tea"]
+    assert parts_of(last) == Parts(last[:2], last[2:3], [["explain@tea"], ["decide@tea"]], ["mine@tea"])
+
+
+@pytest.fixture()
+def calls(tmp_path, monkeypatch):
+    """What is reproduced, in order, in an empty project; a stage `finetune` writes a model unless its market is 'old'."""
+    monkeypatch.chdir(tmp_path)
+    done = []
+
+    def repro(stages):
+        for stage in stages:
+            kind, market = stage.split("@")
+            if kind == "finetune" and market != "old":
+                model = tmp_path / f"build/{market}/models/shelfcast/variant.json"
+                model.parent.mkdir(parents=True)
+                model.write_text("{}")
+        done.append(list(stages))
+        return "bad@tea" not in stages
+
+    monkeypatch.setattr(side_by_side, "repro", repro)
+    return done
+
+
+def test_little_to_do_takes_two_calls(calls):
+    assert run_market("old", [f"{name}@old" for name in STAGES])
+    assert [len(stages) for stages in calls] == [2, 6]
+
+
+def test_after_a_training_groups_are_calls_of_their_own(calls):
+    assert run_market("tea", [f"{name}@tea" for name in STAGES])
+    assert calls[:2] == [["prepare@tea", "finetune@tea"], ["evaluate@tea"]]
+    assert sorted(calls[2:5]) == [["explain@tea"], ["given@tea", "decide@tea"], ["stream@tea"]]
+    assert calls[5:] == [["report@tea"]]
+
+
+def test_nothing_runs_after_a_failure(calls):
+    assert not run_market("tea", ["bad@tea", "finetune@tea", "evaluate@tea"])
+    assert len(calls) == 1
+
+
+def test_what_follows_a_training_waits_for_the_others(calls):
+    trainings, finished = Trainings(), threading.Event()
+
+    def follow():
+        run_market("tea", [f"{name}@tea" for name in STAGES], trainings)
+        finished.set()
+
+    with trainings.one():
+        threading.Thread(target=follow, daemon=True).start()
+        assert not finished.wait(0.3)
+        assert calls == [["prepare@tea", "finetune@tea"]]
+    assert finished.wait(10) and calls[-1] == ["report@tea"]
+
+
+def test_a_failed_training_keeps_nobody_waiting():
+    trainings = Trainings()
+    with pytest.raises(OSError), trainings.one():
+        raise OSError
+    trainings.wait()

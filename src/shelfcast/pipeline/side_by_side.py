@@ -2,7 +2,9 @@
 
 `dvc repro` runs one stage after the other, and much of a market's work keeps one core busy. So each market's stages are
 a `dvc repro` of their own, and as many markets run at a time as there are cores; and where a market was evaluated anew,
-the stages that only read its forecasts run beside each other, too. DVC's lock lets one `dvc repro` at a time look and
+the stages that only read its forecasts run beside each other, too. A market that was trained anew waits with all that
+comes after until no other one trains: a training keeps all cores busy, the longest one decides when the run ends, and
+what would have slowed it down fills the gaps of the stages after it. DVC's lock lets one `dvc repro` at a time look and
 record; stages themselves run beside each other, since no two of them write the same files.
 """
 
@@ -11,9 +13,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
+from threading import Condition
 
 from joblib import cpu_count
 
@@ -23,7 +29,31 @@ DVC = ["dvc", "--wait-for-lock"]
 # Of these stages alone: otherwise DVC would lock what markets share, even where it has nothing to do.
 REPRO = [*DVC, "repro", "--single-item"]
 BESIDE = (("explain",), ("stream",), ("given", "decide"))  # read forecasts and models, and nothing of each other
-EVALUATED = "build/{}/metrics.json"  # written by the last stage before those
+TRAINED = "build/{}/models/*/variant.json"  # a training writes one
+
+
+class Trainings:
+    """Markets on their way to a trained model, and those that wait for them."""
+
+    def __init__(self) -> None:
+        self._running, self._changed = 0, Condition()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """While a market is on its way."""
+        with self._changed:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until none is."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running)
 
 
 def stages_of(market: str, names: Sequence[str]) -> list[str]:
@@ -31,32 +61,52 @@ def stages_of(market: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if re.fullmatch(rf"(?!simulate)\w+@{market}(-.*)?", name)]
 
 
-def parts_of(stages: Sequence[str]) -> tuple[list[str], list[list[str]], list[str]]:
-    """A market's stages as those before `BESIDE`, groups of stages that may run beside each other, and those after."""
+@dataclass(frozen=True)
+class Parts:
+    """A market's stages in the order in which they run: up to its trainings, up to `BESIDE`, groups of these that may run
+    beside each other, and those after."""
+
+    train: list[str]
+    evaluate: list[str]
+    beside: list[list[str]]
+    after: list[str]
+
+    @property
+    def all_after_training(self) -> list[str]:
+        return [*self.evaluate, *chain.from_iterable(self.beside), *self.after]
+
+
+def parts_of(stages: Sequence[str]) -> Parts:
     kinds = [stage.split("@")[0] for stage in stages]
+    trained = len(kinds) - kinds[::-1].index("finetune") if "finetune" in kinds else 0
     groups = [[stage for stage, kind in zip(stages, kinds, strict=True) if kind in group] for group in BESIDE]
     groups = [group for group in groups if group]
     inside = [i for i, kind in enumerate(kinds) if any(kind in group for group in BESIDE)]
-    if not inside:
-        return list(stages), [], []
-    between = range(inside[0], inside[-1] + 1)
-    if len(inside) < len(between):  # a stage of somebody's own stands among them, and may read or write anything
-        return list(stages), [], []
-    return list(stages[: inside[0]]), groups, list(stages[inside[-1] + 1 :])
+    between = range(inside[0], inside[-1] + 1) if inside else []
+    # Where a stage of somebody's own stands among those beside each other, it may read or write anything.
+    if not inside or len(inside) < len(between) or inside[0] < trained:
+        return Parts(list(stages[:trained]), list(stages[trained:]), [], [])
+    return Parts(list(stages[:trained]), list(stages[trained : inside[0]]), groups, list(stages[inside[-1] + 1 :]))
 
 
-def run_market(market: str, stages: Sequence[str]) -> bool:
-    """Reproduce a market's stages; whether all went well."""
-    before, groups, after = parts_of(stages)
-    metrics = Path(EVALUATED.format(market))
-    earlier = written(metrics)
-    if not repro(before):
+def run_market(market: str, stages: Sequence[str], trainings: Trainings | None = None) -> bool:
+    """Reproduce a market's stages; whether all went well.
+
+    trainings : shared by the markets that run at a time.
+    """
+    parts, trainings = parts_of(stages), trainings or Trainings()
+    earlier = written(market)
+    with trainings.one():
+        if not repro(parts.train):
+            return False
+    if written(market) == earlier:  # little is left to do, and each call of DVC would take longer than it saves
+        return repro(parts.all_after_training)
+    trainings.wait()
+    if not repro(parts.evaluate):
         return False
-    if written(metrics) == earlier:  # little is left to do, and each call of DVC would take longer than it saves
-        return repro([stage for stage in stages if stage not in before])
     with ThreadPoolExecutor(len(BESIDE)) as pool:
-        done = list(pool.map(repro, groups))
-    return all(done) and repro(after)
+        done = list(pool.map(repro, parts.beside))
+    return all(done) and repro(parts.after)
 
 
 def repro(stages: Sequence[str]) -> bool:
@@ -64,9 +114,9 @@ def repro(stages: Sequence[str]) -> bool:
     return not stages or not subprocess.call([*REPRO, *stages])
 
 
-def written(path: Path) -> int | None:
-    """When a file was written last, in nanoseconds; None where there is none."""
-    return path.stat().st_mtime_ns if path.exists() else None
+def written(market: str) -> int:
+    """When a model of this market was written last, in nanoseconds; 0 where there is none."""
+    return max((path.stat().st_mtime_ns for path in Path().glob(TRAINED.format(market))), default=0)
 
 
 def run(markets: Sequence[str], simulations: Sequence[str], at_a_time: int) -> list[str]:
@@ -82,9 +132,9 @@ def run(markets: Sequence[str], simulations: Sequence[str], at_a_time: int) -> l
     names = listing.communicate()[0].split()
     if not well or listing.returncode:
         return ["checks or simulations"]
-    of_markets = {market: stages_of(market, names) for market in markets}
+    of_markets, trainings = {market: stages_of(market, names) for market in markets}, Trainings()
     with ThreadPoolExecutor(at_a_time) as pool:
-        done = list(pool.map(run_market, markets, of_markets.values()))
+        done = list(pool.map(run_market, markets, of_markets.values(), repeat(trainings)))
     if not all(done):
         return [market for market, good in zip(markets, done, strict=True) if not good]
     own = {stage for stages in of_markets.values() for stage in stages}
