@@ -433,9 +433,10 @@ def answer_promotions() -> str:
 
 def answer_drift() -> str:
     judged, tried = _csv("drift", "judged"), _csv("drift", "set")
-    names = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
+    names = {"joint": "The joint detector", "page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
     parts = []
-    for kind, own in judged.groupby("kind"):
+    for kind in names:
+        own = judged[judged["kind"] == kind]
         row = own.iloc[0]
         before = tried.merge(own[["kind", "threshold", "slack"]].head(1))["false_a_year"].iloc[0]
         found = "; ".join(

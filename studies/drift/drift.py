@@ -1,6 +1,6 @@
 """Drift, judged: how soon a change of a market's laws is seen, and how often one is seen that is none.
 
-python -m studies.drift.drift     # about 200 worlds, a few seconds each; stopped, it goes on where it was
+python -m studies.drift.drift     # about 210 worlds, a few seconds each; stopped, it goes on where it was
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Study:
     max_false_alarms: float
     max_delay: int
     thresholds: dict[str, list[float]]
-    slacks: list[float]
+    slacks: dict[str, list[float]]
 
     def check(self) -> Study:
         if both := sorted(set(self.set_on) & set(self.judged_on)):
@@ -60,8 +60,7 @@ class Study:
     def detectors(self) -> list[Detector]:
         every = []
         for kind, thresholds in self.thresholds.items():
-            slacks = self.slacks if kind == "page_hinkley" else [0.0]
-            every += [Detector(kind, threshold, slack) for threshold, slack in product(thresholds, slacks)]
+            every += [Detector(kind, *values) for values in product(thresholds, self.slacks.get(kind, [0.0]))]
         return every
 
 

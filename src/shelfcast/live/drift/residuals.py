@@ -1,11 +1,18 @@
 """Residuals that drift is seen in, of all products of a week together, since one product's few units say little.
 
-`sales`: what a location sold, over what it was forecast a week before, as a log. `price`: how much more products with a
-high price sold than forecast, against products with a low one: a slope, in which what all products share cancels. Both
-are read in standard deviations of the weeks before.
+Both are parts of one weekly regression of what products sold over what they were forecast on their prices:
 
-Worked example: a location was forecast 100 units and sold 80; its log ratio is log(80 / 100) = -.22. Where such
-ratios usually differ from 0 by .1 (root mean square), the scaled residual is -2.2.
+- `sales`: its level at a location, as a log: how much more was sold than forecast a week before;
+- `price`: its slope on log prices in the chain: how much more products with a high price sold than forecast, against
+  products with a low one. What all products share cancels in it.
+
+A product's ratio has a variance of about `LUCK` + 1 / mean, whose inverse is its weight: a large product counts more than
+a small one, and not by as many times as it is larger.
+
+Both are read in standard deviations of the weeks before, from what was usual in them.
+
+Worked example: a location's sales were 1 % above their forecasts in the mean of the weeks before, with a standard
+deviation of 10 %. A week of 20 % below (a log of -.22) is a scaled residual of -2.3.
 """
 
 from __future__ import annotations
@@ -26,7 +33,7 @@ KEYS = ["location", "about"]
 
 
 def log_ratios(frame: pd.DataFrame, horizon: int = 1) -> pd.DataFrame:
-    """Log of units sold over units forecast, of each location and week.
+    """Log of how much more a location's products sold than forecast, of each location and week.
 
     Parameters
     ----------
@@ -49,19 +56,28 @@ def log_ratios(frame: pd.DataFrame, horizon: int = 1) -> pd.DataFrame:
 
 
 def ratios_of(locations: pd.Index, weeks: pd.DatetimeIndex, y: np.ndarray, mean: np.ndarray) -> pd.DataFrame:
-    """`log_ratios` of arrays (series, weeks): units sold and forecast. locations : of each series."""
-    known = ~np.isnan(y) & ~np.isnan(mean)
-    long = pd.DataFrame(
-        {
-            "week": np.tile(weeks.to_numpy(), len(locations)),
-            "location": np.repeat(np.asarray(locations), len(weeks)),
-            "y": np.where(known, y, 0.0).ravel(),
-            "mean": np.where(known, mean, 0.0).ravel(),
-            "known": known.ravel(),
-        }
-    )
-    sums = long[long["known"]].groupby(["week", "location"], as_index=False)[["y", "mean"]].sum()
-    return sums.assign(about="sales", ratio=np.log((sums["y"] + HALF) / (sums["mean"] + HALF)))[COLUMNS]
+    """`log_ratios` of arrays (series, weeks): units sold and forecast. locations : of each series.
+
+    Weeks of a location in which nothing was forecast or known are left out.
+
+    Worked example: forecasts of 100 and 20 units, 80.5 of the one sold and 16.5 of the other with half a unit added to
+    both sides: ratios of .806 and .829, weights of 4.76 and 4, a mean of .816 and a log of -.203.
+    """
+    ratio, weight = _ratios(y, mean)
+    places = pd.Index(np.asarray(locations)).unique()
+    member = (np.asarray(locations)[None] == places.to_numpy()[:, None]).astype(float)  # places, series
+    total = member @ weight
+    level = np.divide(member @ (weight * ratio), total, out=np.ones(total.shape), where=total > 0)
+    table = pd.DataFrame(np.where(total > 0, np.log(level), np.nan).T, index=weeks, columns=places)
+    long = table.rename_axis(index="week", columns="location").stack().dropna().rename("ratio").reset_index()
+    return long.assign(about="sales").sort_values(["week", "location"], ignore_index=True)[COLUMNS]
+
+
+def _ratios(y: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Units sold over units forecast, and the weight of each; 1 and 0 where either is unknown or nothing was forecast."""
+    known = ~np.isnan(y) & ~np.isnan(mean) & (np.nan_to_num(mean) > 0)
+    y, mean = (np.where(known, part, 0.0) for part in (y, mean))
+    return (y + HALF) / (mean + HALF), mean / (1 + LUCK * mean)
 
 
 def price_slopes(frame: pd.DataFrame, prices: pd.DataFrame, horizon: int = 1) -> pd.DataFrame:
@@ -78,27 +94,33 @@ def price_slopes(frame: pd.DataFrame, prices: pd.DataFrame, horizon: int = 1) ->
 
 
 def slopes_of(weeks: pd.DatetimeIndex, y: np.ndarray, mean: np.ndarray, price: np.ndarray) -> pd.DataFrame:
-    """Weekly slope of y / mean on log price, by weighted least squares over products; arrays are (products, weeks).
+    """Weekly slope of log(y / mean) on log price, by weighted least squares over products; arrays are (products, weeks).
 
-    A ratio's variance is about `LUCK` + 1 / mean, whose inverse is its weight. Weeks without prices that differ are
-    left out.
+    Weeks without prices that differ are left out.
 
     Worked example: two products of equal weight, forecast 100 each, with log prices of -.1 and .1, sell 110 and 90:
-    the slope is (.9 - 1.1) / .2 = -1, so demand fell with the price by 1 more than forecast.
+    the slope is log(90.5 / 110.5) / .2 = -1, so demand fell with the price by 1 more than forecast.
     """
-    known = ~np.isnan(y) & ~np.isnan(mean) & ~np.isnan(price) & (mean > 0)
-    ratio = np.divide(y, mean, out=np.zeros(y.shape), where=known)
-    weight = np.where(known, mean / (1 + LUCK * np.nan_to_num(mean)), 0.0)
+    ratio, weight = _ratios(y, mean)
+    weight = np.where(np.isnan(price), 0.0, weight)
     total = np.maximum(weight.sum(0), 1e-12)
-    x, r = (np.where(known, part - (weight * np.where(known, part, 0)).sum(0) / total, 0) for part in (price, ratio))
+    x, r = (part - (weight * part).sum(0) / total for part in (np.nan_to_num(price), np.log(ratio)))
     spread = (weight * x**2).sum(0)
     varied = spread > 1e-9
     slope = (weight * x * r).sum(0)[varied] / spread[varied]
     return pd.DataFrame({"week": weeks[varied], "location": CHAIN, "about": "price", "ratio": slope})[COLUMNS]
 
 
+def usual(history: pd.DataFrame) -> pd.DataFrame:
+    """Of each location and kind: n, mean and scale (the standard deviation, not below `LEAST_SCALE`) of its ratios."""
+    groups = history.groupby(KEYS)["ratio"]
+    return pd.DataFrame(
+        {"n": groups.size(), "mean": groups.mean(), "scale": groups.std(ddof=0).clip(lower=LEAST_SCALE)}
+    )
+
+
 def scaled(ratios: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """`ratios` with `z`: the ratio over the root mean square of those of its location and kind in the history.
+    """`ratios` less the mean of their location and kind in the history, and `z`: that over its standard deviation there.
 
     Raises
     ------
@@ -109,21 +131,27 @@ def scaled(ratios: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
             f"the history reaches {history['week'].max():%Y-%m-%d}, and the weeks to watch begin at "
             f"{ratios['week'].min():%Y-%m-%d}. What is usual must be known before: cut the history."
         )
-    groups = history.groupby(KEYS)["ratio"]
+    own = usual(history)
     wanted = pd.MultiIndex.from_frame(ratios[KEYS])
-    n = groups.size().reindex(wanted.unique(), fill_value=0)
+    n = own["n"].reindex(wanted.unique(), fill_value=0)
     if (n < MIN_HISTORY).any():
         raise ValueError(
             f"{' '.join(n.idxmin())} has {n.min()} weeks of history, and {MIN_HISTORY} are needed to say what is usual."
         )
-    return ratios.assign(z=ratios["ratio"].to_numpy() / groups.agg(root_mean_square).reindex(wanted).to_numpy())
+    return _in_deviations(ratios, own)
+
+
+def with_scale(history: pd.DataFrame) -> pd.DataFrame:
+    """The history with its own `z`, for the detectors to begin with."""
+    return _in_deviations(history, usual(history))
+
+
+def _in_deviations(ratios: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    own = own.reindex(pd.MultiIndex.from_frame(ratios[KEYS]))
+    beyond = ratios["ratio"].to_numpy() - own["mean"].to_numpy()
+    return ratios.assign(ratio=beyond, z=beyond / own["scale"].to_numpy())
 
 
 def root_mean_square(x: pd.Series) -> float:
     """Not below `LEAST_SCALE`."""
     return max(float(np.sqrt((x**2).mean())), LEAST_SCALE)
-
-
-def with_scale(history: pd.DataFrame) -> pd.DataFrame:
-    """The history with its own `z`, for the detectors to begin with."""
-    return history.assign(z=history["ratio"] / history.groupby(KEYS)["ratio"].transform(root_mean_square))
