@@ -440,14 +440,14 @@ def answer_drift() -> str:
         row = own.iloc[0]
         before = tried.merge(own[["kind", "threshold", "slack"]].head(1))["false_a_year"].iloc[0]
         found = "; ".join(
-            f"of strength {part.strength:g} {part.soon:.0%} within three weeks and {part.ever:.0%} at all, median "
-            f"{part.delay:g} weeks"
+            f"of strength {part.strength:g}, {part.soon:.0%} within three weeks and {part.ever:.0%} at all, after "
+            f"{part.delay:g} weeks in the median"
             for part in own.itertuples()
         )
         aim = "within" if row["false_a_year"] <= 1 else "above"
         parts.append(
             f"{names[kind]} gives {row['false_a_year']:.1f} false alarms a market and year ({before:.1f} on the worlds its "
-            f"threshold was set on), {aim} the aim of one. It finds changes {found}."
+            f"threshold was set on), {aim} the limit of one. Of changes it finds: {found}."
         )
     return f"Over {judged['worlds'].max()} worlds that set no threshold: " + " ".join(parts)
 
