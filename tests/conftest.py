@@ -36,6 +36,7 @@ SLOW += [
 SLOW += ["market", "categories", "new_market", "whatif_page", "benchmarks", "efficiency", "recommend"]
 SLOW += ["service_fuzz", "service", "report_browser", "orders", "explain", "promotions", "causes", "axes"]
 SLOW += ["whatif_study", "whatif", "ablation", "explain_study", "engine", "evaluate", "new_products", "online"]
+SLOW += ["growth_real", "growth", "dvc_given", "tables", "lost_units", "stockouts"]
 # Files of many short tests, longest first.
 LONG = ["written_files", "checks", "panel", "tables", "reading", "weekly", "zero_shot", "features", "model"]
 LONG += ["spellings", "judge_calibration"]

@@ -137,6 +137,40 @@ def test_a_run_leaves_gits_tree_clean(project):
     assert "shelfcast.pipeline.own_lock python -m shelfcast.pipeline.side_by_side" in recipe  # see test_own_lock
 
 
+def test_a_simulated_market_in_chinese(restored):
+    """Simulated, prepared, forecast, judged beside the oracle, reported in Chinese; nothing of the other market runs."""
+    small = dict(n_products=24, n_new=4, n_stores=6, n_weeks=60, mechanism="choice", seed=3)
+    line = {
+        "source": "simulated",
+        "tables": "build/known/tables",
+        "finetune": {"steps": 4, "judge_steps": 2, "seeds": [0]},
+        "evaluate": {"methods": ["moving_average_8"]},
+        "report": {"language": "zh"},
+    }
+    edit(restored, simulations={"known": small}, markets={MARKET: LINE, "known": line})
+    done = call(restored, "dvc", "repro", "report@known")
+    assert done.returncode == 0, message(done)[-4000:]
+    assert f"build/{MARKET}" not in done.stdout
+    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
+    assert done.returncode == 0, message(done)[-4000:]
+    assert "build/known/notebooks" not in done.stdout, "it was done"
+    index = (restored / "reports/index.html").read_text()
+    assert all(f'href="{name}/index.html"' in index for name in (MARKET, "known"))
+    metrics = json.loads((restored / "build/known/metrics.json").read_text())
+    for methods in metrics["plan_known"].values():
+        assert set(methods) == {"ensemble", "shelfcast", "oracle", "moving_average_8"}
+        assert min(methods, key=lambda m: methods[m]["wql"]) == "oracle"
+        assert abs(methods["oracle"]["coverage_80"] - 0.8) < 0.08
+    path = restored / "reports/known/index.html"
+    page = path.read_text()
+    assert '<html lang="zh-Hans">' in page and "本页没有任何真实内容" in page
+    texts = " ".join(pd.read_parquet(restored / "build/known/panel/products.parquet")["text"])
+    assert english_words(page.rpartition(">本页的来源")[0], f"{texts} known simulated") == set()
+    if CHROMIUM.exists():
+        with chromium() as running:
+            assert faults(running, path) == []
+
+
 @pytest.fixture(scope="module")
 def other(project):
     """What `dvc repro` prints for a second market, whose tables differ from the first's in the test weeks alone.
@@ -276,33 +310,6 @@ def test_a_market_starts_from_a_base_of_its_own_tables(restored):
     assert "Training starts from the base of 1 categories" in executed
 
 
-def test_a_simulated_market(restored):
-    """Simulated, prepared, forecast, judged beside the oracle, reported; nothing of the other market runs."""
-    small = dict(n_products=24, n_new=4, n_stores=6, n_weeks=60, mechanism="choice", seed=3)
-    line = {
-        "source": "simulated",
-        "tables": "build/known/tables",
-        "finetune": {"steps": 4, "judge_steps": 2, "seeds": [0]},
-        "evaluate": {"methods": ["moving_average_8"]},
-    }
-    edit(restored, simulations={"known": small}, markets={MARKET: LINE, "known": line})
-    done = call(restored, "dvc", "repro", "report@known")
-    assert done.returncode == 0, message(done)[-4000:]
-    assert f"build/{MARKET}" not in done.stdout
-    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
-    assert done.returncode == 0, message(done)[-4000:]
-    assert "build/known/notebooks" not in done.stdout, "it was done"
-    index = (restored / "reports/index.html").read_text()
-    assert all(f'href="{name}/index.html"' in index for name in (MARKET, "known"))
-    metrics = json.loads((restored / "build/known/metrics.json").read_text())
-    for methods in metrics["plan_known"].values():
-        assert set(methods) == {"ensemble", "shelfcast", "oracle", "moving_average_8"}
-        assert min(methods, key=lambda m: methods[m]["wql"]) == "oracle"
-        assert abs(methods["oracle"]["coverage_80"] - 0.8) < 0.08
-    page = (restored / "reports/known/index.html").read_text()
-    assert "Nothing on this page is real" in page
-
-
 def test_a_market_that_fails_is_named_and_the_others_run(restored):
     """Side by side, one market's error stops no other."""
     edit(restored, markets={MARKET: LINE, "lost": LINE | {"tables": "nowhere"}})
@@ -311,20 +318,3 @@ def test_a_market_that_fails_is_named_and_the_others_run(restored):
     assert "error: lost failed, see above" in message(done)
     assert "nowhere" in message(done)
     assert call(restored, "dvc", "status", f"report@{MARKET}").stdout.strip() == "Data and pipelines are up to date."
-
-
-def test_the_report_in_chinese(restored):
-    """Sentences of all stages, figures, the index; models are not trained again."""
-    edit(restored, "report", language="zh")
-    done = call(restored, "dvc", "repro", f"report@{MARKET}", "index")
-    assert done.returncode == 0, message(done)[-4000:]
-    assert "Running stage 'decide" in done.stdout and "Running stage 'finetune" not in done.stdout
-    products = pd.read_parquet(restored / f"build/{MARKET}/panel/products.parquet")
-    known = " ".join([*products["text"], MARKET, "TEA complete journey tables"])
-    for path in (restored / f"reports/{MARKET}/index.html", restored / "reports/index.html"):
-        page = path.read_text()
-        assert '<html lang="zh-Hans">' in page
-        assert english_words(page.rpartition(">本页的来源")[0], known) == set()
-    if CHROMIUM.exists():
-        with chromium() as running:
-            assert faults(running, restored / f"reports/{MARKET}/index.html") == []
