@@ -161,6 +161,11 @@ def test_checks_of_tables_are_read_back(chinese):
     assert quality.said("stores whose rows end (store 3316, 354)") == "记录中止的门店（3316, 354）"
     assert quality.said("2017-01-09 and 45 more") == "2017-01-09及另外45周"
     assert quality.said("counted in region_1, region_2") == "计入区域1, 区域2"
+    assert quality.said("weeks with less than half of the usual rows") == "行数不到平常一半的周"
+    assert quality.said("days with less than half of the usual rows") == "行数不到平常一半的天"
+    assert quality.said("weeks without an event of any product") == "没有任何商品事件的周"
+    silent = "weeks without rows of stores that otherwise sell every week (store 1)"
+    assert quality.said(silent) == "平时每周都有销售的门店缺少记录的周（1）"
     assert quality.said("a check of tomorrow") == "a check of tomorrow"
     assert len(set(quality.MESSAGES)) == len(quality.MESSAGES)
 
@@ -225,7 +230,9 @@ def pieces() -> str:
     tables = [
         doubts.least_sure(products, 3),
         accuracy.method_table({key: scores for key in names.METHODS}),
-        pd.DataFrame({"a": [quality.said(re.sub(r"\{\w+\}", "1", message)) for message in quality.MESSAGES]}),
+        pd.DataFrame(
+            {"a": [quality.said(filled(message, noun)) for message in quality.MESSAGES for noun in quality.NOUNS]}
+        ),
     ]
     texts = [
         doubts.least_sure_words(products, 3),
@@ -235,6 +242,11 @@ def pieces() -> str:
     ]
     written = [theme.show(*figures, caption="").data, *(page.table(frame).data for frame in tables), *texts]
     return "".join(written)
+
+
+def filled(message, noun):
+    """A message as a panel holds it, with other placeholders than the noun as numbers."""
+    return re.sub(r"\{\w+\}", "1", message.replace("{noun}", noun))
 
 
 def test_figures_and_tables_have_no_english_words(chinese):

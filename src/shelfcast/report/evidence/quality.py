@@ -18,15 +18,20 @@ MESSAGES = (
     *(N_("price of unknown product"), N_("event of unknown product"), N_("picture of unknown product")),
     *(N_("store without sales"), N_("product without a planned price"), N_("product without a picture")),
     *(N_("quantity above {n} times the product's usual"), N_("rows with a quantity that is not whole")),
-    *(N_("rows in incomplete weeks"), N_("rows in missing weeks"), N_("weeks without any sales")),
-    N_("weeks without rows of stores that otherwise sell every week (store {stores})"),
-    *(N_("stores whose rows end (store {stores})"), N_("weeks of {place} in which many of its stores have no rows")),
+    *(N_("rows in incomplete {noun}s"), N_("rows in missing {noun}s"), N_("{noun}s without any sales")),
+    N_("{noun}s without rows of stores that otherwise sell every {noun} (store {stores})"),
+    *(N_("stores whose rows end (store {stores})"), N_("{noun}s of {place} in which many of its stores have no rows")),
     *(N_("products without sales at the end of training"), N_("rows of products that were not chosen")),
     *(N_("rows in stores first seen after training"), N_("rows sold before the product's launch")),
-    N_("products.launch lies after {n} or more weeks of sales (product {products})"),
+    N_("products.launch lies after {n} or more {noun}s of sales (product {products})"),
     *(
-        N_("closed weeks (prepare.closed_weeks)"),
-        N_("closed weeks (prepare.closed_weeks) outside of the tables' weeks"),
+        N_("closed {noun}s (prepare.closed_weeks)"),
+        N_("closed {noun}s (prepare.closed_weeks) outside of the tables' {noun}s"),
+    ),
+    *(N_("{noun}s with far fewer rows than usual"), N_("{noun}s with less than half of the usual rows")),
+    *(
+        N_("{noun}s without rows of the category, which usually has many"),
+        N_("{noun}s with far fewer stores than usual"),
     ),
     N_("rows on single days with far fewer rows than usual"),
     N_("rows on single days with far fewer rows than usual ({days})"),
@@ -36,8 +41,8 @@ MESSAGES = (
     *(N_("row repeated in all columns"), N_("product of category {name} (products, rows {rows})")),
     *(N_("{column} empty"), N_("promotions.{channel} is 0"), N_("events of kind {kind} with a count of 0")),
     *(N_("store at latitude 0 and longitude 0: {stores}"), N_("store without a region: {stores}")),
-    *(N_("picture unreadable"), N_("picture {kind}"), N_("weeks without a {kind} of any product")),
-    N_("weeks without an {kind} of any product"),
+    *(N_("picture unreadable"), N_("picture {kind}"), N_("{noun}s without a {kind} of any product")),
+    N_("{noun}s without an {kind} of any product"),
     # what was done
     *(N_("all categories"), N_("dropped"), N_("kept"), N_("not used"), N_("ignored"), N_("no picture")),
     *(N_("no sale; the day was observed"), N_("kept, no price seen"), N_("kept, no picture")),
@@ -47,22 +52,26 @@ MESSAGES = (
         N_("quantities are amounts, not counts"),
     ),
     N_("kept; missing where they are {share} of a location's usual units or more"),
-    *(N_("taken as closed after these weeks: zero, not missing"), N_("missing there, not zero demand")),
+    *(N_("taken as closed after these {noun}s: zero, not missing"), N_("missing there, not zero demand")),
+    N_("missing, not zero demand; dropped at either end"),
     *(N_("missing, not zero demand"), N_("missing, not zero demand; prepare.closed_weeks states closed ones")),
     *(N_("left out; in category totals only"), N_("in category totals only"), N_("counted in their regions")),
-    *(N_("counted in {places}"), N_("dropped, no week counts for them"), N_("taken as no discount")),
+    *(N_("counted in {places}"), N_("dropped, no {noun} counts for them"), N_("taken as no discount")),
     *(N_("sign changed: all say what was taken away"), N_("read as if the column were absent")),
     *(N_("kept, not counted as one {what}: most rows have it"), N_("a basket is a store, a day and an id")),
     N_("kept as different ones; write them alike where they are the same"),
     *(N_("taken as {name}: white space around it is none"), N_("left out; write {name} where it is the same")),
     *(N_("kept; nothing can be learned from it"), N_("kept; nothing can be learned from them")),
     *(N_("kept; empty both where the place is not known"), N_("joins another store's region, or the chain alone")),
-    *(N_("unknown, not zero"), N_("no record of training weeks: the table is ignored")),
-    N_("kept with their whole history; the launch, in these weeks, is ignored. Mend or empty products.launch"),
+    *(N_("unknown, not zero"), N_("no record of training {noun}s: the table is ignored")),
+    N_("kept with their whole history; the launch, in these {noun}s, is ignored. Mend or empty products.launch"),
     N_("taken as the week from Monday that they mean"),
     # which weeks
     N_("{weeks} and {n} more"),
 )
+
+NOUNS = {"week": N_("week"), "day": N_("day")}  # what a market is counted by
+KINDS = {"promotion": N_("promotion"), "price": N_("price"), "event": N_("event")}
 
 
 def said(text: str) -> str:
@@ -71,9 +80,14 @@ def said(text: str) -> str:
         return text
     for message, pattern in _patterns().items():
         if found := pattern.fullmatch(text):
-            names = {name: re.sub(r"\bregion_\d+\b", _region, value) for name, value in found.groupdict().items()}
-            return _(message, **names)
+            return _(message, **{name: _named(name, value) for name, value in found.groupdict().items()})
     return text
+
+
+def _named(name: str, value: str) -> str:
+    """What stands in a placeholder, in the language in use where it is a word of this project."""
+    words = {"noun": NOUNS, "kind": KINDS}.get(name, {})
+    return _(words[value]) if value in words else re.sub(r"\bregion_\d+\b", _region, value)
 
 
 def _region(found: re.Match) -> str:
@@ -86,6 +100,11 @@ def _patterns() -> dict[str, re.Pattern]:
     patterns = {}
     for message in sorted(MESSAGES, key=lambda text: (text.count("{"), -len(text))):
         parts = re.split(r"\{(\w+)\}", message)
-        named = [f"(?P<{part}>.+)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
+        named = [_group(part, parts[1:i:2]) if i % 2 else re.escape(part) for i, part in enumerate(parts)]
         patterns[message] = re.compile("".join(named))
     return patterns
+
+
+def _group(name: str, earlier: list[str]) -> str:
+    """What a placeholder takes; where it stands for the second time, what it took before."""
+    return f"(?P={name})" if name in earlier else f"(?P<{name}>{'|'.join(NOUNS) if name == 'noun' else '.+'})"
