@@ -20,26 +20,17 @@ from shelfcast.panel.frame import Panel
 from shelfcast.settings import Prepare
 
 # Files whose tests take more than a few seconds each, slowest first, so that no core waits for one of them at the end.
-SLOW = ["pipeline", "service_processes", "daily", "processes", "scale_cluster", "scale_panels", "studies", "methods"]
-SLOW += [
-    "training",
-    "base",
-    "trees",
-    "tune",
-    "adapters",
-    "any_market",
-    "any_retailer",
-    "scenes",
-    "scale",
-    "service_state",
+SLOW = [
+    *("pipeline", "daily", "processes", "studies", "service_processes", "methods", "growth_real"),
+    *("training", "scale_panels", "growth", "whatif_page", "market", "written_files", "axes", "service"),
+    *("service_fuzz", "new_market", "trees", "state", "tables", "benchmarks", "categories", "features"),
+    *("recommend", "explain", "scale_cluster", "tune", "dvc_given", "lost_units", "any_market", "orders"),
+    *("ablation", "scale", "stockouts", "online", "adapters", "report_browser", "base", "scenes"),
+    *("promotions", "causes", "evaluate", "service_state", "efficiency", "whatif_study", "whatif"),
+    *("new_products", "explain_study", "engine", "any_retailer"),
 ]
-SLOW += ["market", "categories", "new_market", "whatif_page", "benchmarks", "efficiency", "recommend"]
-SLOW += ["service_fuzz", "service", "report_browser", "orders", "explain", "promotions", "causes", "axes"]
-SLOW += ["whatif_study", "whatif", "ablation", "explain_study", "engine", "evaluate", "new_products", "online"]
-SLOW += ["growth_real", "growth", "dvc_given", "tables", "lost_units", "stockouts"]
 # Files of many short tests, longest first.
-LONG = ["written_files", "checks", "panel", "tables", "reading", "weekly", "zero_shot", "features", "model"]
-LONG += ["spellings", "judge_calibration"]
+LONG = ["checks", "panel", "model", "reading", "weekly", "zero_shot", "judge_calibration", "spellings"]
 ORDER = [f"test_{name}" for name in [*SLOW, *LONG]]
 WEEKS, STORES, PRODUCTS = 40, 8, 12
 MONDAY = pd.Timestamp("2022-01-03")
