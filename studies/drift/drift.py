@@ -1,6 +1,6 @@
 """Drift, judged: how soon a change of a market's laws is seen, and how often one is seen that is none.
 
-python -m studies.drift.drift     # about 210 worlds, a few seconds each; stopped, it goes on where it was
+python -m studies.drift.drift     # about 360 worlds, a few seconds each; stopped, it goes on where it was
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Run the pipeline with several stages at a time: `python -m shelfcast.pipeline.side_by_side`.
 
 `dvc repro` runs one stage after the other, and much of a market's work keeps one core busy. So each market's stages are
-a `dvc repro` of their own, and as many markets run at a time as there are cores; and where a market was evaluated anew,
-the stages that only read its forecasts run beside each other, too. A market that was trained anew waits with all that
-comes after until no other one trains: a training keeps all cores busy, the longest one decides when the run ends, and
+a `dvc repro` of their own, and as many markets run at a time as there are cores; and where a market was trained anew,
+the stages that only read its forecasts run beside each other, too. What follows its training waits until no other market
+trains: a training keeps all cores busy, the longest one decides when the run ends, and
 what would have slowed it down fills the gaps of the stages after it. DVC's lock lets one `dvc repro` at a time look and
 record; stages themselves run beside each other, since no two of them write the same files.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
 from threading import Condition
 
@@ -71,10 +71,6 @@ class Parts:
     beside: list[list[str]]
     after: list[str]
 
-    @property
-    def all_after_training(self) -> list[str]:
-        return [*self.evaluate, *chain.from_iterable(self.beside), *self.after]
-
 
 def parts_of(stages: Sequence[str]) -> Parts:
     kinds = [stage.split("@")[0] for stage in stages]
@@ -100,7 +96,7 @@ def run_market(market: str, stages: Sequence[str], trainings: Trainings | None =
         if not repro(parts.train):
             return False
     if written(market) == earlier:  # little is left to do, and each call of DVC would take longer than it saves
-        return repro(parts.all_after_training)
+        return repro(stages[len(parts.train) :])
     trainings.wait()
     if not repro(parts.evaluate):
         return False
