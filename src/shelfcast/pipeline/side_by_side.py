@@ -1,11 +1,11 @@
 """Run the pipeline with several stages at a time: `python -m shelfcast.pipeline.side_by_side`.
 
-`dvc repro` runs one stage after the other, and much of a market's work keeps one core busy. So each market's stages are
-a `dvc repro` of their own, and as many markets run at a time as there are cores; and where a market was trained anew,
-the stages that only read its forecasts run beside each other, too. What follows its training waits until no other market
-trains: a training keeps all cores busy, the longest one decides when the run ends, and
-what would have slowed it down fills the gaps of the stages after it. DVC's lock lets one `dvc repro` at a time look and
-record; stages themselves run beside each other, since no two of them write the same files.
+`dvc repro` runs one stage after the other, and much of a market's work keeps one core busy. So each market's stages
+are a `dvc repro` of their own, and as many markets run at a time as there are cores; and where a market was trained
+anew, the stages that only read its forecasts run beside each other, too. What follows its training waits until no
+other market trains: a training keeps all cores busy, the longest one decides when the run ends, and what would have
+slowed it down fills the gaps of the stages after it. DVC's lock lets one `dvc repro` at a time look and record;
+stages themselves run beside each other, since no two of them write the same files.
 """
 
 from __future__ import annotations
