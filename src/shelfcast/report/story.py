@@ -208,7 +208,7 @@ def differing(regions: pd.DataFrame, chain: float) -> str:
         )
         return _(many if len(apart) > 1 else one, names=_and(names), chain=against)
     return _(
-        "<b>All regions move alike</b>: {name} is furthest from the chain's {chain}, within what chance can do.",
+        "<b>No region clearly moves apart</b>: {name} is furthest from the chain's {chain}, within what chance can do.",
         name=names[0],
         chain=against,
     )
