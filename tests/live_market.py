@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 import yaml
-from conftest import add_optional_tables, load_retailer, make_retailer, small_trees
 from small_models import make_models, save_models
+from small_retailer import add_optional_tables, load_retailer, make_retailer, small_trees
 
 from shelfcast import methods
 from shelfcast.model.forecast import in_situations

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import yaml
+from warm import warm
 
 ROOT = Path(__file__).parents[1]
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 ENV = os.environ | {"PATH": PATH, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # without a hub, as the pipeline must
+WARM = warm(ENV)  # the same commands, with less to wait for
 
 
 def copy_project(folder: Path) -> Path:
@@ -27,12 +29,12 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def on_cores(n: int) -> dict[str, str]:
+def on_cores(n: int, env: dict[str, str] = WARM) -> dict[str, str]:
     """The environment of a command that works side by side on so many cores, whatever tests run beside it."""
-    return ENV | {"LOKY_MAX_CPU_COUNT": str(n)}
+    return env | {"LOKY_MAX_CPU_COUNT": str(n)}
 
 
-def call(folder: Path, *command: str, env: dict[str, str] = ENV, **options) -> subprocess.CompletedProcess:
+def call(folder: Path, *command: str, env: dict[str, str] = WARM, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, **options)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import add_optional_tables, changed_after, load_retailer, make_retailer
+from small_retailer import add_optional_tables, changed_after, load_retailer, make_retailer
 from torch import nn
 from transformers import TrainerCallback
 

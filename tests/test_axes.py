@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, STORES, WEEKS, add_optional_tables, load_retailer, make_retailer
+from small_retailer import MONDAY, STORES, WEEKS, add_optional_tables, load_retailer, make_retailer
 
 from shelfcast.data.schema import CHAIN, SCHEMA
 from shelfcast.panel.axes.missing import observed_weeks, silent_stores

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import changed_after, load_retailer, make_retailer
 from safetensors.torch import load_file, save_file
+from small_retailer import changed_after, load_retailer, make_retailer
 from transformers import AutoModel
 
 from shelfcast import model_options

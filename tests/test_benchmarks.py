@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import changed_after
+from small_retailer import changed_after
 
 from benchmarks import events, methods, peers, processes
 from shelfcast.judge.distribution import QUANTILE_COLUMNS

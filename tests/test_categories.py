@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import changed_after
+from small_retailer import changed_after
 
 from shelfcast.judge.frame import SCHEMA, add_level, is_chain
 from shelfcast.methods import averages, trees

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import changed_after
 from scipy import stats
+from small_retailer import changed_after
 
 from shelfcast.data import tables
 from shelfcast.data.schema import CHAIN

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import add_optional_tables, make_retailer, write_retailer
+from small_retailer import add_optional_tables, make_retailer, write_retailer
 
 from shelfcast.data import tables
 

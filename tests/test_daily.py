@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import changed_after, make_retailer, small_trees, with_coming_promotions, write_retailer
 from projects import call, copy_project, edit, message
 from small_models import make_models
+from small_retailer import changed_after, make_retailer, small_trees, with_coming_promotions, write_retailer
 from test_training import Setup
 
 from shelfcast import methods

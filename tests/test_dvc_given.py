@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from projects import ENV, ROOT, call
+from projects import ROOT, WARM, call
 
 from shelfcast.pipeline import given
 
@@ -31,7 +31,7 @@ def project(tmp_path):
 
 
 def repro(project) -> list[str]:
-    env = ENV | {"PYTHONPATH": str(ROOT / "src")}
+    env = WARM | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(["dvc", "repro"], cwd=project, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return [name for name in re.findall(r"Running stage '(.*?)'", done.stdout) if "@" in name]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import add_optional_tables, changed_after, load_retailer, make_retailer
+from small_retailer import add_optional_tables, changed_after, load_retailer, make_retailer
 
 from shelfcast.model.columns import OUTLOOK
 from shelfcast.model.forecast import forecast
@@ -26,6 +26,7 @@ from studies.explanations.measure import attention_by_group
 
 BODIES = [dict(body="backbone"), dict(body="compact")]
 ROWS = [0, 2, 5]
+ROUNDING = 1e-6  # units: sums of float32 differ from one kind of processor to another
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_what_a_model_cannot_see_moves_nothing(variant, rich_panel, tiny_bert, s
 def test_a_product_without_a_picture_is_not_moved_by_it(variant):
     _, groups, units = game(variant)
     picture = shapley(units)[[g.name for g in groups].index("picture")]
-    assert np.abs(picture[2]).max() < 1e-9 < 1e-4 < np.abs(picture[0]).max()  # rows 5 and 0
+    assert np.abs(picture[2]).max() < ROUNDING < 1e-4 < np.abs(picture[0]).max()  # rows 5 and 0
 
 
 def test_a_model_of_spillover_alone_by_hand(variant, rich_panel, tiny_bert):
@@ -193,7 +194,7 @@ def test_a_plan_that_is_not_known_moves_nothing(variant):
     hidden = dataclasses.replace(variant, market=variant.market.without_plan())
     _, groups, units = game(hidden)
     moved = dict(zip([g.name for g in groups], np.abs(shapley(units)).max((1, 2, 3)), strict=True))
-    assert moved["promotion"] < 1e-9 and moved["price"] < 1e-9 and moved["category"] < 1e-9 < moved["season"]
+    assert max(moved[name] for name in ("promotion", "price", "category")) < ROUNDING < 1e-4 < moved["season"]
 
 
 def test_the_context_is_never_changed(variant):

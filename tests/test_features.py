@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import (
+from small_retailer import (
     LAUNCHES,
     MONDAY,
     STORES,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, WEEKS, add_optional_tables, load_retailer, make_retailer, write_retailer
+from small_retailer import MONDAY, WEEKS, add_optional_tables, load_retailer, make_retailer, write_retailer
 
 from shelfcast import language
 from shelfcast.data import tables

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, PRODUCTS, STORES, add_optional_tables, make_retailer, write_retailer
 from pydantic import TypeAdapter
+from small_retailer import MONDAY, PRODUCTS, STORES, add_optional_tables, make_retailer, write_retailer
 
 from shelfcast.data import tables
 from shelfcast.live.engine import gaps

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer
+from small_retailer import MONDAY, STORES, WEEKS, load_retailer, make_retailer
 
 from shelfcast.act.orders.past import contest
 from shelfcast.data.schema import CHAIN

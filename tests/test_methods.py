@@ -6,7 +6,7 @@ from functools import cache, partial
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, changed_after, load_retailer, make_retailer, small_trees
+from small_retailer import MONDAY, changed_after, load_retailer, make_retailer, small_trees
 
 from shelfcast import methods
 from shelfcast.judge import metrics

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import load_retailer, make_backbone, make_retailer
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import TimeSeriesSplit
+from small_retailer import load_retailer, make_backbone, make_retailer
 from transformers import AutoModel, ViTConfig, ViTModel
 
 from shelfcast.judge.frame import is_chain

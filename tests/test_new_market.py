@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import make_retailer, write_retailer
+from small_retailer import make_retailer, write_retailer
 
 from shelfcast import settings
 from shelfcast.pipeline import new_market

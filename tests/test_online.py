@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import changed_after
 from small_models import make_models, save_models
+from small_retailer import changed_after
 
 from shelfcast.judge.frame import forecast_frame, grid_keys
 from shelfcast.live.drift.detect import Detector

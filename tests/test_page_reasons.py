@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import add_optional_tables, load_retailer, make_retailer
 from small_models import make_models
+from small_retailer import add_optional_tables, load_retailer, make_retailer
 
 from shelfcast.model.tensors import load_tokenizer, market_tensors
 from shelfcast.why.explain.frames import Variant, different, explain

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MONDAY, STORES, WEEKS, load_retailer, make_retailer, reloaded, tables_changed_after
+from small_retailer import MONDAY, STORES, WEEKS, load_retailer, make_retailer, reloaded, tables_changed_after
 
 from shelfcast.data.schema import CHAIN
 from shelfcast.panel.axes.regions import spectral_clusters

@@ -5,15 +5,16 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pandas as pd
+import psutil  # comes with accelerate and DVC
 import pytest
 from browser import CHROMIUM, chromium, faults, opened
-from conftest import make_retailer, tables_changed_after, write_retailer
 from languages import english_words
-from projects import call, copy_project, edit, message, on_cores
+from projects import ENV, call, copy_project, edit, message, on_cores
+from small_retailer import make_retailer, tables_changed_after, write_retailer
 
 from shelfcast.panel.frame import Panel
 
@@ -151,7 +152,7 @@ def test_a_simulated_market_in_chinese(restored):
     done = call(restored, "dvc", "repro", "report@known")
     assert done.returncode == 0, message(done)[-4000:]
     assert f"build/{MARKET}" not in done.stdout
-    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
+    done = call(restored, "python", "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
     assert done.returncode == 0, message(done)[-4000:]
     assert "build/known/notebooks" not in done.stdout, "it was done"
     index = (restored / "reports/index.html").read_text()
@@ -208,7 +209,9 @@ def start_and_kill(folder, is_time):
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    subprocess.run(["pkill", "-9", "-f", f"{folder}"], check=False)
+    for process in psutil.process_iter(["cwd"]):  # kernels and trainings have sessions of their own
+        if process.info["cwd"] and Path(process.info["cwd"]).is_relative_to(folder):
+            process.kill()
     return path.read_text()
 
 
@@ -277,8 +280,10 @@ def test_unknown_backbone_stops_before_training(restored):
 
 
 def test_report_runs_by_hand_with_its_defaults(project, tmp_path):
+    """By a new Python, which has imported nothing."""
     call(project, "dvc", "checkout", "-q")
-    done = call(project / "notebooks", "papermill", "8_report.ipynb", str(tmp_path / "out.ipynb"), "-k", "python3")
+    command = ["papermill", "8_report.ipynb", str(tmp_path / "out.ipynb"), "-k", "python3"]
+    done = call(project / "notebooks", *command, env=ENV)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -313,7 +318,7 @@ def test_a_market_starts_from_a_base_of_its_own_tables(restored):
 def test_a_market_that_fails_is_named_and_the_others_run(restored):
     """Side by side, one market's error stops no other."""
     edit(restored, markets={MARKET: LINE, "lost": LINE | {"tables": "nowhere"}})
-    done = call(restored, sys.executable, "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
+    done = call(restored, "python", "-m", "shelfcast.pipeline.side_by_side", env=on_cores(2))
     assert done.returncode != 0
     assert "error: lost failed, see above" in message(done)
     assert "nowhere" in message(done)

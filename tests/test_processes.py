@@ -15,6 +15,7 @@ import pandas as pd
 import psutil  # comes with accelerate and DVC
 import pytest
 import torch
+import warm
 from transformers import TrainerCallback
 
 from shelfcast.model.salesbert import SalesBert
@@ -60,6 +61,8 @@ def small(small_panel, tiny_bert):
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     monkeypatch.setattr("shelfcast.training.processes.launch.joblib.cpu_count", lambda: 1)
+    monkeypatch.setattr(sys, "executable", warm.python())
+    monkeypatch.setenv(warm.PYTHON, warm.python())
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import add_optional_tables, changed_after, load_retailer, make_retailer, with_coming_promotions
 from small_models import make_models
+from small_retailer import add_optional_tables, changed_after, load_retailer, make_retailer, with_coming_promotions
 from worlds import own_plan, units_by_laws
 
 from shelfcast.act.promotions import words

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import make_retailer, write_retailer
+from small_retailer import make_retailer, write_retailer
 
 from shelfcast.data import tables
 from shelfcast.reading_options import Reading

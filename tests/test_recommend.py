@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_retailer, write_retailer
 from sklearn.metrics import adjusted_rand_score
+from small_retailer import make_retailer, write_retailer
 
 from shelfcast.act.recommend import compare, words
 from shelfcast.act.recommend.deliver import TYPES, best_products, recommend

@@ -23,16 +23,16 @@ def layer() -> torch.nn.Module:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    return layer.eval()
+    return layer.double().eval()
 
 
 @pytest.fixture(scope="module")
 def x() -> torch.Tensor:
-    return torch.randn(5, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
+    return torch.randn(5, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1)).double()
 
 
 def causal() -> torch.Tensor:
-    return additive(torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril())
+    return additive(torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()).double()
 
 
 @pytest.mark.parametrize("at", [None, [16], [3, 16], [0, 1, 2]])
@@ -40,7 +40,7 @@ def test_inference_gives_what_the_layers_own_forward_gives(layer, x, at):
     index = None if at is None else torch.tensor(at)
     with torch.inference_mode():
         ours, theirs = compact_pass(layer, x, causal(), index), layer(x, src_mask=causal())
-    torch.testing.assert_close(ours, theirs if at is None else theirs[:, at], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, theirs if at is None else theirs[:, at], rtol=1e-9, atol=1e-9)
 
 
 def test_inference_has_the_gradients_of_training(layer, x):
@@ -53,7 +53,7 @@ def test_inference_has_the_gradients_of_training(layer, x):
             module.p = 0.0
     compact_pass(layer, theirs, causal(), torch.tensor([8, 16])).square().sum().backward()
     layer.eval()
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("at", [None, [5]])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from projects import ROOT
+from projects import ROOT, WARM, call
 
 from shelfcast import language, settings
 from shelfcast.report import story
@@ -24,25 +21,14 @@ from studies.scenes.scenes import Study
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     work = tmp_path_factory.mktemp("scenes")
-    here = Path.cwd()
-    os.chdir(ROOT)
-    try:
+    with contextlib.chdir(ROOT), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", WARM["PATH"])
         scenes.prepare_work(parameters.load(Study, "scenes"), work)
-    finally:
-        os.chdir(here)
     return work
 
 
 def test_the_pipeline_s_stages_run_in_a_project_of_the_scenes_own(project):
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    listed = subprocess.run(
-        ["dvc", "stage", "list", "--name-only"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PATH": path},
-    )
-    stages = listed.stdout.split()
+    stages = call(project, "dvc", "stage", "list", "--name-only").stdout.split()
     for name in ("spare_parts", "parcels", "accounts"):
         assert {f"simulate@{name}", f"prepare@{name}", f"finetune@{name}-shelfcast", f"report@{name}"} <= set(stages)
     assert not [stage for stage in stages if "soft_drinks" in stage]
@@ -99,8 +85,7 @@ def test_one_scene_that_fails_is_named_and_the_others_run(project, monkeypatch):
     monkeypatch.setattr(
         scenes.side_by_side, "run_market", lambda name, stages: ran.append((name, stages[0])) or name != "parcels"
     )
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("PATH", WARM["PATH"])
     assert scenes.run(["parcels", "accounts"], project) == ["parcels"]
     assert asked == [["check", "simulate@parcels", "simulate@accounts"], ["index"]]
     assert ran == [("parcels", "prepare@parcels"), ("accounts", "prepare@accounts")]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from conftest import small_trees
 from live_market import MARKET, make_run
+from small_retailer import small_trees
 from starlette.testclient import TestClient
 
 from shelfcast.judge.distribution import QUANTILE_COLUMNS

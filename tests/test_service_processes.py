@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import postgres
 import pytest
-from conftest import small_trees
+import warm
 from live_market import MARKET, PREPARE, make_run
 from projects import ROOT
+from small_retailer import small_trees
 
 from shelfcast import settings
 from shelfcast.data import tables
@@ -57,7 +58,7 @@ class Running:
         path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
         env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "SHELFCAST_STORE_URL": url, **environment}
         command = [
-            sys.executable,
+            warm.python(),
             "-m",
             "shelfcast.live.service",
             MARKET,
@@ -83,9 +84,15 @@ class Running:
             time.sleep(0.2)
         raise AssertionError("it did not happen in time")
 
+    def listens(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
     def kill(self, number=signal.SIGKILL):
         self.process.send_signal(number)
         self.process.wait(60)
+        while self.listens():  # where `process` is a warm client, which is killed a moment earlier
+            time.sleep(0.01)
         self.client.close()
         self.log.close()
         return self.process.returncode

@@ -1,7 +1,7 @@
 """Names that are written in several ways are told with their rows; what is wholly empty is told and left out."""
 
 import pytest
-from conftest import add_optional_tables, make_retailer, write_retailer
+from small_retailer import add_optional_tables, make_retailer, write_retailer
 
 from shelfcast.data import tables
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import MONDAY, load_retailer, make_retailer, with_coming_promotions
 from small_models import make_models
+from small_retailer import MONDAY, load_retailer, make_retailer, with_coming_promotions
 
 from shelfcast.live.state import files
 from shelfcast.live.state.layers import BLOCK

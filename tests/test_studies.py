@@ -13,8 +13,8 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from conftest import make_retailer, write_retailer
 from projects import ROOT, call, copy_project, edit, message
+from small_retailer import make_retailer, write_retailer
 
 from shelfcast import methods, settings
 from shelfcast.data.files import folder_md5

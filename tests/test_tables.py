@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import add_optional_tables, make_retailer, write_retailer
+from small_retailer import add_optional_tables, make_retailer, write_retailer
 
 from shelfcast.data import tables
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import changed_after
 from safetensors.torch import load_file
+from small_retailer import changed_after
 from transformers import Trainer, TrainerCallback
 
 from shelfcast.judge import metrics

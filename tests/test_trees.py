@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import changed_after, load_retailer, make_retailer, small_trees
+from small_retailer import changed_after, load_retailer, make_retailer, small_trees
 
 from shelfcast.judge.frame import KEYS
 from shelfcast.methods import trees

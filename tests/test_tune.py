@@ -10,8 +10,8 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from conftest import changed_after
 from optuna.trial import TrialState
+from small_retailer import changed_after
 
 from shelfcast.model_options import Finetune
 from shelfcast.settings import SettingsError

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LAUNCHES, MONDAY, WEEKS, add_optional_tables, make_retailer, write_retailer
+from small_retailer import LAUNCHES, MONDAY, WEEKS, add_optional_tables, make_retailer, write_retailer
 
 from shelfcast.data import tables, weekly
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import add_optional_tables, changed_after, load_retailer, make_retailer, with_coming_promotions
 from small_models import make_models
+from small_retailer import add_optional_tables, changed_after, load_retailer, make_retailer, with_coming_promotions
 
 from shelfcast.model.forecast import forecast
 from shelfcast.model.tensors import load_tokenizer, market_tensors

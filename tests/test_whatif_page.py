@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import add_optional_tables, load_retailer, make_retailer
 from projects import ENV, ROOT, call, message
 from small_models import make_models, save_models
+from small_retailer import add_optional_tables, load_retailer, make_retailer
 
 from shelfcast.why.page.answer import Form, answer, changes_of, number, present_plan, week_names
 from shelfcast.why.page.page import Page
