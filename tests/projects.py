@@ -11,7 +11,8 @@ import yaml
 from warm import warm
 
 ROOT = Path(__file__).parents[1]
-PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+PYTHON = str(Path(sys.prefix) / "bin/python")  # a cold one; see warm
+PATH = f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"
 ENV = os.environ | {"PATH": PATH, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # without a hub, as the pipeline must
 WARM = warm(ENV)  # the same commands, with less to wait for
 

@@ -5,12 +5,12 @@ import dataclasses
 import importlib.util
 import json
 import sqlite3
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from projects import PYTHON
 from small_retailer import changed_after
 
 from benchmarks import events, methods, peers, processes
@@ -144,8 +144,8 @@ def test_missing_forecasts_are_an_error(small_panel):
 
 def test_memory_is_that_of_a_process_and_its_children(tmp_path):
     child = "import time; x = bytearray(150 << 20); time.sleep(2)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); sys.exit(3)"
-    status, peak = processes.run_watched([sys.executable, "-c", parent], tmp_path / "log")
+    parent = f"import subprocess, sys; subprocess.run([{PYTHON!r}, '-c', {child!r}]); sys.exit(3)"
+    status, peak = processes.run_watched([PYTHON, "-c", parent], tmp_path / "log")
     assert status == 3 and 150 < peak < 300
 
 

@@ -1,12 +1,12 @@
 """The simulated market: its laws, twins that differ in prices alone, its tables, and the limit that the oracle sets."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import warm
 from PIL import Image
 
 from shelfcast import settings
@@ -189,7 +189,7 @@ def test_command_line_writes_a_line_of_params(tmp_path, monkeypatch, capsys):
     assert "build/small: 8 products" in capsys.readouterr().out
     assert tables.load_truth("build/small/truth")["settings"]["mechanism"] == "choice"
     assert Path("build/small/tables/transactions.parquet").exists()
-    command = [warm.python(), "-m", "shelfcast.market.tables", "smal"]
+    command = [sys.executable, "-m", "shelfcast.market.tables", "smal"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "error: params.yaml has no simulation 'smal'; the nearest name is 'small'" in done.stderr

@@ -216,7 +216,10 @@ def start_and_kill(folder, is_time):
 
 
 def test_a_new_market_reruns_only_itself(other, project):
-    ran = {name for name in re.findall(r"Running stage '([^']+)'", other) if name not in ("check", f"given@{MARKET}")}
+    """`given` only looks for tables of stock, whenever DVC gets to it."""
+    ran = {
+        name for name in re.findall(r"Running stage '([^']+)'", other) if name.split("@")[0] not in ("check", "given")
+    }
     assert ran == {"prepare@changed", "finetune@changed-shelfcast", "evaluate@changed"}
     assert other.count("Running stage 'prepare@changed'") == 1, "the kill must not cost the stages before it"
     assert f"Stage 'report@{MARKET}' didn't change" in other

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -15,7 +14,7 @@ import pandas as pd
 import psutil  # comes with accelerate and DVC
 import pytest
 import torch
-import warm
+from projects import PYTHON
 from transformers import TrainerCallback
 
 from shelfcast.model.salesbert import SalesBert
@@ -61,8 +60,6 @@ def small(small_panel, tiny_bert):
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     monkeypatch.setattr("shelfcast.training.processes.launch.joblib.cpu_count", lambda: 1)
-    monkeypatch.setattr(sys, "executable", warm.python())
-    monkeypatch.setenv(warm.PYTHON, warm.python())
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -195,6 +192,7 @@ def test_an_error_of_one_process_is_raised_and_the_same_call_continues(small, tm
 WAITING = """
 import dataclasses, os, pathlib, sys, time
 import torch
+from projects import PYTHON
 from shelfcast.model_options import Training
 from shelfcast.training.processes.launch import on_processes
 
@@ -232,7 +230,7 @@ def is_running(pid):
 @pytest.fixture()
 def waiting(tmp_path):
     """A training on two processes, and their process ids."""
-    command = [sys.executable, "-c", WAITING, str(tmp_path)]
+    command = [PYTHON, "-c", WAITING, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         files = [tmp_path / f"pid_{rank}" for rank in (0, 1)]
         wait_until(lambda: all(path.exists() and path.read_text() for path in files))

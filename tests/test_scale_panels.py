@@ -1,13 +1,13 @@
 """A market cut into partitions: its facts, panel and forecasts are those of the whole market, wherever it is cut."""
 
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import warm
 import yaml
 from small_models import make_models, save_models
 from small_retailer import add_optional_tables, make_retailer, tables_changed_after, write_retailer
@@ -222,7 +222,7 @@ def test_panels_of_many_markets(tmp_path, tiny_bert):
 
 
 def test_the_command_line_tells_what_is_wrong(tmp_path):
-    command = [warm.python(), "-m", "shelfcast.scale", "score", "no_such_market", "--to", str(tmp_path)]
+    command = [sys.executable, "-m", "shelfcast.scale", "score", "no_such_market", "--to", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert "has no market 'no_such_market'" in done.stderr and "Traceback" not in done.stderr

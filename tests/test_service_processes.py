@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import postgres
 import pytest
-import warm
 from live_market import MARKET, PREPARE, make_run
 from projects import ROOT
 from small_retailer import small_trees
@@ -58,7 +57,7 @@ class Running:
         path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
         env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "SHELFCAST_STORE_URL": url, **environment}
         command = [
-            warm.python(),
+            sys.executable,
             "-m",
             "shelfcast.live.service",
             MARKET,

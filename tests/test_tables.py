@@ -1,11 +1,11 @@
 """Tables of one category: what is read, what is left out and counted."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from projects import PYTHON
 from small_retailer import add_optional_tables, make_retailer, write_retailer
 
 from shelfcast.data import tables
@@ -149,5 +149,5 @@ def test_weeks_of_the_complete_journey_are_new_yorks():
 def test_reading_and_building_need_no_learning_libraries():
     """Their imports would take longer than the work."""
     code = "import sys, shelfcast.data.tables, shelfcast.panel.build; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    modules = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "duckdb" in modules and not {"torch", "transformers", "sklearn", "pandera"} & set(modules)

@@ -1,12 +1,12 @@
 """Commands in processes that have imported the project's libraries already.
 
 A notebook of a miniature market spends eight of its ten seconds on imports. So tests start `dvc`, `papermill`, the
-kernels of notebooks and `python -m …` as forks of one process that has imported everything (`server.py`), by small
-programs of the same names (`client.py`) that pass on arguments, folder, environment, files and signals. All else is as
-without: processes of their own, one for each command and each notebook. Pytest's workers are such forks, too.
+kernels of notebooks and `python` as forks of one process that has imported everything (`server.py`), by small
+programs of the same names (`client.py`) that pass on arguments, folder, environment, open files and signals. All else
+is as without: processes of their own, one for each command, notebook and seed. Pytest's workers are such forks, too.
 
 What only a cold start shows, an import that is missing because another module has made it, is seen by tests that start
-Python itself: a notebook run by hand, a service that is refused, the what-if page.
+Python itself: a notebook run by hand and the what-if page.
 """
 
 import atexit
@@ -20,7 +20,6 @@ import tempfile
 from pathlib import Path
 
 ADDRESS = "SHELFCAST_WARM"  # of the server's socket; set once for all of pytest's workers
-PYTHON = "SHELFCAST_WARM_PYTHON"  # where it is set, processes that a fork starts by `sys.executable` are forks, too
 HERE = Path(__file__).parent
 POSSIBLE = hasattr(os, "pidfd_open")  # Linux; elsewhere all commands start cold
 PROGRAMS = ("dvc", "papermill", "python", "kernel")
@@ -59,8 +58,8 @@ def _write_programs(folder: Path) -> None:
 
 
 def python() -> str:
-    """The path of a `python` whose modules run in forks of the server; the usual one where that is not possible."""
-    return str(Path(os.environ[ADDRESS]).parent / "bin/python") if ADDRESS in os.environ else sys.executable
+    """The path of the `python` that runs modules and code in forks of the server; `sys.executable` in all forks."""
+    return str(Path(os.environ[ADDRESS]).parent / "bin/python")
 
 
 def warm(environment: dict[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Written with a first line that names Python, into a folder of programs; see `warm.start`. It imports as little as it can.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import sys
 
 MODULES = {"dvc": "dvc", "papermill": "papermill", "kernel": "ipykernel_launcher"}
+FLAGS = ("-u", "-B")  # which a fork does not need
 
 
 def wanted() -> dict | None:
@@ -19,19 +21,33 @@ def wanted() -> dict | None:
         return {"module": MODULES[name], "arguments": [name, *arguments]}
     if arguments[:1] == ["-m"]:
         return {"module": arguments[1], "arguments": arguments[1:]}
-    if arguments[:2] == ["-u", "-c"]:  # a worker of pytest
-        return {"code": arguments[2], "arguments": arguments[1:]}
+    while arguments[:1] and arguments[0] in FLAGS:
+        del arguments[0]
+    if arguments[:1] == ["-c"]:
+        return {"code": arguments[1], "arguments": ["-c", *arguments[2:]]}
     return None
+
+
+def open_files() -> list[int]:
+    """What this process was given: its standard files, and the pipes of one that trains beside others."""
+    files = []
+    for number in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # the list itself, which is closed by now
+            os.fstat(number)
+            files.append(number)
+    return files
 
 
 def main() -> int:
     request = wanted()
     if request is None:
         os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-    payload = json.dumps(request | {"folder": os.getcwd(), "environment": dict(os.environ)}).encode()
+    files = open_files()
+    request |= {"files": files, "folder": os.getcwd(), "environment": dict(os.environ)}
+    payload = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(os.environ["SHELFCAST_WARM"])
-        socket.send_fds(link, [len(payload).to_bytes(8, "big")], [0, 1, 2])
+        socket.send_fds(link, [len(payload).to_bytes(8, "big")], files)
         link.sendall(payload)
         pid = int.from_bytes(link.recv(8), "big")
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,9 +2,11 @@
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import pkgutil
 import random
@@ -18,7 +20,7 @@ import traceback
 import types
 
 import shelfcast
-from warm import PYTHON
+import warm
 
 # What is imported late, beside all modules of the package.
 LATE = (
@@ -33,6 +35,8 @@ LATE = (
     *("captum.attr", "doubleml", "pyfixest", "implicit", "matplotlib.pyplot", "seaborn", "nbconvert", "xlsxwriter"),
     *("torch.distributed.launcher.api", "pytest", "ipywidgets", "distributed", "dask.dataframe", "optuna"),
 )
+
+HIGH, MOST_FILES = 500, 100  # numbers of files above those of the server; files of a client
 
 
 def load() -> None:
@@ -63,9 +67,11 @@ def serve(listener: socket.socket) -> dict:
                 request, files = receive(link)
                 pid = os.fork()
                 if not pid:
-                    waiting.close()
-                    listener.close()
                     link.close()
+                    for other in [*waiting.get_map().values()]:
+                        if isinstance(other.fileobj, socket.socket):
+                            other.fileobj.close()
+                    waiting.close()
                     become(request, files)
                     return request
                 for file in files:
@@ -82,8 +88,8 @@ def serve(listener: socket.socket) -> dict:
 
 
 def receive(link: socket.socket) -> tuple[dict, list[int]]:
-    """A client's request, and its standard files."""
-    size, files, *_ = socket.recv_fds(link, 8, 3)
+    """A client's request, and its open files."""
+    size, files, *_ = socket.recv_fds(link, 8, MOST_FILES)
     with link.makefile("rb") as stream:
         return json.loads(stream.read(int.from_bytes(size, "big"))), files
 
@@ -103,7 +109,9 @@ def ended(waiting: selectors.BaseSelector, pidfd: int, pid: int, link: socket.so
 def become(request: dict, files: list[int]) -> None:
     """Take the place of a client in this fork."""
     os.setsid()
-    for number, file in enumerate(files):
+    files = [fcntl.fcntl(file, fcntl.F_DUPFD, HIGH) for file in files]
+    os.closerange(3, HIGH)  # the server's own
+    for number, file in zip(request["files"], files, strict=True):
         os.dup2(file, number)
         os.close(file)
     os.environ.clear()
@@ -112,7 +120,8 @@ def become(request: dict, files: list[int]) -> None:
     own = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = ["", *own, *sys.path[1:]]
     sys.argv = request["arguments"]
-    sys.executable = os.environ.get(PYTHON, sys.executable)
+    sys.executable = warm.python()
+    multiprocessing.set_executable(sys.executable)
     random.seed()
     sys.modules["numpy"].random.seed()
 
