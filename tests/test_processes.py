@@ -192,7 +192,6 @@ def test_an_error_of_one_process_is_raised_and_the_same_call_continues(small, tm
 WAITING = """
 import dataclasses, os, pathlib, sys, time
 import torch
-from projects import PYTHON
 from shelfcast.model_options import Training
 from shelfcast.training.processes.launch import on_processes
 
