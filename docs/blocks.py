@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from studies.choices import tables
+from studies.retailers.windows import of_all_windows
 
 ROOT = Path(__file__).parents[1]
 RESULTS, STUDIES = ROOT / "docs/results", ROOT / "studies"
@@ -232,6 +233,21 @@ def retailers() -> str:
     wide = wide.loc[rows["retailer"].unique()].map("{:.3f}".format)
     wide.columns = [f"{method}, {level}, {situation.replace('_', ' ')}" for method, situation, level in wide.columns]
     return markdown(wide.reset_index())
+
+
+def windows() -> str:
+    """What 80 % ranges hold in the last test window and in earlier ones, by retailer."""
+    rows = of_all_windows(STUDIES / "retailers/results")
+    rows["column"] = rows["method"] + ", " + rows["level"].map(LEVELS) + ", " + rows["situation"].str.replace("_", " ")
+    wide = rows.pivot(index=["retailer", "weeks_earlier"], columns="column", values="coverage_80")
+    wide = pd.concat([part for _, windows in wide.groupby("retailer") for part in (windows, mean_of(windows))])
+    return markdown(wide.map("{:.0%}".format).rename_axis(["retailer", "weeks earlier"]).reset_index())
+
+
+def mean_of(windows: pd.DataFrame) -> pd.DataFrame:
+    """The mean over windows as one more row."""
+    mean = windows.mean().to_frame().T
+    return mean.set_axis(pd.MultiIndex.from_tuples([(windows.index[0][0], "mean")]), axis=0)
 
 
 def scenes() -> str:

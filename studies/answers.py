@@ -13,6 +13,7 @@ import yaml
 
 from shelfcast.language import N_, _, items
 from studies.choices.tables import PRESENT, means
+from studies.retailers.windows import of_all_windows
 
 STUDIES = Path(__file__).parent
 MARKETS = {"held-out retailer": "held-out retailers", "untouched category": "untouched categories"}
@@ -218,6 +219,21 @@ def answer_retailers() -> str:
         f"and {hidden['shelfcast'].mean():.3f}. "
         f"For the whole chain the ensemble gains most on {best} ({chain['ensemble'][best]:.3f}) and least on {worst} "
         f"({chain['ensemble'][worst]:.3f})."
+    )
+
+
+def answer_windows() -> str:
+    """Whether 80 % ranges hold what they promise over several test windows."""
+    rows = of_all_windows(STUDIES / "retailers/results")
+    chain = rows[rows["level"] == "product"].groupby(["retailer", "method", "situation"])["coverage_80"]
+    n_windows = rows.groupby("retailer")["weeks_earlier"].nunique()
+    each = ", ".join(f"{count} on {name}" for name, count in n_windows.items())
+    means, (low, high) = chain.mean(), (chain.min().min(), chain.max().max())
+    error = (chain.std() / chain.size() ** 0.5).max()
+    return (
+        f"Over several test windows ({each}), 80 % ranges for the whole chain hold {means.min():.0%} to {means.max():.0%} in "
+        f"the mean, by retailer, method and situation, with standard errors of up to {error:.0%}. A single window of eight "
+        f"weeks says little: there it is {low:.0%} to {high:.0%}, since what happens in a week happens to all products."
     )
 
 

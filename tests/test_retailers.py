@@ -6,7 +6,7 @@ import yaml
 
 from shelfcast import settings
 from studies import parameters
-from studies.retailers import retailers
+from studies.retailers import earlier, retailers
 from studies.retailers.retailers import COLUMNS, Study
 
 
@@ -50,3 +50,26 @@ def test_rows_of_other_retailers_stay(tmp_path):
         retailers.write(table(retailer, ensemble), tmp_path)
     ratios = pd.read_csv(tmp_path / "ratios.csv").set_index("retailer")
     assert ratios["ensemble"].to_dict() == {"south": 0.75, "north": 1.0}
+
+
+def test_an_earlier_window_has_no_later_row(tmp_path):
+    days = pd.date_range("2024-01-01", periods=20, freq="7D")
+    whole = tmp_path / "north"
+    whole.mkdir()
+    rows = pd.DataFrame({"timestamp": days, "store_id": "007", "product_id": "1", "quantity": 1.0})
+    rows.to_csv(whole / "transactions.csv", index=False)
+    later = pd.DataFrame({"week": [*days, days[-1] + pd.Timedelta(weeks=4)], "product_id": "1"})
+    later.to_parquet(whole / "promotions.parquet")
+    pd.DataFrame({"product_id": ["1"]}).to_parquet(whole / "products.parquet")
+    read = {path.stem: pd.read_parquet(path) for path in earlier.cut(whole, tmp_path / "cut", 8).iterdir()}
+    assert pd.to_datetime(read["transactions"]["timestamp"]).max() == days[11] == read["promotions"]["week"].max()
+    assert set(read["transactions"]["store_id"]) == {"007"} and len(read["products"]) == 1
+    with pytest.raises(ValueError, match=r"holds no row up to .* Cut fewer weeks than 30"):
+        earlier.cut(whole, tmp_path / "none", 30)
+
+
+def test_windows_stand_side_by_side(tmp_path):
+    for weeks in (8, 16, 8):
+        earlier.write(table("north_8", 0.2), "north", weeks, tmp_path)
+    kept = pd.read_csv(tmp_path / "earlier.csv")
+    assert kept.groupby("weeks_earlier").size().to_dict() == {8: 4, 16: 4} and set(kept["retailer"]) == {"north"}
