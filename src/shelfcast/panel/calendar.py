@@ -23,14 +23,14 @@ def check_country(code: str) -> None:
     ------
     ValueError : names the nearest codes.
     """
-    known = holidays.list_supported_countries()
+    names = {other[1]: other for other in COUNTRIES.values()}  # two letters -> name and all codes
     country, _, part = code.partition("-")
-    if country not in known:
-        names = {other[1]: other for other in COUNTRIES.values()}  # two letters -> name and codes
+    if not any(country in other[1:] for other in names.values()):
         near = [f"{code} ({names[code][0]})" for code in _nearest(country, names)]
         raise ValueError(f"prepare.country is {code!r}, and no holidays of it are known; nearest: {', '.join(near)}.")
-    if part and part not in known[country]:
-        near = ", ".join(_nearest(part, {name: (name,) for name in known[country]})) or "none, write the country alone"
+    # All countries are read for their parts, so only where one is asked for.
+    if part and part not in (parts := holidays.list_supported_countries()[country]):
+        near = ", ".join(_nearest(part, {name: (name,) for name in parts})) or "none, write the country alone"
         raise ValueError(f"prepare.country is {code!r}, and {country} has no part {part!r}; nearest: {near}.")
 
 
