@@ -25,7 +25,7 @@ def check_country(code: str) -> None:
     """
     names = {other[1]: other for other in COUNTRIES.values()}  # two letters -> name and all codes
     country, _, part = code.partition("-")
-    if not any(country in other[1:] for other in names.values()):
+    if not (country.isupper() and any(country in other[1:] for other in names.values())):
         near = [f"{code} ({names[code][0]})" for code in _nearest(country, names)]
         raise ValueError(f"prepare.country is {code!r}, and no holidays of it are known; nearest: {', '.join(near)}.")
     # All countries are read for their parts, so only where one is asked for.
