@@ -13,7 +13,6 @@ import pandas as pd
 from shelfcast.data import weekly
 from shelfcast.data.quality.table import Count
 from shelfcast.data.tables import Tables
-from shelfcast.panel.demand.stockouts import correct
 from shelfcast.panel.grid import Grid
 
 MOST_CELLS = 10_000_000  # of products x stores x weeks that are held at once
@@ -43,6 +42,8 @@ def lost_units(tables: Tables, grid: Grid, unit: float = 1.0) -> Lost | None:
     """
     if "stockouts" not in tables.columns or grid.prepare.stockouts == "ignore":
         return None
+    from shelfcast.panel.demand.stockouts import correct  # its distributions take .4 s, and few markets need them
+
     weeks = grid.weeks_seen()
     sales = weekly.store_item_weeks(tables, weeks, grid.items)
     told = weekly.cut_weeks(tables, weeks, grid.items)
