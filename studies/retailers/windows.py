@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-OURS = ("ensemble", "shelfcast")
+from studies.retailers.retailers import OURS
 
 
 def of_all_windows(results: Path) -> pd.DataFrame:
