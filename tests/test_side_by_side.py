@@ -1,11 +1,13 @@
 """Markets side by side: which stages are whose, and who waits for whom. That they run is in test_pipeline."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from shelfcast.pipeline import side_by_side
-from shelfcast.pipeline.side_by_side import Parts, Trainings, parts_of, run_market, stages_of
+from shelfcast.pipeline.side_by_side import Machine, Parts, parts_of, run_market, stages_of
 
 STAGES = ["prepare", "finetune", "evaluate", "explain", "given", "stream", "decide", "report"]
 
@@ -28,7 +30,7 @@ def test_a_markets_own_stages_in_order():
 def test_stages_that_only_read_forecasts_run_beside_each_other():
     parts = parts_of([f"{name}@tea" for name in STAGES])
     assert parts.train == ["prepare@tea", "finetune@tea"] and parts.evaluate == ["evaluate@tea"]
-    assert parts.beside == [["explain@tea"], ["stream@tea"], ["given@tea", "decide@tea"]]
+    assert parts.beside == [["given@tea", "decide@tea"], ["stream@tea"], ["explain@tea"]]
     assert parts.after == ["report@tea"]
 
 
@@ -38,7 +40,7 @@ def test_stages_of_somebodys_own_keep_their_place():
     between = ["evaluate@tea", "explain@tea", "mine@tea", "decide@tea"]
     assert parts_of(between) == Parts([], between, [], [])
     last = ["finetune@tea-a", "finetune@tea-b", "evaluate@tea", "explain@tea", "decide@tea", "mine@tea"]
-    assert parts_of(last) == Parts(last[:2], last[2:3], [["explain@tea"], ["decide@tea"]], ["mine@tea"])
+    assert parts_of(last) == Parts(last[:2], last[2:3], [["decide@tea"], ["explain@tea"]], ["mine@tea"])
 
 
 @pytest.fixture()
@@ -62,30 +64,30 @@ def calls(tmp_path, monkeypatch):
 
 
 def test_little_to_do_takes_two_calls(calls):
-    assert run_market("old", [f"{name}@old" for name in STAGES])
+    assert run_market("old", [f"{name}@old" for name in STAGES], Machine(2))
     assert [len(stages) for stages in calls] == [2, 6]
 
 
 def test_after_a_training_groups_are_calls_of_their_own(calls):
-    assert run_market("tea", [f"{name}@tea" for name in STAGES])
+    assert run_market("tea", [f"{name}@tea" for name in STAGES], Machine(2))
     assert calls[:2] == [["prepare@tea", "finetune@tea"], ["evaluate@tea"]]
     assert sorted(calls[2:5]) == [["explain@tea"], ["given@tea", "decide@tea"], ["stream@tea"]]
     assert calls[5:] == [["report@tea"]]
 
 
 def test_nothing_runs_after_a_failure(calls):
-    assert not run_market("tea", ["bad@tea", "finetune@tea", "evaluate@tea"])
+    assert not run_market("tea", ["bad@tea", "finetune@tea", "evaluate@tea"], Machine(2))
     assert len(calls) == 1
 
 
 def test_what_follows_a_training_waits_for_the_others(calls):
-    trainings, finished = Trainings(), threading.Event()
+    machine, finished = Machine(2), threading.Event()
 
     def follow():
-        run_market("tea", [f"{name}@tea" for name in STAGES], trainings)
+        run_market("tea", [f"{name}@tea" for name in STAGES], machine)
         finished.set()
 
-    with trainings.one():
+    with machine.training():
         threading.Thread(target=follow, daemon=True).start()
         assert not finished.wait(0.3)
         assert calls == [["prepare@tea", "finetune@tea"]]
@@ -93,7 +95,27 @@ def test_what_follows_a_training_waits_for_the_others(calls):
 
 
 def test_a_failed_training_keeps_nobody_waiting():
-    trainings = Trainings()
-    with pytest.raises(OSError), trainings.one():
+    machine = Machine(2)
+    with pytest.raises(OSError), machine.training():
         raise OSError
-    trainings.wait()
+    machine.wait_for_trainings()
+
+
+def test_no_more_groups_at_a_time_than_cores(monkeypatch):
+    running, most, lock = 0, [], threading.Lock()
+
+    def repro(stages):
+        nonlocal running
+        with lock:
+            running += 1
+            most.append(running)
+        time.sleep(0.05)
+        with lock:
+            running -= 1
+        return stages != ["bad"]
+
+    monkeypatch.setattr(side_by_side, "repro", repro)
+    machine = Machine(2)
+    with ThreadPoolExecutor(2) as markets:
+        well = list(markets.map(machine.beside, [[["a"], ["b"], ["c"]], [["d"], ["bad"], ["f"]]]))
+    assert well == [True, False] and len(most) == 6 and max(most) == 2

@@ -2,10 +2,11 @@
 
 `dvc repro` runs one stage after the other, and much of a market's work keeps one core busy. So each market's stages
 are a `dvc repro` of their own, and as many markets run at a time as there are cores; and where a market was trained
-anew, the stages that only read its forecasts run beside each other, too. What follows its training waits until no
-other market trains: a training keeps all cores busy, the longest one decides when the run ends, and what would have
-slowed it down fills the gaps of the stages after it. DVC's lock lets one `dvc repro` at a time look and record;
-stages themselves run beside each other, since no two of them write the same files.
+anew, the stages that only read its forecasts run beside each other, too, no more of all markets than there are cores.
+What follows a training waits until no other market trains: a training keeps all cores busy, the longest one decides
+when the run ends, and what would have slowed it down fills the gaps of the stages after it. DVC's lock lets one
+`dvc repro` at a time look and record; stages themselves run beside each other, since no two of them write the same
+files.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from threading import Condition
+from threading import BoundedSemaphore, Condition
 
 from joblib import cpu_count
 
@@ -28,19 +29,21 @@ from shelfcast.settings import SettingsError, check
 DVC = ["dvc", "--wait-for-lock"]
 # Of these stages alone: otherwise DVC would lock what markets share, even where it has nothing to do.
 REPRO = [*DVC, "repro", "--single-item"]
-BESIDE = (("explain",), ("stream",), ("given", "decide"))  # read forecasts and models, and nothing of each other
+# Read forecasts and models, and nothing of each other; the longest first, so that no core waits long for the last one.
+BESIDE = (("given", "decide"), ("stream",), ("explain",))
 TRAINED = "build/{}/models/*/variant.json"  # a training writes one
 
 
-class Trainings:
-    """Markets on their way to a trained model, and those that wait for them."""
+class Machine:
+    """What markets share: cores, which a training has for itself, and groups of `BESIDE` one each."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores: int) -> None:
         self._running, self._changed = 0, Condition()
+        self._cores = BoundedSemaphore(cores)
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """While a market is on its way."""
+    def training(self) -> Iterator[None]:
+        """While a market is on its way to a trained model."""
         with self._changed:
             self._running += 1
         try:
@@ -50,10 +53,20 @@ class Trainings:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def wait(self) -> None:
-        """Until none is."""
+    def wait_for_trainings(self) -> None:
+        """Until no market is on its way to a model."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running)
+
+    def beside(self, groups: Sequence[Sequence[str]]) -> bool:
+        """Reproduce groups of stages beside each other and those of other markets; whether all went well."""
+
+        def one(stages: Sequence[str]) -> bool:
+            with self._cores:
+                return repro(stages)
+
+        with ThreadPoolExecutor(len(BESIDE)) as pool:
+            return all(list(pool.map(one, groups)))
 
 
 def stages_of(market: str, names: Sequence[str]) -> list[str]:
@@ -85,24 +98,16 @@ def parts_of(stages: Sequence[str]) -> Parts:
     return Parts(list(stages[:trained]), list(stages[trained : inside[0]]), groups, list(stages[inside[-1] + 1 :]))
 
 
-def run_market(market: str, stages: Sequence[str], trainings: Trainings | None = None) -> bool:
-    """Reproduce a market's stages; whether all went well.
-
-    trainings : shared by the markets that run at a time.
-    """
-    parts, trainings = parts_of(stages), trainings or Trainings()
-    earlier = written(market)
-    with trainings.one():
+def run_market(market: str, stages: Sequence[str], machine: Machine) -> bool:
+    """Reproduce a market's stages; whether all went well."""
+    parts, earlier = parts_of(stages), written(market)
+    with machine.training():
         if not repro(parts.train):
             return False
     if written(market) == earlier:  # little is left to do, and each call of DVC would take longer than it saves
         return repro(stages[len(parts.train) :])
-    trainings.wait()
-    if not repro(parts.evaluate):
-        return False
-    with ThreadPoolExecutor(len(BESIDE)) as pool:
-        done = list(pool.map(repro, parts.beside))
-    return all(done) and repro(parts.after)
+    machine.wait_for_trainings()
+    return repro(parts.evaluate) and machine.beside(parts.beside) and repro(parts.after)
 
 
 def repro(stages: Sequence[str]) -> bool:
@@ -115,7 +120,7 @@ def written(market: str) -> int:
     return max((path.stat().st_mtime_ns for path in Path().glob(TRAINED.format(market))), default=0)
 
 
-def run(markets: Sequence[str], simulations: Sequence[str], at_a_time: int) -> list[str]:
+def run(markets: Sequence[str], simulations: Sequence[str], cores: int) -> list[str]:
     """Reproduce the stages of each market, after what several may depend on, and before what depends on several.
 
     Returns
@@ -128,9 +133,9 @@ def run(markets: Sequence[str], simulations: Sequence[str], at_a_time: int) -> l
     names = listing.communicate()[0].split()
     if not well or listing.returncode:
         return ["checks or simulations"]
-    of_markets, trainings = {market: stages_of(market, names) for market in markets}, Trainings()
-    with ThreadPoolExecutor(at_a_time) as pool:
-        done = list(pool.map(run_market, markets, of_markets.values(), repeat(trainings)))
+    of_markets, machine = {market: stages_of(market, names) for market in markets}, Machine(cores)
+    with ThreadPoolExecutor(max(1, min(len(markets), cores))) as pool:
+        done = list(pool.map(run_market, markets, of_markets.values(), repeat(machine)))
     if not all(done):
         return [market for market, good in zip(markets, done, strict=True) if not good]
     own = {stage for stages in of_markets.values() for stage in stages}
@@ -145,7 +150,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"error: nothing was run\n{error}")
     markets = list(project.markets)
-    if failed := run(markets, list(project.simulations), max(1, min(len(markets), cpu_count()))):
+    if failed := run(markets, list(project.simulations), cpu_count()):
         sys.exit(f"error: {', '.join(failed)} failed, see above. What is done is kept: run again to go on from there.")
 
 
