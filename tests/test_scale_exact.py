@@ -36,24 +36,38 @@ def causal() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("at", [None, [16], [3, 16], [0, 1, 2]])
-def test_inference_gives_what_the_layers_own_forward_gives(layer, x, at):
+def test_a_layer_gives_what_its_own_forward_gives(layer, x, at):
     index = None if at is None else torch.tensor(at)
     with torch.inference_mode():
-        ours, theirs = compact_pass(layer, x, causal(), index), layer(x, src_mask=causal())
+        ours, theirs = compact_pass(layer, x, index), layer(x, src_mask=causal())
     torch.testing.assert_close(ours, theirs if at is None else theirs[:, at], rtol=1e-9, atol=1e-9)
 
 
-def test_inference_has_the_gradients_of_training(layer, x):
-    """Explanations take gradients in eval mode."""
+@pytest.mark.parametrize("at", [None, [8, 16]])
+def test_gradients_are_those_of_the_layers_own_forward(layer, x, at):
+    index = None if at is None else torch.tensor(at)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    compact_pass(layer, ours, causal(), torch.tensor([8, 16])).square().sum().backward()
-    layer.train()
-    for module in layer.modules():
-        if hasattr(module, "p"):
-            module.p = 0.0
-    compact_pass(layer, theirs, causal(), torch.tensor([8, 16])).square().sum().backward()
-    layer.eval()
+    compact_pass(layer, ours, index).square().sum().backward()
+    of_weights = {name: p.grad.clone() for name, p in layer.named_parameters()}
+    layer.zero_grad()
+    out = layer(theirs, src_mask=causal())
+    (out if at is None else out[:, at]).square().sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
+    for name, p in layer.named_parameters():
+        torch.testing.assert_close(of_weights[name], p.grad, rtol=1e-9, atol=1e-9, msg=name)
+    layer.zero_grad()
+
+
+def test_training_drops_what_inference_does_not(layer, x):
+    """With one mask for all tokens of a sequence, so that tokens that are alike stay alike."""
+    alike = x[:, :1].expand(-1, TOKENS, -1)
+    try:
+        torch.manual_seed(0)
+        dropped = compact_pass(layer.train(), alike)
+    finally:
+        kept = compact_pass(layer.eval(), alike)
+    assert not torch.allclose(dropped, kept)
+    torch.testing.assert_close(dropped, dropped[:, :1].expand_as(dropped))
 
 
 @pytest.mark.parametrize("at", [None, [5]])
@@ -62,7 +76,7 @@ def test_leak_a_token_does_not_see_later_ones(layer, x, at):
     changed = x.clone()
     changed[:, 6:] += 1.0
     with torch.inference_mode():
-        before, after = (compact_pass(layer, z, causal(), index) for z in (x, changed))
+        before, after = (compact_pass(layer, z, index) for z in (x, changed))
     seen = slice(None) if at else slice(6)
     assert torch.equal(before[:, seen], after[:, seen])
     if at is None:

@@ -219,12 +219,10 @@ class SalesBert(PreTrainedModel):
 
         No positions: those of coming weeks were never trained, and by those of past weeks they are learned by heart.
         """
-        n_locations, n = x.shape[1:3]
-        causal = additive(torch.ones(n, n, dtype=torch.bool, device=x.device).tril())  # N N
         x = self.drop(self.norm_in(x))
         for i, layer in enumerate(self.body):
             only = tokens if i + 1 == len(self.body) else None
-            x = compact_pass(layer, x.flatten(0, 1), causal, only).unflatten(0, (-1, n_locations))
+            x = compact_pass(layer, x.flatten(0, 1), only).unflatten(0, x.shape[:2])
             x = self.space[i](x, graph) if self.config.use_space else x
         return x
 
@@ -285,7 +283,9 @@ class SalesBert(PreTrainedModel):
         h = plan.shape[3]
         state = self.head_week(torch.cat([x, weeks], -1)) + self.head_product(product)[:, :, None]
         state = self.drop(state)  # before the horizons part: a fourth of the work
-        out = self.head(state[:, :, :, None] + self.head_plan(plan) + self.head_horizon.weight[:h])  # B L T H 2
+        # In place, since this is the largest tensor of all.
+        state = self.head_plan(plan).add_(state[:, :, :, None]).add_(self.head_horizon.weight[:h])  # B L T H ·
+        out = self.head(state)  # B L T H 2
         log_factor = out[..., 0] + self.outlook_weight[:h] * plan[..., -1]
         mean = level[..., None] * torch.exp(log_factor.clamp(-6, 4))
         return mean, F.softplus(out[..., 1]) + 1e-4

@@ -76,28 +76,16 @@ def additive(allowed: torch.Tensor) -> torch.Tensor:
     return torch.zeros(allowed.shape, device=allowed.device).masked_fill(~allowed, -torch.inf)
 
 
-def compact_pass(layer: nn.TransformerEncoderLayer, x: torch.Tensor, mask: torch.Tensor, at: torch.Tensor | None):
-    """One layer of the compact body over x (·, N, D); of the C tokens `at` alone, (·, C, D), where they are given.
+def compact_pass(layer: nn.TransformerEncoderLayer, x: torch.Tensor, at: torch.Tensor | None = None) -> torch.Tensor:
+    """One layer of the compact body over x (·, N, D), causal; of the C tokens `at` alone, (·, C, D), where they are given.
 
-    mask : (N, N), additive and causal.
+    It gives what the layer's own forward gives under a causal mask, whose attention takes twice as long.
     """
-    if not layer.training:
-        return _compact_inference(layer, x, at)
-    if at is None:
-        return layer(x, src_mask=mask)
-    keys = layer.norm1(x)
-    attended, _ = layer.self_attn(keys[:, at], keys, keys, attn_mask=mask[at], need_weights=False)
-    x = x[:, at] + layer.dropout1(attended)
-    inner = layer.dropout(layer.activation(layer.linear1(layer.norm2(x))))
-    return x + layer.dropout2(layer.linear2(inner))
-
-
-def _compact_inference(layer: nn.TransformerEncoderLayer, x: torch.Tensor, at: torch.Tensor | None) -> torch.Tensor:
-    """What `compact_pass` gives, without dropout, in half of the time of the layer's own forward."""
     keys = layer.norm1(x)
     attended = _attend_causal(layer.self_attn, keys) if at is None else _attend_some(layer.self_attn, keys, at)
-    x = (x if at is None else x[:, at]) + attended
-    return x + layer.linear2(layer.activation(layer.linear1(layer.norm2(x))))
+    x = (x if at is None else x[:, at]) + layer.dropout1(attended)
+    inner = layer.dropout(layer.activation(layer.linear1(layer.norm2(x))))
+    return x + layer.dropout2(layer.linear2(inner))
 
 
 def _attend_causal(attention: nn.MultiheadAttention, x: torch.Tensor) -> torch.Tensor:
