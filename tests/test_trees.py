@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from small_retailer import changed_after, load_retailer, make_retailer, small_tr
 from shelfcast.judge.frame import KEYS
 from shelfcast.methods import trees
 from shelfcast.methods.dispersion import held_out_weeks, with_dispersion
-from shelfcast.methods.trees import fitted
+from shelfcast.methods.trees import boosting, fitted
 from shelfcast.panel.frame import LEVEL_FLOOR, examples
 
 
@@ -190,3 +191,27 @@ def test_other_columns_are_refused(joint, panels):
     assert joint.mismatch(other) == "its columns and those of the trees differ in lag_3" and joint.mismatch(panel) == ""
     with pytest.raises(ValueError, match=r"lag_3\. Fit them to its tables"):
         joint.predict(other)
+
+
+@pytest.mark.parametrize("rounds", [20, 100])
+def test_rounds_for_the_refit_are_not_tried_for_long_once_they_are_no_better(monkeypatch, rounds):
+    rng, tried, train = np.random.default_rng(0), [], lightgbm.train
+
+    def counted(*args, **kwargs):
+        booster = train(*args, **kwargs)
+        tried.append(booster.num_trees())
+        return booster
+
+    def noise(n):
+        """Rows that teach nothing, so that the first rounds are the best ones."""
+        features = pd.DataFrame(rng.normal(size=(n, 3)).astype(np.float32))
+        return boosting.Data(features, pd.DataFrame({"y": rng.poisson(3, n), "y_level": 3.0}), [n])
+
+    common = boosting.common_settings(0, joint=False, n_rows=2000)
+    before = lightgbm.Booster(common | {"objective": "poisson"}, noise(500).dataset(common))
+    before.best_iteration = rounds
+    best = boosting.Candidate(1.0, {"objective": "poisson", "num_leaves": 15}, before)
+    monkeypatch.setattr(lightgbm, "train", counted)
+    (booster,), (refit,) = boosting.fit_select(noise(2000), noise(500), [best], common)
+    assert booster.num_trees() == rounds  # as many as were best before, whether or not they are good
+    assert tried[0] < boosting.LONGER * rounds + boosting.PATIENCE and 1 <= refit < rounds
