@@ -49,7 +49,7 @@ def calls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = []
 
-    def repro(stages):
+    def repro(stages, threads):
         for stage in stages:
             kind, market = stage.split("@")
             if kind == "finetune" and market != "old":
@@ -64,24 +64,24 @@ def calls(tmp_path, monkeypatch):
 
 
 def test_little_to_do_takes_two_calls(calls):
-    assert run_market("old", [f"{name}@old" for name in STAGES], Machine(2))
+    assert run_market("old", [f"{name}@old" for name in STAGES], Machine(2, 2))
     assert [len(stages) for stages in calls] == [2, 6]
 
 
 def test_after_a_training_groups_are_calls_of_their_own(calls):
-    assert run_market("tea", [f"{name}@tea" for name in STAGES], Machine(2))
+    assert run_market("tea", [f"{name}@tea" for name in STAGES], Machine(2, 2))
     assert calls[:2] == [["prepare@tea", "finetune@tea"], ["evaluate@tea"]]
     assert sorted(calls[2:5]) == [["explain@tea"], ["given@tea", "decide@tea"], ["stream@tea"]]
     assert calls[5:] == [["report@tea"]]
 
 
 def test_nothing_runs_after_a_failure(calls):
-    assert not run_market("tea", ["bad@tea", "finetune@tea", "evaluate@tea"], Machine(2))
+    assert not run_market("tea", ["bad@tea", "finetune@tea", "evaluate@tea"], Machine(2, 2))
     assert len(calls) == 1
 
 
 def test_what_follows_a_training_waits_for_the_others(calls):
-    machine, finished = Machine(2), threading.Event()
+    machine, finished = Machine(2, 2), threading.Event()
 
     def follow():
         run_market("tea", [f"{name}@tea" for name in STAGES], machine)
@@ -95,7 +95,7 @@ def test_what_follows_a_training_waits_for_the_others(calls):
 
 
 def test_a_failed_training_keeps_nobody_waiting():
-    machine = Machine(2)
+    machine = Machine(2, 2)
     with pytest.raises(OSError), machine.training():
         raise OSError
     machine.wait_for_trainings()
@@ -104,8 +104,9 @@ def test_a_failed_training_keeps_nobody_waiting():
 def test_no_more_groups_at_a_time_than_cores(monkeypatch):
     running, most, lock = 0, [], threading.Lock()
 
-    def repro(stages):
+    def repro(stages, threads):
         nonlocal running
+        assert threads == 1
         with lock:
             running += 1
             most.append(running)
@@ -115,7 +116,22 @@ def test_no_more_groups_at_a_time_than_cores(monkeypatch):
         return stages != ["bad"]
 
     monkeypatch.setattr(side_by_side, "repro", repro)
-    machine = Machine(2)
+    machine = Machine(2, 2)
     with ThreadPoolExecutor(2) as markets:
         well = list(markets.map(machine.beside, [[["a"], ["b"], ["c"]], [["d"], ["bad"], ["f"]]]))
     assert well == [True, False] and len(most) == 6 and max(most) == 2
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, "3"), ("7", "7")])
+def test_processes_share_the_cores_unless_the_user_says_otherwise(monkeypatch, given, wanted):
+    called = []
+    monkeypatch.setattr(side_by_side.subprocess, "call", lambda command, env: called.append((command[-1], env)) or 0)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert Machine(6, 2).repro(["prepare@tea"]) and Machine(6, 1).beside([["explain@tea"], ["stream@tea"]])
+    assert sorted((stage, env["OMP_NUM_THREADS"]) for stage, env in called) == [
+        ("explain@tea", wanted),
+        ("prepare@tea", wanted),
+        ("stream@tea", wanted),
+    ]

@@ -11,6 +11,7 @@ files.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -35,11 +36,19 @@ TRAINED = "build/{}/models/*/variant.json"  # a training writes one
 
 
 class Machine:
-    """What markets share: cores, which a training has for itself, and groups of `BESIDE` one each."""
+    """What markets share: cores, which a training has for itself, and groups of `BESIDE` one each.
 
-    def __init__(self, cores: int) -> None:
+    at_a_time : markets that run at a time, at most one a core.
+    """
+
+    def __init__(self, cores: int, n_markets: int) -> None:
         self._running, self._changed = 0, Condition()
-        self._cores = BoundedSemaphore(cores)
+        self._free, self._cores = BoundedSemaphore(cores), cores
+        self.at_a_time = max(1, min(n_markets, cores))
+
+    def repro(self, stages: Sequence[str]) -> bool:
+        """Reproduce a market's stages one after the other, with its share of the cores; whether all went well."""
+        return repro(stages, self._cores // self.at_a_time)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -60,10 +69,11 @@ class Machine:
 
     def beside(self, groups: Sequence[Sequence[str]]) -> bool:
         """Reproduce groups of stages beside each other and those of other markets; whether all went well."""
+        threads = max(1, self._cores // max(1, len(groups) * self.at_a_time))
 
         def one(stages: Sequence[str]) -> bool:
-            with self._cores:
-                return repro(stages)
+            with self._free:
+                return repro(stages, threads)
 
         with ThreadPoolExecutor(len(BESIDE)) as pool:
             return all(list(pool.map(one, groups)))
@@ -102,17 +112,22 @@ def run_market(market: str, stages: Sequence[str], machine: Machine) -> bool:
     """Reproduce a market's stages; whether all went well."""
     parts, earlier = parts_of(stages), written(market)
     with machine.training():
-        if not repro(parts.train):
+        if not machine.repro(parts.train):
             return False
     if written(market) == earlier:  # little is left to do, and each call of DVC would take longer than it saves
-        return repro(stages[len(parts.train) :])
+        return machine.repro(stages[len(parts.train) :])
     machine.wait_for_trainings()
-    return repro(parts.evaluate) and machine.beside(parts.beside) and repro(parts.after)
+    return machine.repro(parts.evaluate) and machine.beside(parts.beside) and machine.repro(parts.after)
 
 
-def repro(stages: Sequence[str]) -> bool:
-    """Reproduce stages one after the other; whether all went well."""
-    return not stages or not subprocess.call([*REPRO, *stages])
+def repro(stages: Sequence[str], threads: int | None = None) -> bool:
+    """Reproduce stages one after the other; whether all went well.
+
+    threads : of each process, where the user has not set their number. Processes beside each other that all take as
+        many as there are cores wait for each other a fifth of the time.
+    """
+    env = ({"OMP_NUM_THREADS": str(threads)} if threads else {}) | os.environ
+    return not stages or not subprocess.call([*REPRO, *stages], env=env)
 
 
 def written(market: str) -> int:
@@ -133,8 +148,8 @@ def run(markets: Sequence[str], simulations: Sequence[str], cores: int) -> list[
     names = listing.communicate()[0].split()
     if not well or listing.returncode:
         return ["checks or simulations"]
-    of_markets, machine = {market: stages_of(market, names) for market in markets}, Machine(cores)
-    with ThreadPoolExecutor(max(1, min(len(markets), cores))) as pool:
+    of_markets, machine = {market: stages_of(market, names) for market in markets}, Machine(cores, len(markets))
+    with ThreadPoolExecutor(machine.at_a_time) as pool:
         done = list(pool.map(run_market, markets, of_markets.values(), repeat(machine)))
     if not all(done):
         return [market for market, good in zip(markets, done, strict=True) if not good]
