@@ -18,7 +18,9 @@ def spelling(cell: str) -> str:
 
 def _loose(cell: str) -> str:
     """SQL of the same where signs, accents and zeros in front differ, too."""
-    letters = f"regexp_replace(strip_accents(lower(CAST({cell} AS VARCHAR))), '[^\\p{{L}}\\p{{N}}]+', '', 'g')"
+    plain = f"lower(CAST({cell} AS VARCHAR))"
+    letters = f"regexp_replace(strip_accents({plain}), '[^\\p{{L}}\\p{{N}}]+', '', 'g')"
+    letters = f"CASE WHEN regexp_full_match({plain}, '[a-z0-9]*') THEN {plain} ELSE {letters} END"  # as most are
     return f"ltrim({letters}, '0')"
 
 

@@ -154,7 +154,7 @@ def _check_rules(database: Database, name: str, columns: list[_Typed]) -> None:
         cell, column = quoted(typed.name), typed.column
         if not column.nullable:
             conditions.append((typed.name, f"{cell} IS NULL", "is empty, but every row needs a value"))
-        if column.kind == "id":
+        if column.kind == "id" and not typed.cells.kind.endswith(("INT", "INTEGER")):  # those cannot be cut
             cut = f"{cell} LIKE '%E+%' AND regexp_full_match({cell}, '[0-9]([.,][0-9]+)?E[+][0-9]+')"
             conditions.append((typed.name, cut, "is a long number that a spreadsheet has cut: export ids as text"))
         if column.kind in ("time", "week"):
