@@ -42,8 +42,7 @@ JOINT_LEARNING_RATE = 0.1  # as good as the common one, in half the time
 SMALLEST_LEAF, LEAVES_OF_ROWS = 10, 200  # where there are few rows, a leaf needs no more than a 200th of them
 MAX_ROUNDS = 1000
 PATIENCE = 30  # rounds without a better loss on the held-out weeks before fitting stops
-LONGER = 1.5  # so many times the rounds that were best on the held-out weeks, plus PATIENCE, are tried for the refit,
-# unless PATIENCE rounds beyond the best ones were no better
+LONGER = 1.5  # so many times the rounds that were best on the held-out weeks, plus PATIENCE, are tried for the refit
 N_AVERAGED_ONE_CATEGORY, N_AVERAGED_JOINT = 3, 2  # boosters, the best by WQL on the held-out weeks
 
 
@@ -171,7 +170,7 @@ def _stop_from(rounds: int, losses: dict[str, dict[str, list[float]]]) -> Callab
     """
 
     def stop(env: lightgbm.callback.CallbackEnv) -> None:
-        ((curve,),) = (of_set.values() for of_set in losses.values())
+        (curve,) = losses["valid_0"].values()
         if len(curve) >= rounds and len(curve) - np.argmin(curve) > PATIENCE:
             raise lightgbm.callback.EarlyStopException(env.iteration, env.evaluation_result_list)  # all are kept
 
