@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -51,13 +52,17 @@ def _remove(path: Path) -> None:
 
 def folder_md5(folder: str | Path) -> str:
     """The hash DVC gives a folder: md5 of the sorted list of its files' md5s."""
-    folder = Path(folder)
-    listing = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            md5 = hashlib.file_digest(file, "md5").hexdigest()
-        listing.append({"md5": md5, "relpath": path.relative_to(folder).as_posix()})
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    with ThreadPoolExecutor() as threads:
+        hashes = list(threads.map(_md5, paths))
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    listing = [{"md5": md5, "relpath": name} for md5, name in zip(hashes, names, strict=True)]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def revision() -> str:

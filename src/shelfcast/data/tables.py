@@ -12,7 +12,7 @@ import pandas as pd
 
 from shelfcast.data.files import verify
 from shelfcast.data.quality import across, spellings
-from shelfcast.data.quality.table import quality_table
+from shelfcast.data.quality.table import Count, quality_table
 from shelfcast.data.quality.transactions import check_transactions
 from shelfcast.data.reading.checks import copy
 from shelfcast.data.reading.database import Database, literal, quoted
@@ -120,19 +120,18 @@ def load_each(
     verify(folder)
     database, reading = Database(), reading or Reading()
     files = SOURCES[source](database, Path(folder), rename, reading)
-    columns = {"products": copy(database, "products", files.relations["products"], reading)}
+    columns, retailer = _read(database, "products", files.relations["products"], reading)
     spellings.note_trimmed_categories(database, files.relations["products"])
     categories = across.find_categories(database, categories)
     names = ", ".join(literal(name) for name in categories if name is not None) or "NULL"
     database.execute(
         f"CREATE TABLE wanted AS SELECT * FROM products WHERE {None in categories} OR category IN ({names})"
     )
-    others = [name for name in files.relations if name != "products"]
+    others = [(name, relation) for name, relation in files.relations.items() if name != "products"]
     with ThreadPoolExecutor() as threads:  # a file may be one row group, which one thread reads
-        copies = threads.map(lambda name: copy(database.cursor(), name, files.relations[name], reading), others)
-        columns |= dict(zip(others, copies, strict=True))
-    retailer = across.drop_empty(database, columns) + check_transactions(database, columns, reading)
-    retailer += across.count_idle(database, columns) + spellings.check_spellings(database, columns)
+        for own, found in threads.map(lambda table: _read(database.cursor(), *table, reading), others):
+            columns |= own
+            retailer += found
     counts = across.check_ids(database, columns)
     database.execute("""
         CREATE TABLE visits AS
@@ -147,6 +146,15 @@ def load_each(
         pictures = {product: images[product] for product in products["product_id"] if product in images}
         days = 1 if reading.week_stamp == "day" else DAYS
         yield Tables(category, own, products, columns, pictures, quality, files.ignored, plan_days=days)
+
+
+def _read(database: Database, name: str, relation: str, reading: Reading) -> tuple[dict[str, list[str]], list[Count]]:
+    """Copy a table, and check it alone: name -> its columns that hold anything; what was counted."""
+    columns = {name: copy(database, name, relation, reading)}
+    counts = across.drop_empty(database, columns)
+    if name == "transactions":
+        counts += check_transactions(database, columns, reading)
+    return columns, counts + across.count_idle(database, columns) + spellings.check_spellings(database, columns)
 
 
 def _images(folder: Path) -> dict[str, Path]:
@@ -174,7 +182,7 @@ def _cut(database: Database, schema: str, category: str | None, columns: dict[st
            AND v.basket_id IS NOT DISTINCT FROM u.basket_id
         WHERE v.n > coalesce(u.n, 0)""")
     for name in {"promotions", "prices", "behavior", "stockouts"} & set(columns):
-        database.execute(f"CREATE TABLE {schema}.{name} AS SELECT * FROM main.{name} WHERE {of_category}")
+        database.execute(f"CREATE VIEW {schema}.{name} AS SELECT * FROM main.{name} WHERE {of_category}")
     own = database.cursor(schema)
     weakref.finalize(own, database.execute, f"DROP SCHEMA {schema} CASCADE")  # when nobody reads the category any more
     return own

@@ -226,8 +226,8 @@ def _long(grid: Grid, facts: Facts, columns: list[Column]) -> pd.DataFrame:
     Where stock-outs are known, `y` is demand, and a column `sold` holds what they left of it.
     """
     axes = [grid.products.index, grid.locations, grid.weeks_ahead]
-    frame = pd.MultiIndex.from_product(axes, names=["product_id", "location", "ds"]).to_frame(index=False)
-    frame.insert(0, "unique_id", frame["product_id"] + "|" + frame["location"])
+    keys = pd.MultiIndex.from_product(axes, names=["product_id", "location", "ds"]).to_frame(index=False)
+    keys.insert(0, "unique_id", keys["product_id"] + "|" + keys["location"])
 
     def flat(values: np.ndarray, static: bool = False) -> np.ndarray:
         """(P, L) or (P, L, weeks), or what broadcasts to it, as one value for each row."""
@@ -240,5 +240,5 @@ def _long(grid: Grid, facts: Facts, columns: list[Column]) -> pd.DataFrame:
     targets = {"y": facts.units} | ({"sold": facts.of("units")} if facts.lost else {})
     values = {name: flat(np.where(begun & grid.observed, units, np.nan)) for name, units in targets.items()}
     values |= {column.name: flat(column.values, column.role == "static") for column in columns}
-    frame = pd.concat([frame, pd.DataFrame(values)], axis=1)
+    frame = pd.DataFrame(dict(keys.items()) | values)
     return frame.sort_values(["unique_id", "ds"], ignore_index=True)

@@ -122,9 +122,12 @@ def check_ids(database: Database, columns: dict[str, list[str]]) -> dict[str, li
     ValueError : transactions name too many unknown products, another table knows none of them, or `stores` lacks some.
     """
     n_all = database.rows("SELECT count(*) FROM transactions")[0][0]
-    strange = dropped(database, "unknown product_id", f"transactions WHERE {UNKNOWN_PRODUCT}", n_all)
-    _check_share(database, strange, f"transactions WHERE {UNKNOWN_PRODUCT}")
-    near = near_ids(database, "transactions", "product_id", "products") if strange.found else ""
+    database.execute(f"""
+        CREATE TABLE strangers AS
+        SELECT rowid AS row, timestamp, product_id, quantity FROM transactions WHERE {UNKNOWN_PRODUCT}""")
+    strange = dropped(database, "unknown product_id", "strangers", n_all)
+    _check_share(database, strange)
+    near = near_ids(database, "strangers", "product_id", "products") if strange.found else ""
     strange = strange._replace(action=f"dropped; {near}" if near else "dropped")
     counts = {"transactions": [strange]}
     database.execute("CREATE TABLE sellers AS SELECT DISTINCT store_id FROM transactions")
@@ -264,10 +267,10 @@ def dropped(database: Database, check: str, source: str, of: int) -> Count:
     return Count(check, n, of, "dropped", units, week_text(weeks) if rare else "")
 
 
-def _check_share(database: Database, count: Count, source: str) -> None:
-    """Stop where more than a share of the rows would be left out; `source` are these rows."""
+def _check_share(database: Database, count: Count) -> None:
+    """Stop where more than a share of the rows would be left out, which are those of `strangers`."""
     if count.found > MOST_UNUSABLE * count.of:
-        rows = database.rows(f"SELECT rowid, product_id FROM {source} ORDER BY rowid LIMIT 3")
+        rows = database.rows("SELECT row, product_id FROM strangers ORDER BY row LIMIT 3")
         first = ", ".join(f"row {row}: {product}" for row, product in rows)
         raise ValueError(
             f"transactions: {count.check} in {count.found:,} of {count.of:,} rows ({count.found / count.of:.1%}, at most "

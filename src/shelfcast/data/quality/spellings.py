@@ -1,4 +1,7 @@
-"""Names that are written in several ways: by case, white space, signs or zeros in front. They are told, never joined."""
+"""Names that are written in several ways: by case, white space, signs or zeros in front. They are told, never joined.
+
+Different names are MATERIALIZED before they are spelled: the optimizer would spell the name of every row.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,8 @@ def check_spellings(database: Database, columns: dict[str, list[str]]) -> list[C
             pairs = database.rows(f"""
                 WITH different AS (SELECT CAST({column} AS VARCHAR) AS name, count(*) AS n FROM {table} GROUP BY ALL)
                 SELECT min(name), max(name), sum(n)::BIGINT AS n_rows FROM different
-                WHERE {spelling("name")} <> '' GROUP BY {spelling("name")} HAVING count(*) > 1 ORDER BY n_rows DESC, 1""")
+                GROUP BY {spelling("name")} HAVING count(*) > 1 AND min({spelling("name")}) <> ''
+                ORDER BY n_rows DESC, 1""")
             if pairs:
                 some = "; ".join(f"{first!r} and {second!r}" for first, second, _ in pairs[:3])
                 more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
@@ -82,9 +86,11 @@ def other_categories(database: Database, category: str | None) -> list[Count]:
     if category is None:
         return counts
     for name, n, first in database.rows(f"""
-        SELECT category, count(*), list(rowid ORDER BY rowid)[:3] FROM main.products
+        WITH different AS MATERIALIZED (
+            SELECT category, count(*) AS n, list(rowid ORDER BY rowid)[:3] AS first FROM main.products GROUP BY category)
+        SELECT category, n, first FROM different
         WHERE category <> {literal(category)} AND {_loose("category")} = {_loose(literal(category))}
-        GROUP BY category ORDER BY category"""):
+        ORDER BY category"""):
         check = f"product of category {name!r} (products, rows {', '.join(map(str, first))})"
         counts.append(Count(check, n, n_all, f"left out; write {category!r} where it is the same"))
     return counts

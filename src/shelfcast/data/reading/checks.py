@@ -162,6 +162,8 @@ def _check_rules(database: Database, name: str, columns: list[_Typed]) -> None:
             outside = f"({cell} < DATE '{first}-01-01' OR {cell} >= DATE '{last + 1}-01-01')"
             cure = ", and is left empty where it is not known" if column.nullable else ""
             conditions.append((typed.name, outside, f"must be a date of the years {first} to {last}{cure}"))
+        if column.kind == "flag" and typed.cells.kind == "BOOLEAN":  # 0 or 1, which no rule forbids
+            continue
         if column.kind in ("number", "flag"):
             conditions.append((typed.name, f"abs({cell}) > {LARGEST}", "is too large to be true"))
         if column.rule is not None:
