@@ -13,6 +13,7 @@ import yaml
 
 from shelfcast.language import N_, _, items
 from studies.choices.tables import PRESENT, means
+from studies.retailers.ranges import BAND, outside
 from studies.retailers.windows import of_all_windows
 
 STUDIES = Path(__file__).parent
@@ -224,7 +225,11 @@ def answer_retailers() -> str:
 
 def answer_windows() -> str:
     """Whether 80 % ranges hold what they promise over several test windows."""
-    rows = of_all_windows(STUDIES / "retailers/results")
+    rows, last = (
+        of_all_windows(STUDIES / "retailers/results"),
+        _csv("retailers", "scores").dropna(subset="coverage_low"),
+    )
+    off = outside(last)
     chain = rows[rows["level"] == "product"].groupby(["retailer", "method", "situation"])["coverage_80"]
     n_windows = rows.groupby("retailer")["weeks_earlier"].nunique()
     each = ", ".join(f"{count} on {name}" for name, count in n_windows.items())
@@ -233,8 +238,16 @@ def answer_windows() -> str:
     return (
         f"Over several test windows ({each}), 80 % ranges for the whole chain hold {means.min():.0%} to {means.max():.0%} in "
         f"the mean, by retailer, method and situation, with standard errors of up to {error:.0%}. A single window of eight "
-        f"weeks says little: there it is {low:.0%} to {high:.0%}, since what happens in a week happens to all products."
+        f"weeks says little: there it is {low:.0%} to {high:.0%}, since what happens in a week happens to all products. "
+        f"Over all retailers, {len(off)} of {len(last)} coverages of the last window (each retailer, method, situation and "
+        f"level) lie outside of {BAND[0]:.0%} to {BAND[1]:.0%}{_where(off)}, {(~off['by_chance']).sum()} of them by more than "
+        f"chance, by 90% intervals for which products and blocks of two weeks are resampled."
     )
+
+
+def _where(off: pd.DataFrame) -> str:
+    """Of which retailers rows are, in brackets."""
+    return f" ({', '.join(off['retailer'].unique())})" if len(off) else ""
 
 
 def answer_scenes() -> str:

@@ -3,10 +3,12 @@
 import pandas as pd
 import pytest
 import yaml
+from scipy import stats
 
 from shelfcast import settings
+from shelfcast.judge.distribution import QUANTILE_COLUMNS, QUANTILES
 from studies import parameters
-from studies.retailers import earlier, retailers
+from studies.retailers import earlier, ranges, retailers
 from studies.retailers.retailers import COLUMNS, Study
 
 
@@ -73,3 +75,34 @@ def test_windows_stand_side_by_side(tmp_path):
         earlier.write(table("north_8", 0.2), "north", weeks, tmp_path)
     kept = pd.read_csv(tmp_path / "earlier.csv")
     assert kept.groupby("weeks_earlier").size().to_dict() == {8: 4, 16: 4} and set(kept["retailer"]) == {"north"}
+
+
+def forecasts(y: list[float]) -> pd.DataFrame:
+    """Of two products over eight weeks: a normal's quantiles around 10, as amounts."""
+    keys = pd.MultiIndex.from_product([["a|chain", "b|chain"], pd.date_range("2024-01-01", periods=8, freq="7D")])
+    frame = keys.to_frame(index=False, name=["unique_id", "ds"]).assign(
+        y=y, unit=0.1, dispersion=float("nan"), mean=10.0
+    )
+    normal = stats.norm.ppf(QUANTILES) + 10
+    return frame.assign(**dict(zip(QUANTILE_COLUMNS, normal, strict=True)))
+
+
+def test_the_interval_of_a_coverage_holds_it():
+    inside = [10.0] * 6 + [14.0] * 2  # of each product: its last block of two weeks lies outside
+    low, high = ranges.coverage_interval(forecasts(inside * 2))
+    assert low < 0.75 < high and (low, high) == (pytest.approx(0.5), pytest.approx(1.0))
+    assert ranges.coverage_interval(forecasts([10.0] * 16)) == (1.0, 1.0)  # what never changes has no chance
+
+
+def test_coverages_outside_of_the_band_are_told_from_chance():
+    scores = pd.DataFrame(
+        [
+            ("inside", 0.8, 0.7, 0.9),
+            ("by chance", 0.7, 0.6, 0.76),
+            ("too low", 0.6, 0.5, 0.7),
+            ("too high", 0.9, 0.86, 1),
+        ],
+        columns=["retailer", "coverage_80", "coverage_low", "coverage_high"],
+    )
+    off = ranges.outside(scores).set_index("retailer")["by_chance"]
+    assert off.to_dict() == {"by chance": True, "too low": False, "too high": False}

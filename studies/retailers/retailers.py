@@ -30,6 +30,7 @@ from shelfcast.data.files import atomic, folder_md5
 from shelfcast.report.names import method
 from studies import parameters
 from studies.kept import save_origin, save_rows
+from studies.retailers.ranges import coverage_intervals
 
 WORK, RESULTS = Path("build/studies/retailers"), Path("studies/retailers/results")
 NOTEBOOKS = ("1_prepare", "3_finetune", "4_evaluate")
@@ -118,7 +119,10 @@ def code_md5() -> str:
 
 
 def scores(name: str, work: Path) -> pd.DataFrame:
-    """A market's scores on the test weeks: COLUMNS; seconds are those of the fit."""
+    """A market's scores on the test weeks: COLUMNS; seconds are those of the fit.
+
+    Our own methods have coverage_low and coverage_high, too: the 90 % interval of coverage_80.
+    """
     folder = work / "build" / name
     measured, timings = (json.loads((folder / f"{part}.json").read_text()) for part in ("metrics", "timings"))
     rows = []
@@ -128,7 +132,8 @@ def scores(name: str, work: Path) -> pd.DataFrame:
                 seconds = timings.get(key, {}).get("fit_seconds", float("nan"))
                 figures = [score[column] for column in ("wql", "wape", "coverage_80")]
                 rows.append((name, situation, level, key, *figures, seconds))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    intervals = coverage_intervals(folder / "forecasts.parquet", OURS)
+    return pd.DataFrame(rows, columns=COLUMNS).merge(intervals, "left", ["situation", "level", "method"])
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:
