@@ -159,7 +159,7 @@ def test_checks_of_tables_are_read_back(chinese):
     """Panels hold the checks in English; names and numbers in them stay."""
     assert quality.said("quantity above 20 times the product's usual") == "数量超过该商品平常的20倍"
     assert quality.said("stores whose rows end (store 3316, 354)") == "记录中止的门店（3316, 354）"
-    assert quality.said("2017-01-09 and 45 more") == "2017-01-09及另外45周"
+    assert quality.said("2017-01-09 and 45 more") == "2017-01-09及另外45个"
     assert quality.said("counted in region_1, region_2") == "计入区域1, 区域2"
     assert quality.said("weeks with less than half of the usual rows") == "行数不到平常一半的周"
     assert quality.said("days with less than half of the usual rows") == "行数不到平常一半的天"
