@@ -225,10 +225,8 @@ def answer_retailers() -> str:
 
 def answer_windows() -> str:
     """Whether 80 % ranges hold what they promise over several test windows."""
-    rows, last = (
-        of_all_windows(STUDIES / "retailers/results"),
-        _csv("retailers", "scores").dropna(subset="coverage_low"),
-    )
+    rows = of_all_windows(STUDIES / "retailers/results")
+    last = _csv("retailers", "scores").dropna(subset="coverage_low")  # our own methods
     off = outside(last)
     chain = rows[rows["level"] == "product"].groupby(["retailer", "method", "situation"])["coverage_80"]
     n_windows = rows.groupby("retailer")["weeks_earlier"].nunique()

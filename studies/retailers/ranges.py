@@ -8,9 +8,8 @@ import pandas as pd
 
 from shelfcast.judge.calibration import mass_between, pit_bounds
 from shelfcast.judge.frame import add_level
-from shelfcast.judge.intervals import relative_difference
+from shelfcast.judge.intervals import relative_difference, with_blocks
 
-BLOCK = pd.Timedelta(weeks=2)  # errors of neighbouring weeks are alike
 BAND = (0.75, 0.85)  # what 80 % ranges should hold
 
 
@@ -22,13 +21,7 @@ def coverage_interval(frame: pd.DataFrame, seed: int = 0) -> tuple[float, float]
     frame : forecast frame of one method, situation and level.
     """
     frame = frame[frame["y"].notna()]
-    rows = pd.DataFrame(
-        {
-            "product": frame["unique_id"].str.rsplit("|", n=1).str[0],
-            "block": (frame["ds"] - frame["ds"].min()) // BLOCK,
-            "held": mass_between(pit_bounds(frame), 0.1, 0.9),
-        }
-    )
+    rows = with_blocks(frame).assign(held=mass_between(pit_bounds(frame), 0.1, 0.9))
     sums = rows.groupby(["product", "block"])["held"].agg(["sum", "size"]).unstack("block", fill_value=0)
     _, low, high = relative_difference(sums["sum"].to_numpy(), sums["size"].to_numpy(), seed=seed)
     return 1 + low, 1 + high

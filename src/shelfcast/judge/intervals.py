@@ -14,6 +14,14 @@ from shelfcast.judge.metrics import losses
 INTERVAL = (0.05, 0.95)  # quantiles of the draws that bound the 90 % interval
 
 
+def with_blocks(frame: pd.DataFrame, block_weeks: int = 2) -> pd.DataFrame:
+    """The frame with what a draw takes as a whole: `product` (with all its locations) and `block` of target weeks."""
+    return frame.assign(
+        product=frame["unique_id"].str.rsplit("|", n=1).str[0],
+        block=(frame["ds"] - frame["ds"].min()).dt.days // (7 * block_weeks),
+    )
+
+
 def paired_bootstrap(
     frame: pd.DataFrame,
     method: str,
@@ -119,11 +127,7 @@ def _sums(frame: pd.DataFrame, method: str, against: str, metric: str, block_wee
     if metric not in ("wape", "wql"):
         raise ValueError(f"metric is {metric!r}, which is no sum of losses to resample. Choose 'wape' or 'wql'.")
     frame = frame.loc[frame["method"].isin([method, against]) & frame["y"].notna()].reset_index(drop=True)
-    rows = frame[[*by, "method"]].assign(
-        product=frame["unique_id"].str.rsplit("|", n=1).str[0],
-        block=(frame["ds"] - frame["ds"].min()).dt.days // (7 * block_weeks),
-    )
-    rows = rows.join(losses(frame)[["y", metric]])
+    rows = with_blocks(frame, block_weeks)[[*by, "method", "product", "block"]].join(losses(frame)[["y", metric]])
     groups = rows.groupby([*by, "method", "product", "block"])
     sums = groups.agg(loss=(metric, "sum"), units=("y", "sum"), rows=("y", "size"))
     return sums.unstack("block", fill_value=0)

@@ -1,7 +1,4 @@
-"""Names that are written in several ways: by case, white space, signs or zeros in front. They are told, never joined.
-
-Different names are MATERIALIZED before they are spelled: the optimizer would spell the name of every row.
-"""
+"""Names that are written in several ways: by case, white space, signs or zeros in front. They are told, never joined."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def near_ids(database: Database, table: str, column: str, known: str) -> str:
 
 def check_spellings(database: Database, columns: dict[str, list[str]]) -> list[Count]:
     """Stores, products, regions and events of one table that differ by case and white space alone."""
-    counts = []
+    counts = []  # below, the test on what is empty is on a minimum: as a WHERE, the optimizer spells every row for it
     for table, names in WITHIN.items():
         for column in set(names) & set(columns.get(table, ())):
             n_all = database.rows(f"SELECT count(*) FROM {table}")[0][0]
@@ -85,6 +82,7 @@ def other_categories(database: Database, category: str | None) -> list[Count]:
         counts.append(Count(check, n, n_all, f"taken as {name!r}: white space around it is none"))
     if category is None:
         return counts
+    # Materialized, as the optimizer spells the category of every row else.
     for name, n, first in database.rows(f"""
         WITH different AS MATERIALIZED (
             SELECT category, count(*) AS n, list(rowid ORDER BY rowid)[:3] AS first FROM main.products GROUP BY category)

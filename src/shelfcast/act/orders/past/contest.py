@@ -26,7 +26,7 @@ from shelfcast.act.orders.policy import (
     textbook_level,
 )
 from shelfcast.decision_options import Orders
-from shelfcast.judge.intervals import relative_difference
+from shelfcast.judge.intervals import relative_difference, with_blocks
 from shelfcast.market.oracle import oracle
 from shelfcast.panel.frame import SOLD, Panel
 
@@ -236,13 +236,10 @@ def cost_differences(
     -------
     situation, level, rule, lead_time, policy, estimate, low, high; no rows where nobody is `against`.
     """
-    first = replayed["ds"].min()
-    rows = replayed.assign(
-        product=replayed["unique_id"].str.rsplit("|", n=1).str[0],
-        block=(replayed["ds"] - first).dt.days // (7 * block_weeks),
-    )
     found = []
-    for keys, own in rows.groupby(["situation", "level", "rule", "lead_time"], sort=False):
+    for keys, own in with_blocks(replayed, block_weeks).groupby(
+        ["situation", "level", "rule", "lead_time"], sort=False
+    ):
         costs = own.pivot_table(
             index=["policy", "product"], columns="block", values="cost", aggfunc="sum", fill_value=0
         )
